@@ -1,0 +1,175 @@
+"""What a method costs: parameters counted four ways, bytes, operations, time and memory."""
+
+import ctypes
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from harness import anatomy
+from methods.kit.adapter import Adapter, Method, Task
+
+T = TypeVar("T")
+
+PROMPT_TOKENS = 16  # stands in for the prompts where only shapes matter
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Parameters of an adapter.
+
+    trainable: what the optimiser sees. stored: what the saved adapter holds. inference: what is
+    left to compute with after everything that folds is folded. head: the part of ``trainable``
+    that depends on the classes; it is in no tower.
+    """
+
+    trainable: int
+    stored: int
+    inference: int
+    head: int
+    by_tower: dict[str, int]
+    by_part: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+def count(adapter: Adapter) -> Counts:
+    """Count the parameters of an adapter; works on the meta device."""
+    trained = {name: p.numel() for name, p in adapter.trained().items()}
+    by_tower = {
+        tower: sum(n for name, n in trained.items() if name.split(".")[0] == tower)
+        for tower in ("image", "text", "shared")
+    }
+    by_part: dict[str, int] = {}
+    for name, n in trained.items():
+        by_part[part_of(name)] = by_part.get(part_of(name), 0) + n
+    return Counts(
+        trainable=sum(trained.values()),
+        stored=sum(v.numel() for v in adapter.values().values()),
+        inference=0 if adapter.foldable else sum(t.numel() for t in adapter.bind().used()),
+        head=sum(n for name, n in trained.items() if name.startswith("head")),
+        by_tower=by_tower,
+        by_part=by_part,
+    )
+
+
+def part_of(name: str) -> str:
+    """``q.down`` for ``image.0.q.down``: a name without its tower and block number."""
+    tower, *rest = name.split(".")
+    kept = [piece for piece in rest if not piece.isdigit()]
+    return ".".join([tower, *kept] if tower == "head" else kept)
+
+
+def outline(method: Method, parts: anatomy.Anatomy, classes: int) -> Counts:
+    """The counts of a method on a model without its numbers."""
+    with torch.device("meta"):
+        names = tuple(f"class {i}" for i in range(classes))
+        tokens = torch.zeros(classes, PROMPT_TOKENS, dtype=torch.long)
+        return count(method.attach(parts.clip, Task(names, "{}", tokens)))
+
+
+# --- measured while training -----------------------------------------------------------------
+
+
+@dataclass
+class Meter:
+    """What a training took, measured. Peak memory: CUDA's allocator, else the process's RSS."""
+
+    train_seconds: float = 0.0
+    step_seconds: list[float] = field(default_factory=list)
+    peak_bytes: int = 0
+    step_flops: int = 0
+
+    @property
+    def step_ms(self) -> float:
+        """The median step, without the first, which warms up and is counted."""
+        timed = sorted(self.step_seconds[1:] or self.step_seconds)
+        return 1000 * timed[len(timed) // 2] if timed else 0.0
+
+
+@contextmanager
+def measuring(device: torch.device) -> Iterator[Meter]:
+    """Measure wall time and peak memory of what happens inside."""
+    meter = Meter()
+    peak = _CudaPeak(device) if device.type == "cuda" else _ResidentPeak()
+    began = time.perf_counter()
+    try:
+        yield meter
+    finally:
+        meter.train_seconds = time.perf_counter() - began
+        meter.peak_bytes = peak.stop()
+
+
+def counted(meter: Meter, run: Callable[[], T]) -> T:
+    """Run a step and count its floating-point operations, forward and backward."""
+    with FlopCounterMode(display=False) as counter:
+        result = run()
+    meter.step_flops = int(counter.get_total_flops())
+    return result
+
+
+class _CudaPeak:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        torch.cuda.reset_peak_memory_stats(device)
+
+    def stop(self) -> int:
+        return torch.cuda.max_memory_allocated(self.device)
+
+
+class _ResidentPeak:
+    """The largest resident set of this process: the kernel's own mark where it can be reset
+    (Linux), else sampled every 10 ms."""
+
+    def __init__(self) -> None:
+        _trim_heap()
+        self._sampled = 0
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+        if not self._reset_mark():
+            self._thread = threading.Thread(target=self._sample, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> int:
+        if self._thread is None:
+            return self._mark()
+        self._done.set()
+        self._thread.join()
+        return self._sampled
+
+    @staticmethod
+    def _reset_mark() -> bool:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            return False
+        return _ResidentPeak._mark() > 0
+
+    @staticmethod
+    def _mark() -> int:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def _sample(self) -> None:
+        process = psutil.Process()
+        while not self._done.is_set():
+            self._sampled = max(self._sampled, process.memory_info().rss)
+            self._done.wait(0.01)
+
+
+def _trim_heap() -> None:
+    """Give freed memory of earlier runs back, so that it is not counted for this one."""
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return

@@ -1,0 +1,69 @@
+"""Scores of a classifier on images: accuracy, calibration, and a prediction for every image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.classifier import Classifier
+from harness.data import Images, Vault
+
+BATCH = 256
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row an image of a test part. ``label`` and ``predicted`` index ``classnames``."""
+
+    part: str
+    ids: np.ndarray  # (n,) row of the data set
+    label: np.ndarray  # (n,)
+    predicted: np.ndarray  # (n,)
+    p_label: np.ndarray  # (n,) probability of the true class
+    p_predicted: np.ndarray  # (n,)
+
+    @property
+    def accuracy(self) -> float:
+        """Per cent."""
+        return 100 * float((self.label == self.predicted).mean())
+
+
+@torch.no_grad()
+def predict(net: Classifier, images: Images) -> Predictions:
+    """Predictions for all images; the text is encoded once."""
+    bound = net.adapter.bind()
+    text = net.text(bound)
+    inputs, device = net.inputs(images), net.backbone.device
+    parts = [net(x.to(device), bound, text).logits.float() for x in inputs.split(BATCH)]
+    chances = torch.cat(parts).softmax(-1).cpu()
+    top, predicted = chances.max(-1)
+    mine = chances.gather(1, images.labels[:, None])[:, 0]
+    return Predictions(
+        part=images.name,
+        ids=np.array(images.ids, dtype=np.int64),
+        label=_numpy(images.labels),
+        predicted=_numpy(predicted),
+        p_label=_numpy(mine),
+        p_predicted=_numpy(top),
+    )
+
+
+def test(nets: dict[str, Classifier], vault: Vault) -> list[Predictions]:
+    """Predictions on the test parts, read once, each by the classifier of its label space."""
+    return [predict(nets[part.name], part) for part in vault.open()]
+
+
+def expected_calibration_error(predictions: list[Predictions]) -> float:
+    """ECE in per cent over 15 equal bins of confidence (Guo et al., 2017), all parts pooled."""
+    confidence = np.concatenate([p.p_predicted for p in predictions]).astype(np.float64)
+    right = np.concatenate([p.label == p.predicted for p in predictions])
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(bins, confidence - right, BINS)
+    return 100 * float(np.abs(gaps).sum()) / len(confidence)
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    array: np.ndarray = values.numpy()
+    return array

@@ -1,0 +1,164 @@
+"""The one training loop. Every method is trained by it, with the same data order for a seed."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness import augment
+from harness.classifier import Classifier
+from harness.data import Images
+from harness.spec import TrainSpec
+from methods.kit.adapter import Step
+from methods.kit.noise import Noise, generator
+
+
+class NonFiniteLoss(Exception):
+    """The loss became NaN or infinite; says at which step."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__(
+            f"the loss is {value} at step {step}; lower train.lr or set train.clip_grad=1"
+        )
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch, in numbers."""
+
+    epoch: int
+    epochs: int
+    first_step: int
+    losses: list[float]
+    accuracy: float  # on the training batches of this epoch, per cent
+    step_seconds: list[float] = field(repr=False)
+
+    @property
+    def loss(self) -> float:
+        return sum(self.losses) / len(self.losses)
+
+
+Outcome = tuple[Tensor, Tensor]  # loss, right answers
+StepHook = Callable[[int, Callable[[], Outcome]], Outcome]
+
+
+def steps_of(images: int, cfg: TrainSpec) -> int:
+    """How many optimiser steps a training takes."""
+    return cfg.epochs * math.ceil(images / cfg.batch_size)
+
+
+def fit(
+    net: Classifier, train: Images, cfg: TrainSpec, seed: int, around: StepHook | None = None
+) -> Iterator[Row]:
+    """Train ``net.adapter`` in place, yielding a row of numbers an epoch.
+
+    Nothing is read back from the device inside a step; losses are checked once an epoch.
+    ``around(step, run)`` may wrap a step, to count what it does. Raises NonFiniteLoss.
+    """
+    adapter = net.adapter
+    if not adapter.trained():
+        return
+    device = net.backbone.device
+    adapter.train()
+    optimizer = build_optimizer(net, cfg)
+    base_rates = [group["lr"] for group in optimizer.param_groups]
+    total = steps_of(len(train), cfg)
+    data = _Batches(net, train, cfg, seed)
+    step = 0
+    for epoch in range(cfg.epochs):
+        first, losses, hits, seconds = step, [], [], []
+        for x, labels in data.epoch(epoch):
+            began = time.perf_counter()
+            factor = schedule(step, total, cfg)
+            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
+                group["lr"] = rate * factor
+            adapter.advance(step / total, seed, step)
+
+            noise = Noise(seed, step, device)
+            run = partial(train_step, net, x, labels, step / total, noise, optimizer, cfg.clip_grad)
+            loss, right = around(step, run) if around else run()
+            losses.append(loss)
+            hits.append(right)
+            seconds.append(time.perf_counter() - began)
+            step += 1
+        values = torch.stack(losses).tolist()
+        if device.type == "cuda":  # the stack above waited for the whole epoch
+            seconds = [sum(seconds) / len(seconds)] * len(seconds)
+        for i, value in enumerate(values):
+            if not math.isfinite(value):
+                raise NonFiniteLoss(first + i + 1, value)
+        accuracy = 100 * torch.stack(hits).sum().item() / len(train)
+        yield Row(epoch, cfg.epochs, first, values, accuracy, seconds)
+    adapter.advance(1.0, seed, step)
+    adapter.eval()
+
+
+def train_step(
+    net: Classifier,
+    x: Tensor,
+    labels: Tensor,
+    progress: float,
+    noise: Noise,
+    optimizer: torch.optim.Optimizer,
+    clip_grad: float = 0.0,
+) -> Outcome:
+    """One optimiser step; returns the loss and the number of right answers, on the device."""
+    bound = net.adapter.bind(noise=noise)
+    answer = net(x, bound)
+    loss = F.cross_entropy(answer.logits, labels)
+    extra = bound.penalty(Step(labels, answer.image, answer.text, answer.logits, progress))
+    if extra is not None:
+        loss = loss + extra
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clip_grad:
+        torch.nn.utils.clip_grad_norm_(net.adapter.parameters(), clip_grad)
+    optimizer.step()
+    return loss.detach(), (answer.logits.detach().argmax(-1) == labels).sum()
+
+
+def build_optimizer(net: Classifier, cfg: TrainSpec) -> torch.optim.Optimizer:
+    """AdamW or SGD over the adapter's groups: weights decay, vectors do not."""
+    groups = net.adapter.groups(cfg.lr, cfg.weight_decay)
+    if cfg.optimizer == "adamw":
+        return torch.optim.AdamW(groups, fused=True)
+    return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, fused=True)
+
+
+def schedule(step: int, total: int, cfg: TrainSpec) -> float:
+    """The factor on the learning rate: linear warm-up, then half a cosine to ``final_lr``."""
+    warm = round(cfg.warmup * total)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    done = (step - warm) / max(1, total - warm)
+    return cfg.final_lr + (1 - cfg.final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class _Batches:
+    """Batches in an order keyed by (seed, epoch); pixels are augmented on the device."""
+
+    def __init__(self, net: Classifier, train: Images, cfg: TrainSpec, seed: int) -> None:
+        device = net.backbone.device
+        fixed = cfg.augment == "none"
+        self.net = net
+        self.cfg = cfg
+        self.seed = seed
+        self.source = (net.inputs(train) if fixed else train.pixels).to(device)
+        self.labels = train.labels.to(device)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        n = len(self.labels)
+        order = torch.randperm(n, generator=generator(self.seed, "order", epoch))
+        rng = generator(self.seed, "augment", epoch)
+        for part in order.to(self.labels.device).split(self.cfg.batch_size):
+            x = self.source[part]
+            if self.cfg.augment == "crop_flip":
+                x = self.net.backbone.transform.normalise(x)
+                x = augment.crop_flip(x, rng, self.cfg.crop_scale)
+            yield x, self.labels[part]

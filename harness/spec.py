@@ -1,0 +1,118 @@
+"""A `Spec` is everything that changes the numbers of a run, and nothing else."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+
+import methods
+from methods import Method
+from methods.kit.fields import Positive, Rate, Share, Weight
+
+Protocol = Literal["base_to_novel", "few_shot"]
+PROTOCOLS: tuple[Protocol, ...] = ("base_to_novel", "few_shot")
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """``name``: ``embedded``, an open_clip model, or a JSON config file of one."""
+
+    name: str = "embedded"
+    pretrained: str = ""  # an open_clip tag, a safetensors file, or 'random'
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 is autocast
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """``name``: a known data set or a Parquet file with columns image, label, classname, split."""
+
+    name: str = "icon-concepts"
+    shots: Positive = 16
+    val_shots: Annotated[int, Ge(0)] = 4  # validation images a class, at most `shots`
+    subset: Literal["coop"] = "coop"  # the rule that draws the shots
+    short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
+    template: str = "default"  # the data set's own, or a text with {}
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """How every method is trained. Rates are for AdamW at the given batch size."""
+
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: Rate = 1e-3
+    weight_decay: Weight = 0.01
+    momentum: Share = 0.9  # sgd
+    epochs: Annotated[int, Ge(0)] = 20
+    batch_size: Positive = 32
+    warmup: Share = 0.1  # share of the steps, linear; then cosine
+    final_lr: Share = 0.0  # share of lr at the end of the cosine
+    clip_grad: Weight = 0.0  # largest gradient norm; 0 is off
+    augment: Literal["none", "crop_flip"] = "crop_flip"
+    crop_scale: Annotated[float, Gt(0), Le(1)] = 0.08  # smallest share of the area a crop keeps
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run."""
+
+    protocol: Protocol
+    method: Method
+    backbone: BackboneSpec = BackboneSpec()
+    data: DataSpec = DataSpec()
+    train: TrainSpec = TrainSpec()
+    seed: Annotated[int, Ge(0)] = 1
+
+    @property
+    def method_name(self) -> str:
+        return methods.name_of(self.method)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Nested and JSON-ready; ``method`` carries its name."""
+        return {
+            "protocol": self.protocol,
+            "method": {"name": self.method_name, **_plain(self.method)},
+            "backbone": _plain(self.backbone),
+            "data": _plain(self.data),
+            "train": _plain(self.train),
+            "seed": self.seed,
+        }
+
+    def flat(self) -> dict[str, Any]:
+        """``{"method.rank": 2, "data.shots": 16, ...}``, in a fixed order."""
+        flat: dict[str, Any] = {}
+        for key, value in self.as_dict().items():
+            if isinstance(value, dict):
+                flat.update({f"{key}.{k}": v for k, v in value.items()})
+            else:
+                flat[key] = value
+        return flat
+
+    def digest(self) -> str:
+        """The run's identity: 16 hex digits of a hash of every field."""
+        text = json.dumps(self.flat(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def configuration(self) -> str:
+        """The identity of the method's configuration: everything but seed and data set name."""
+        return replace(self, seed=0, data=replace(self.data, name="")).digest()
+
+    def overrides(self) -> list[str]:
+        """The ``key=value`` words that give this spec again after its protocol's preset."""
+        words = []
+        for key, value in self.flat().items():
+            if key != "protocol":
+                shown = value if isinstance(value, str) else json.dumps(value)
+                words.append(f"{key}={shown}" if shown else f'{key}=""')
+        return words
+
+
+def _plain(part: Any) -> dict[str, Any]:
+    """A dataclass as JSON sees it (tuples become lists)."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(part)))
+    return values
+
+
+def field_names(kind: type) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -1,0 +1,308 @@
+"""Our own forward pass of a CLIP tower over frozen weights, with sites where methods act.
+
+Equal to open_clip's encoders to 1e-5 in fp32 (tests/harness/test_tower.py), and faster: all frozen
+products run on flat rows, attention is one packed product, text is cut to the longest prompt and
+the last block computes only the token that is pooled. The weights are read, never written.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from methods.kit.bound import Bound
+from methods.kit.clip import Key, weight_name
+from methods.kit.rig import Rig
+
+# On a CPU the explicit softmax beats the fused kernel up to about this many tokens
+# (tests/benchmarks/attention.py measures it).
+EXPLICIT_UP_TO = 128
+
+FROZEN = Bound(Rig(), {})
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The geometry of one tower and the options of open_clip's builds that change its numbers."""
+
+    name: Literal["image", "text"]
+    depth: int
+    width: int
+    heads: int
+    hidden: int
+    length: int
+    activation: Callable[[Tensor], Tensor]
+    eps: float
+    causal: bool = False
+    pool: Literal["first", "last", "argmax", "eos", "mean"] = "first"
+    norm_before_pool: bool = True  # matters for 'mean' only
+    eos: int = 0
+    patch: tuple[int, int] = (0, 0)
+    image_size: tuple[int, int] = (0, 0)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether padding behind the pooled token can be left out."""
+        return self.causal and self.pool in ("argmax", "eos")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Tokenised prompts, cut where that is exact."""
+
+    ids: Tensor  # (classes, length)
+    pooled: Tensor  # (classes,) position of the token that is pooled
+
+    def to(self, device: torch.device | str) -> "Prompts":
+        return Prompts(self.ids.to(device), self.pooled.to(device))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The residual stream: rows (n * length, width), or (K, n * length, width)."""
+
+    x: Tensor
+    n: int
+
+    @property
+    def length(self) -> int:
+        return self.x.shape[-2] // self.n
+
+
+class Tower:
+    """One frozen tower. ``tower(inputs, bound)`` gives features (n, dim), not normalised."""
+
+    def __init__(self, shape: Shape, weights: Mapping[str, Tensor]) -> None:
+        self.shape = shape
+        self.weights = {n: w for n, w in weights.items() if n.startswith(shape.name + ".")}
+
+    def __call__(self, inputs: Tensor | Prompts, bound: Bound = FROZEN) -> Tensor:
+        last = self.shape.depth - 1
+        stream = self.run(self.embed(inputs, bound), bound, 0, last)
+        rows = self.pooled_rows(inputs, stream)
+        if rows is not None and self._splits(bound, last):
+            x = self.block(last, stream, bound, rows)
+        else:
+            x = self.block(last, stream, bound)
+            x = self._pool(x, rows, stream, bound)
+        return self.head(x, stream, bound)
+
+    # --- parts, so that a plan can keep what does not change ---------------------------------
+
+    def prompts(self, tokens: Tensor) -> Prompts:
+        """Prompts from token ids (classes, context): where they end, and cut if that is exact."""
+        s = self.shape
+        if s.pool == "argmax":
+            pooled = tokens.argmax(-1)
+        elif s.pool == "eos":
+            pooled = (tokens == s.eos).int().argmax(-1)
+        else:
+            pooled = torch.full((len(tokens),), 0 if s.pool == "first" else tokens.shape[1] - 1)
+        length = int(pooled.max()) + 1 if s.cuts else tokens.shape[1]
+        return Prompts(tokens[:, :length].contiguous(), pooled)
+
+    def embed(self, inputs: Tensor | Prompts, bound: Bound = FROZEN) -> Stream:
+        """The sequence that enters the first block."""
+        if isinstance(inputs, Prompts):
+            n, x = len(inputs), self._words(inputs, bound)
+        else:
+            n, x = len(inputs), self._patches(inputs, bound)
+        key: Key = (self.shape.name, None, "tokens")
+        return Stream(bound.after(key, x, x, n), n)
+
+    def run(self, stream: Stream, bound: Bound = FROZEN, start: int = 0, stop: int = 0) -> Stream:
+        """Blocks ``start`` to ``stop`` (excluded) over all tokens."""
+        for i in range(start, stop):
+            stream = Stream(self.block(i, stream, bound), stream.n)
+        return stream
+
+    def pooled_rows(self, inputs: Tensor | Prompts, stream: Stream) -> Tensor | None:
+        """Which rows are pooled; None when the pool is a mean over tokens."""
+        if self.shape.pool == "mean":
+            return None
+        starts = torch.arange(stream.n, device=stream.x.device) * stream.length
+        return starts + inputs.pooled if isinstance(inputs, Prompts) else starts
+
+    def head(self, x: Tensor, stream: Stream, bound: Bound = FROZEN) -> Tensor:
+        """Features (n, dim) from the pooled tokens (n, width)."""
+        key: Key = (self.shape.name, None, "ln_post")
+        y = x if self._normed_already else self._norm(key, x, bound)
+        y = bound.after((self.shape.name, None, "pooled"), x, y, stream.n)
+        key = (self.shape.name, None, "project")
+        weight = self._weight(key)
+        return y if weight is None else bound.linear(key, y, weight, self._bias(key))
+
+    def block(
+        self, i: int, stream: Stream, bound: Bound = FROZEN, rows: Tensor | None = None
+    ) -> Tensor:
+        """One block: x + attn(x), then + mlp. With ``rows``, its output at those rows only."""
+        tower, n = self.shape.name, stream.n
+        x = bound.before((tower, i, "block"), stream.x, n)
+        entered = x if rows is None else x[..., rows, :]
+        seen = bound.before((tower, i, "attn"), x, n)
+        y = self._attention(i, Stream(seen, n), bound, rows)
+        seen = seen if rows is None else seen[..., rows, :]
+        y = self._scaled((tower, i, "ls_1"), bound.after((tower, i, "attn"), seen, y, n), bound)
+        x = entered + y
+        seen = bound.before((tower, i, "mlp"), x, n)
+        y = self._mlp(i, seen, n, bound)
+        y = self._scaled((tower, i, "ls_2"), bound.after((tower, i, "mlp"), seen, y, n), bound)
+        return bound.after((tower, i, "block"), entered, x + y, n)
+
+    # --- inside ------------------------------------------------------------------------------
+
+    def _attention(self, i: int, stream: Stream, bound: Bound, rows: Tensor | None) -> Tensor:
+        s, n = self.shape, stream.n
+        key: Key = (s.name, i, "qkv")
+        h = self._site_norm((s.name, i, "ln_1"), stream.x, n, bound)
+        if rows is None:
+            seen = bound.before(key, h, n)
+            qkv = bound.linear(key, seen, *self._pair(key))
+            qkv = bound.after(key, seen, qkv, n)
+            q, k, v = qkv.split(s.width, -1)
+        else:
+            q = bound.linear(key, h[..., rows, :], *self._pair(key), rows=(0, s.width))
+            kv = bound.linear(key, h, *self._pair(key), rows=(s.width, 3 * s.width))
+            k, v = kv.split(s.width, -1)
+        ends = None if rows is None else rows - torch.arange(n, device=rows.device) * stream.length
+        y = attend(q, k, v, n, s.heads, s.causal, ends)
+        return self._site_linear((s.name, i, "out_proj"), y, n, bound)
+
+    def _mlp(self, i: int, x: Tensor, n: int, bound: Bound) -> Tensor:
+        tower = self.shape.name
+        h = self._site_norm((tower, i, "ln_2"), x, n, bound)
+        h = self.shape.activation(self._site_linear((tower, i, "fc"), h, n, bound))
+        return self._site_linear((tower, i, "proj"), h, n, bound)
+
+    def _site_linear(self, key: Key, x: Tensor, n: int, bound: Bound) -> Tensor:
+        x = bound.before(key, x, n)
+        return bound.after(key, x, bound.linear(key, x, *self._pair(key)), n)
+
+    def _site_norm(self, key: Key, x: Tensor, n: int, bound: Bound) -> Tensor:
+        x = bound.before(key, x, n)
+        return bound.after(key, x, self._norm(key, x, bound), n)
+
+    def _norm(self, key: Key, x: Tensor, bound: Bound) -> Tensor:
+        return bound.norm(key, x, self._weight(key), self._bias(key), self.shape.eps)
+
+    def _scaled(self, key: Key, y: Tensor, bound: Bound) -> Tensor:
+        gamma = self._weight(key)
+        if gamma is None:
+            return y
+        gamma = bound.tensor(key, gamma)
+        return y * (gamma.unsqueeze(-2) if gamma.dim() == 2 else gamma)
+
+    def _words(self, prompts: Prompts, bound: Bound) -> Tensor:
+        key: Key = ("text", None, "words")
+        table = bound.tensor(key, self.weights["text.words.weight"])
+        x = F.embedding(prompts.ids, table) if table.dim() == 2 else table[:, prompts.ids]
+        x = x.flatten(-3, -2)
+        x = bound.after(key, x, x, len(prompts))
+        length = prompts.ids.shape[1]
+        return self._placed(x, len(prompts), bound, length)
+
+    def _patches(self, images: Tensor, bound: Bound) -> Tensor:
+        n, (ph, pw) = len(images), self.shape.patch
+        x = images.unflatten(2, (-1, ph)).unflatten(4, (-1, pw))  # (n, 3, gh, ph, gw, pw)
+        x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(0, 2)  # (n * gh * gw, 3 * ph * pw)
+        x = self._site_linear(("image", None, "patches"), x, n, bound).unflatten(-2, (n, -1))
+        token = bound.tensor(
+            ("image", None, "class_token"), self.weights["image.class_token.weight"]
+        )
+        token = token[..., None, None, :]  # (..., 1, 1, width)
+        if token.dim() > x.dim():
+            x = x.expand(len(token), *x.shape)
+        x = torch.cat((token.expand(*x.shape[:-2], 1, x.shape[-1]), x), -2).flatten(-3, -2)
+        x = self._placed(x, n, bound, None)
+        key = ("image", None, "ln_pre")
+        return x if self._weight(key) is None else self._norm(key, x, bound)
+
+    def _placed(self, x: Tensor, n: int, bound: Bound, length: int | None) -> Tensor:
+        key: Key = (self.shape.name, None, "positions")
+        table = bound.tensor(key, self.weights[weight_name(key, "weight")])
+        table = table if length is None else table[..., :length, :]
+        if table.dim() == 3:
+            table = table.unsqueeze(1)
+        return (x.unflatten(-2, (n, -1)) + table).flatten(-3, -2)
+
+    def _pool(self, x: Tensor, rows: Tensor | None, stream: Stream, bound: Bound) -> Tensor:
+        if rows is not None:
+            return x[..., rows, :]
+        if self.shape.norm_before_pool:
+            x = self._norm((self.shape.name, None, "ln_post"), x, bound)
+        return x.unflatten(-2, (stream.n, -1))[..., 1:, :].mean(-2)
+
+    def _splits(self, bound: Bound, i: int) -> bool:
+        """Whether the last block can be computed for the pooled rows alone."""
+        tower = self.shape.name
+        inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
+        whole = all(bound.rowwise((tower, i, name)) for name in inside)
+        return whole and bound.splits((tower, i, "qkv"))
+
+    @property
+    def _normed_already(self) -> bool:
+        return self.shape.pool == "mean" and self.shape.norm_before_pool
+
+    def _weight(self, key: Key) -> Tensor | None:
+        return self.weights.get(weight_name(key, "weight"))
+
+    def _bias(self, key: Key) -> Tensor | None:
+        return self.weights.get(weight_name(key, "bias"))
+
+    def _pair(self, key: Key) -> tuple[Tensor, Tensor | None]:
+        return self.weights[weight_name(key, "weight")], self._bias(key)
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    n: int,
+    heads: int,
+    causal: bool,
+    ends: Tensor | None = None,
+) -> Tensor:
+    """Multi-head attention over rows: q (..., n * Lq, width), k and v (..., n * L, width).
+
+    With ``ends`` (n,) there is one query a sequence, standing at that position.
+    """
+    if q.dim() < k.dim():
+        q = q.expand(len(k), *q.shape)
+    elif k.dim() < q.dim():
+        k, v = k.expand(len(q), *k.shape), v.expand(len(q), *v.shape)
+    lead = k.shape[:-2]
+    q, k, v = (_heads(t, n, heads) for t in (q, k, v))  # (B, heads, L, head width)
+    mask = None
+    if causal and ends is not None:
+        mask = torch.arange(k.shape[2], device=k.device) <= ends[:, None]  # (n, L)
+        mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
+    if k.device.type != "cpu" or k.shape[2] > EXPLICIT_UP_TO:
+        one_by_one = causal and ends is None
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=one_by_one)
+    else:
+        scores = (q * q.shape[-1] ** -0.5) @ k.mT
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        elif causal:
+            scores = scores + _causal_mask(k.shape[2], scores.dtype)
+        y = scores.softmax(-1) @ v
+    return y.transpose(1, 2).flatten(2).reshape(*lead, -1, heads * y.shape[-1])
+
+
+def _heads(x: Tensor, n: int, heads: int) -> Tensor:
+    """(..., n * L, width) -> (B, heads, L, head width) with B = n times the trials."""
+    trials = x.shape[0] if x.dim() == 3 else 1
+    x = x.unflatten(-1, (heads, -1))
+    return x.reshape(trials * n, -1, heads, x.shape[-1]).transpose(1, 2)
+
+
+@lru_cache(maxsize=32)
+def _causal_mask(length: int, dtype: torch.dtype) -> Tensor:
+    return torch.full((length, length), -torch.inf, dtype=dtype).triu_(1)

@@ -1,0 +1,77 @@
+"""Full-rank adaptation: what AdaRing compresses, uncompressed.
+
+``form="adapter"``: one dense bottleneck adapter a layer after the MLP, y + scale * act(y D) U, the
+counterpart of AdaRing's adapter form (the per-layer adapters that its abstract compares with).
+``form="delta"``: one dense update W + D for each weight named by ``sites``, the counterpart of the
+delta form. Both start at zero.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.kit import bottleneck
+from methods.kit.adapter import Adapter, Method, Task
+from methods.kit.clip import Clip
+from methods.kit.errors import UsageError
+from methods.kit.fields import (
+    BOTH_TOWERS,
+    Activation,
+    LinearSite,
+    Positive,
+    Rate,
+    TowerName,
+)
+
+
+@dataclass(frozen=True)
+class FullRank(Method):
+    paper = "Houlsby et al., 2019 (adapters); dense updates"
+    recipe = {"train.lr": 1e-3}
+
+    form: Literal["adapter", "delta"] = "adapter"
+    bottleneck: Positive = 32  # adapter form
+    activation: Activation = "gelu"  # adapter form
+    scale: Rate = 1.0  # adapter form
+    sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
+    layers: str = "all"
+    towers: tuple[TowerName, ...] = BOTH_TOWERS
+
+    def attach(self, clip: Clip, task: Task) -> Adapter:
+        return self._adapters(clip) if self.form == "adapter" else self._deltas(clip)
+
+    def _adapters(self, clip: Clip) -> Adapter:
+        adapter = Adapter(clip)
+        for tower in clip.towers(self.towers):
+            bottleneck.check_bottleneck(self.bottleneck, tower)
+            for block in tower.blocks(self.layers):
+                down = nn.Parameter(torch.empty(block.width, self.bottleneck))
+                nn.init.uniform_(down, -1 / math.sqrt(block.width), 1 / math.sqrt(block.width))
+                up = nn.Parameter(torch.zeros(self.bottleneck, block.width))
+                bottleneck.hang(
+                    adapter,
+                    block,
+                    (adapter.own(f"{block.key}.down", down),),
+                    (adapter.own(f"{block.key}.up", up),),
+                    self.activation,
+                    self.scale,
+                )
+        return adapter
+
+    def _deltas(self, clip: Clip) -> Adapter:
+        if not self.sites:
+            raise UsageError("method.sites: name at least one of q, k, v, o, fc, proj")
+        adapter = Adapter(clip)
+        for block in clip.blocks(self.towers, self.layers):
+            for name in self.sites:
+                site = block.site(name)
+                delta = adapter.own(f"{block.key}.{name}", nn.Parameter(torch.zeros(site.shape)))
+                adapter.reweight(site, _plus, delta)
+        return adapter
+
+
+def _plus(frozen: Tensor, delta: Tensor) -> Tensor:
+    return frozen + delta

@@ -1,0 +1,242 @@
+"""The contract of a method: a frozen `Method` tells a final `Adapter` what hangs where.
+
+The backbone is never modified. A method owns tensors under names and hangs pure functions of them
+on sites of the towers; the tower asks at each site what hangs there. Because functions see their
+tensors as arguments (a `Ref` stands for a tensor that exists only while a step runs), the same
+method runs once, or K times side by side with a leading trial axis, without knowing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from methods.kit.bound import Bound
+from methods.kit.clip import Clip, Site
+from methods.kit.noise import Noise, generator
+from methods.kit.rig import Add, Call, Derived, Fn, Hung, Ref, Rig
+
+PARTS = ("image", "text", "shared", "head")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be told apart: class names, the template around them, and the prompts' tokens.
+
+    ``tokens`` is (classes, length), padded with zeros behind the end token.
+    """
+
+    classnames: tuple[str, ...]
+    template: str
+    tokens: Tensor = field(repr=False, compare=False)
+
+    @property
+    def classes(self) -> int:
+        return len(self.classnames)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a penalty may look at: one training step, features normalised, ``teacher`` frozen."""
+
+    labels: Tensor  # (n,)
+    image: Tensor  # (n, dim)
+    text: Tensor  # (classes, dim)
+    logits: Tensor  # (n, classes)
+    progress: float
+
+
+class Method(ABC):
+    """A way to adapt CLIP. Subclasses are frozen dataclasses: fields are the hyper-parameters.
+
+    ``recipe`` holds the training settings of the method's own paper for CLIP ViT-B/16, as
+    ``{"train.lr": 2e-4}``; a preset or the user may say otherwise. ``identity`` says whether the
+    adapted model equals the frozen one before the first step; ``trains`` whether there is
+    anything to train.
+    """
+
+    paper: ClassVar[str] = ""
+    recipe: ClassVar[Mapping[str, object]] = {}
+
+    @property
+    def identity(self) -> bool:
+        return True
+
+    @abstractmethod
+    def attach(self, clip: Clip, task: Task) -> "Adapter":
+        """Say what trains and where it acts. Draws initial values from torch's generator."""
+
+
+@final
+class Adapter(nn.Module):
+    """Exactly what a method trains, keeps and hangs. Methods use the verbs; the harness the rest.
+
+    Names start with the part of the model they belong to (``image``, ``text``, ``shared``) or with
+    ``head`` for what depends on the classes of the task.
+    """
+
+    def __init__(self, clip: Clip) -> None:
+        super().__init__()
+        self.clip = clip
+        self.rig = Rig()
+        self._each_step: list[tuple[Ref, Fn]] = []
+        self._rates: dict[str, float] = {}
+        self._values: dict[str, Tensor] = {}
+
+    # --- the verbs ---------------------------------------------------------------------------
+
+    def own(self, name: str, part: nn.Module | Tensor, rate: float = 1.0) -> Ref:
+        """Train this module or parameter at ``rate`` times the learning rate.
+
+        A tensor that is no Parameter is kept and saved but not trained. A module's Ref arrives in
+        functions as a callable.
+        """
+        if name.split(".")[0] not in PARTS or name in self._rates:
+            raise ValueError(f"own({name!r}): names are unique and start with one of {PARTS}")
+        inner = name.replace(".", "/")  # torch allows no dots in names
+        if isinstance(part, nn.Module):
+            self.add_module(inner, part)
+            self.rig.modules[name] = part
+            for key, value in (*part.named_parameters(), *part.named_buffers()):
+                self._values[f"{name}.{key}"] = value
+        elif isinstance(part, nn.Parameter):
+            self.register_parameter(inner, part)
+            self._values[name] = part
+        else:
+            self.register_buffer(inner, part)
+            self._values[name] = part
+        self._rates[name] = rate
+        return Ref(name)
+
+    def derive(self, name: str, fn: Fn, *refs: Ref) -> Ref:
+        """A tensor, or tuple of tensors, computed once a step from owned or derived ones."""
+        self.rig.derived.append(Derived(name, fn, refs))
+        return Ref(name)
+
+    def add(self, site: Site, down: Ref, up: Ref, scale: float = 1.0, dropout: float = 0.0) -> None:
+        """y += scale * up(down(x)) beside the linear map at a site; folds into its weight.
+
+        ``down`` is (rank, in), ``up`` (out, rank). ``dropout`` acts on x on this path alone; paths
+        of one site with the same rate share a mask.
+        """
+        self._at(site).adds.append(Add(down, up, scale, dropout, site.rows))
+
+    def reweight(self, site: Site, fn: Fn, *refs: Ref, part: str = "weight") -> None:
+        """The model reads fn(W, ...) instead of the frozen weight (or bias) at a site."""
+        if part not in ("weight", "bias"):
+            raise ValueError(f"reweight: part is 'weight' or 'bias', not {part!r}")
+        getattr(self._at(site), part).append(Call(fn, refs, rows=site.rows))
+
+    def before(self, site: Site, fn: Fn, *refs: Ref, sequence: bool = False) -> None:
+        """The input x of a site becomes fn(x, ...): row by row, or (n, length, width)."""
+        self._at(site).before.append(Call(fn, refs, sequence))
+
+    def after(self, site: Site, fn: Fn, *refs: Ref, sequence: bool = False) -> None:
+        """The output y of a site becomes fn(x, y, ...): row by row, or (n, length, width)."""
+        self._at(site).after.append(Call(fn, refs, sequence))
+
+    def score(self, fn: Fn, *refs: Ref) -> None:
+        """logits = fn(image, text, scale, ...) instead of scale * image @ text.T.
+
+        ``image`` (n, dim) and ``text`` (classes, dim) are normalised. A score that uses a ``head``
+        applies to the classes it was trained on; any other label space is scored by its text.
+        """
+        if self.rig.score is not None:
+            raise ValueError("score: an adapter has one score")
+        self.rig.score = Call(fn, refs)
+
+    def penalise(self, fn: Fn, *refs: Ref) -> None:
+        """loss += fn(step, ...), where ``step`` is a :class:`Step`."""
+        self.rig.penalties.append(Call(fn, refs))
+
+    def each_step(self, ref: Ref, fn: Callable[[float, torch.Generator], Tensor]) -> None:
+        """The kept tensor ``ref`` becomes fn(progress, generator) before every step.
+
+        Progress runs from 0 towards 1; fn is called with 1.0 once at the end.
+        """
+        self._each_step.append((ref, fn))
+
+    # --- what the harness uses ---------------------------------------------------------------
+
+    def _at(self, site: Site) -> Hung:
+        return self.rig.sites.setdefault(site.key, Hung())
+
+    def values(self) -> dict[str, Tensor]:
+        """Every owned tensor by name, trained and kept."""
+        return self._values
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        return {n: v for n, v in self._values.items() if isinstance(v, nn.Parameter)}
+
+    def rate(self, name: str) -> float:
+        """The learning-rate factor of an owned tensor."""
+        while name not in self._rates:
+            name = name.rpartition(".")[0]
+        return self._rates[name]
+
+    def groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameter groups for an optimiser: weights decay, vectors and scalars do not."""
+        grouped: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for name, value in self.trained().items():
+            grouped.setdefault((self.rate(name), value.dim() >= 2), []).append(value)
+        return [
+            {"params": params, "lr": lr * rate, "weight_decay": weight_decay if decays else 0.0}
+            for (rate, decays), params in sorted(grouped.items(), key=lambda g: g[0])
+        ]
+
+    def touches(self, tower: str) -> bool:
+        """Whether a tower's features can differ from the frozen ones."""
+        return any(key[0] == tower for key in self.rig.sites)
+
+    @property
+    def foldable(self) -> bool:
+        """Whether the adapted model can be written as a plain model with other weights."""
+        return self.rig.foldable
+
+    def bind(
+        self,
+        values: Mapping[str, Tensor] | None = None,
+        trials: int | None = None,
+        noise: Noise | None = None,
+    ) -> Bound:
+        """Resolve everything for one step. With ``trials``, values carry a leading trial axis."""
+        return Bound(self.rig, self._values if values is None else values, trials, noise)
+
+    @torch.no_grad()
+    def advance(self, progress: float, seed: int, step: int) -> None:
+        """Set the kept tensors that follow the progress of training."""
+        for ref, fn in self._each_step:
+            drawn = fn(progress, generator(seed, step, ref.name))
+            self._values[ref.name].copy_(drawn)
+
+    def state(self) -> dict[str, Tensor]:
+        """What is saved: every owned tensor, contiguous, on the CPU."""
+        return {n: v.detach().cpu().contiguous().clone() for n, v in self._values.items()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Put a saved state back. Raises ValueError when names or shapes differ."""
+        if set(state) != set(self._values):
+            odd = sorted(set(state) ^ set(self._values))
+            raise ValueError(f"the adapter file does not fit this method: {odd[0]!r} differs")
+        for name, value in self._values.items():
+            if value.shape != state[name].shape:
+                raise ValueError(
+                    f"the adapter file does not fit this method: {name!r} is"
+                    f" {tuple(state[name].shape)}, expected {tuple(value.shape)}"
+                )
+            value.copy_(state[name])
+
+
+def stack(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
+    """The values of adapters of one shape with a leading trial axis, for ``bind(trials=K)``."""
+    names = adapters[0].values().keys()
+    return {
+        n: torch.stack([a.values()[n] for a in adapters]).requires_grad_(
+            isinstance(adapters[0].values()[n], nn.Parameter)
+        )
+        for n in names
+    }

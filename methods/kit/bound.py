@@ -1,0 +1,280 @@
+"""An adapter resolved for one step: what a tower asks at each site.
+
+Shapes: rows are (N, width), or (K, N, width) once a trial axis is there; N = n * length. The axis
+appears where the first trial-dependent site is met, so everything before is computed once for all
+trials. Low-rank paths of one site become a single pair of products; above a measured rank they
+are folded into the weight instead, by rank and not by method.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from methods.kit.clip import Key
+from methods.kit.noise import Noise
+from methods.kit.rig import Add, Call, Hung, Ref, Rig
+
+# Above rank = width * FOLD_ABOVE one product with a folded weight beats x -> small -> out
+# (measured between ranks 64 and 256 at width 768, forward and backward).
+FOLD_ABOVE = 1 / 6
+
+Rows = tuple[int, int]
+
+
+class Bound:
+    """One step's view of an adapter: owned and derived tensors, applied at sites."""
+
+    def __init__(
+        self,
+        rig: Rig,
+        values: Mapping[str, Tensor],
+        trials: int | None = None,
+        noise: Noise | None = None,
+    ) -> None:
+        self.rig = rig
+        self.trials = trials
+        self.noise = noise
+        self._values: dict[str, Any] = dict(values)
+        self._fused: dict[Key, tuple[Tensor, Tensor]] = {}
+        for d in rig.derived:
+            self._values[d.name] = self._call(d.fn, (), d.refs)
+
+    # --- what a tower asks -------------------------------------------------------------------
+
+    def at(self, key: Key) -> Hung | None:
+        return self.rig.sites.get(key)
+
+    def splits(self, key: Key) -> bool:
+        """Whether the site may be computed for some rows or outputs only."""
+        hung = self.at(key)
+        return hung is None or hung.foldable
+
+    def rowwise(self, key: Key) -> bool:
+        """Whether the site's functions, if any, look at rows one by one."""
+        hung = self.at(key)
+        return hung is None or not any(c.sequence for c in (*hung.before, *hung.after))
+
+    def before(self, key: Key, x: Tensor, n: int) -> Tensor:
+        """The input of a site as the method wants it; ``n`` sequences share the rows."""
+        hung = self.at(key)
+        for call in hung.before if hung else ():
+            x = _flat(self._call(call.fn, ((_seq(x, n, call), x.dim() == 3),), call.refs), call)
+        return x
+
+    def after(self, key: Key, x: Tensor, y: Tensor, n: int) -> Tensor:
+        """The output of a site as the method wants it."""
+        hung = self.at(key)
+        for call in hung.after if hung else ():
+            args = ((_seq(x, n, call), x.dim() == 3), (_seq(y, n, call), y.dim() == 3))
+            y = _flat(self._call(call.fn, args, call.refs), call)
+        return y
+
+    def tensor(self, key: Key, frozen: Tensor, part: str = "weight") -> Tensor:
+        """A frozen tensor after ``reweight``, with a trial axis where it differs by trial."""
+        hung = self.at(key)
+        value = frozen
+        for call in (hung.weight if part == "weight" else hung.bias) if hung else ():
+            value = self._reweighted(call, value, frozen.dim())
+        return value
+
+    def linear(
+        self, key: Key, x: Tensor, weight: Tensor, bias: Tensor | None, rows: Rows | None = None
+    ) -> Tensor:
+        """y = W x + b with everything that hangs there; ``rows`` restricts the output rows."""
+        hung = self.at(key)
+        if hung is None:
+            return plain_linear(x, _cut(weight, rows, 2), _cut(bias, rows, 1))
+        w, b = self.tensor(key, weight), None if bias is None else self.tensor(key, bias, "bias")
+        if not hung.adds:
+            return plain_linear(x, _cut(w, rows, 2), _cut(b, rows, 1))
+        if self.noise is not None and any(a.dropout for a in hung.adds):
+            y = plain_linear(x, _cut(w, rows, 2), _cut(b, rows, 1))
+            return self._with_dropout(key, hung.adds, x, y, weight, rows)
+        down, up = self._fuse(key, hung.adds, weight)
+        if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
+            return plain_linear(x, _cut(w + up @ down, rows, 2), _cut(b, rows, 1))
+        y = plain_linear(x, _cut(w, rows, 2), _cut(b, rows, 1))
+        return low_rank(y, x, down, _cut(up, rows, 2))
+
+    def norm(
+        self, key: Key, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> Tensor:
+        """LayerNorm over the last axis, with weights the method may have changed."""
+        w = None if weight is None else self.tensor(key, weight)
+        b = None if bias is None else self.tensor(key, bias, "bias")
+        if (w is None or w.dim() == 1) and (b is None or b.dim() == 1):
+            return F.layer_norm(x, x.shape[-1:], w, b, eps)
+        y = F.layer_norm(x, x.shape[-1:], None, None, eps)
+        y = y if w is None else y * _rowwise(w)
+        return y if b is None else y + _rowwise(b)
+
+    def folded(self, key: Key, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with everything foldable written into them, out of place."""
+        w, b = self.tensor(key, weight), None if bias is None else self.tensor(key, bias, "bias")
+        hung = self.at(key)
+        if hung and hung.adds:
+            down, up = self._fuse(key, hung.adds, weight)
+            w = w + up @ down
+        return w, b
+
+    def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
+        """Logits (n, classes); ``known``: the classes are those the adapter was attached for."""
+        call = self.rig.score
+        if call is None or (not known and any(r.name.startswith("head") for r in call.refs)):
+            return (scale[:, None, None] if scale.dim() else scale) * (image @ text.mT)
+        args = ((image, image.dim() == 3), (text, text.dim() == 3), (scale, scale.dim() == 1))
+        return self._call(call.fn, args, call.refs)
+
+    def penalty(self, step: Any) -> Tensor | None:
+        """The sum of what the method adds to the loss, or None."""
+        total: Tensor | None = None
+        for call in self.rig.penalties:
+            value = self._call(call.fn, ((step, False),), call.refs)
+            total = value if total is None else total + value
+        return total
+
+    def used(self) -> list[Tensor]:
+        """The distinct tensors that stay in the computation after everything is folded."""
+        calls = [c for h in self.rig.sites.values() for c in (*h.before, *h.after)]
+        if self.rig.score:
+            calls.append(self.rig.score)
+        kept: dict[tuple[str, tuple[int, ...]], Any] = {}
+        for ref in (ref for call in calls for ref in call.refs):
+            if not any((ref.name, ref.index[:i]) in kept for i in range(len(ref.index))):
+                kept[ref.name, ref.index] = self._get(ref)
+        return [leaf for value in kept.values() for leaf in _leaves(value)]
+
+    # --- how it is done ----------------------------------------------------------------------
+
+    def _get(self, ref: Ref) -> Any:
+        """A tensor, or for a module the dict of its tensors; a trial axis leads if there is one."""
+        if ref.name in self.rig.modules:
+            start = ref.name + "."
+            return {n[len(start) :]: v for n, v in self._values.items() if n.startswith(start)}
+        value = self._values[ref.name]
+        for i in ref.index:
+            inside = isinstance(value, tuple) or self.trials is None
+            value = value[i] if inside else value[:, i]
+        return value
+
+    def _call(
+        self, fn: Callable[..., Any], args: Sequence[tuple[Any, bool]], refs: Sequence[Ref]
+    ) -> Any:
+        """fn(*args, *tensors), vmapped over trials; each argument says whether it has the axis."""
+        modules = [self.rig.modules.get(ref.name) for ref in refs]
+
+        def whole(*given: Any) -> Any:
+            own = zip(modules, given[len(args) :], strict=True)
+            return fn(*given[: len(args)], *(t if m is None else _callable(m, t) for m, t in own))
+
+        values = [value for value, _ in args] + [self._get(ref) for ref in refs]
+        axes = tuple(0 if lifted else None for _, lifted in args) + (0,) * len(refs)
+        if self.trials is None or 0 not in axes:
+            return whole(*values)
+        return torch.vmap(whole, in_dims=axes)(*values)
+
+    def _reweighted(self, call: Call, value: Tensor, base: int) -> Tensor:
+        lifted = value.dim() > base
+        if call.rows is None:
+            return self._call(call.fn, ((value, lifted),), call.refs)
+        axis, (start, stop) = (1 if lifted else 0), call.rows
+        part = value.narrow(axis, start, stop - start)
+        new = self._call(call.fn, ((part, lifted),), call.refs)
+        if new.dim() > value.dim():
+            value, axis = value.expand(len(new), *value.shape), 1
+        end = value.shape[axis]
+        return torch.cat(
+            (value.narrow(axis, 0, start), new, value.narrow(axis, stop, end - stop)), axis
+        )
+
+    def _fuse(self, key: Key, adds: Sequence[Add], weight: Tensor) -> tuple[Tensor, Tensor]:
+        """All low-rank paths of a site as one pair: down (R, in), up (out, R), scale inside."""
+        if key not in self._fused:
+            self._fused[key] = self._fused_pair(adds, weight.shape[0])
+        return self._fused[key]
+
+    def _fused_pair(self, adds: Sequence[Add], out: int) -> tuple[Tensor, Tensor]:
+        downs = [self._get(a.down) for a in adds]
+        ups = []
+        for a in adds:
+            up = self._get(a.up)
+            up = up if a.scale == 1.0 else up * a.scale
+            start, stop = a.rows or (0, out)
+            ups.append(F.pad(up, (0, 0, start, out - stop)) if stop - start < out else up)
+        if len(adds) == 1:
+            return downs[0], ups[0]
+        return torch.cat(downs, -2), torch.cat(ups, -1)
+
+    def _with_dropout(
+        self, key: Key, adds: Sequence[Add], x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None
+    ) -> Tensor:
+        assert self.noise is not None
+        for rate in sorted({a.dropout for a in adds}):
+            pair = self._fused_pair([a for a in adds if a.dropout == rate], weight.shape[0])
+            seen = x
+            if rate:
+                seen = x * self.noise.dropout((*key, rate), x.shape[-2:], rate).to(x.dtype)
+            y = low_rank(y, seen, pair[0], _cut(pair[1], rows, 2))
+        return y
+
+
+def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """W x + b over rows, each side with or without a trial axis.
+
+    Rows are flattened to two axes first: a frozen weight and a three-axis input otherwise become
+    many small products.
+    """
+    if weight.dim() == 2:
+        if x.dim() == 2:
+            y = F.linear(x, weight, bias if bias is None or bias.dim() == 1 else None)
+        else:
+            y = F.linear(x.flatten(0, 1), weight, None if bias is None or bias.dim() == 2 else bias)
+            y = y.unflatten(0, x.shape[:2])
+        return y if bias is None or bias.dim() == 1 else y + _rowwise(bias)
+    y = x @ weight.mT
+    return y if bias is None else y + _rowwise(bias)
+
+
+def low_rank(y: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+    """y + up(down(x)) over rows, each side with or without a trial axis; one addition, fused."""
+    small = plain_linear(x, down, None)
+    if y.dim() == 2 and small.dim() == 2 and up.dim() == 2:
+        return (
+            torch.addmm(y, small, up.mT)
+            if y.dtype == small.dtype == up.dtype
+            else y + small @ up.mT
+        )
+    return y + small @ up.mT
+
+
+def _rowwise(vector: Tensor) -> Tensor:
+    """(K, width) -> (K, 1, width), so that it broadcasts over rows."""
+    return vector.unsqueeze(-2) if vector.dim() == 2 else vector
+
+
+def _cut(value: Any, rows: Rows | None, base: int) -> Any:
+    if value is None or rows is None:
+        return value
+    return value.narrow(value.dim() - base, rows[0], rows[1] - rows[0])
+
+
+def _seq(x: Tensor, n: int, call: Call) -> Tensor:
+    return x.unflatten(-2, (n, -1)) if call.sequence else x
+
+
+def _flat(y: Any, call: Call) -> Tensor:
+    return y.flatten(-3, -2) if call.sequence else y
+
+
+def _callable(module: nn.Module, tensors: Mapping[str, Tensor]) -> Callable[..., Any]:
+    return lambda *args: torch.func.functional_call(module, dict(tensors), args)
+
+
+def _leaves(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value
+    return [leaf for part in parts for leaf in _leaves(part)]

@@ -1,0 +1,17 @@
+"""Types for the fields of a method: what configuration checks before anything is built."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Positive = Annotated[int, Gt(0)]
+Rate = Annotated[float, Gt(0)]
+Weight = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Le(1)]
+Dropout = Annotated[float, Ge(0), Lt(1)]
+
+TowerName = Literal["image", "text"]
+LinearSite = Literal["q", "k", "v", "o", "fc", "proj"]
+Activation = Literal["relu", "gelu", "quick_gelu", "identity"]
+
+BOTH_TOWERS: tuple[TowerName, ...] = ("image", "text")

@@ -1,0 +1,82 @@
+"""What hangs where: the plain description that an adapter writes and a bound step reads."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from methods.kit.clip import Key
+
+Fn = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Stands for an owned or derived tensor; indexing picks a part of it (``ring[0][layer]``)."""
+
+    name: str
+    index: tuple[int, ...] = ()
+
+    def __getitem__(self, i: int) -> "Ref":
+        return Ref(self.name, (*self.index, i))
+
+
+@dataclass(frozen=True)
+class Call:
+    """A pure function with the tensors it takes."""
+
+    fn: Fn
+    refs: tuple[Ref, ...]
+    sequence: bool = False  # sees (n, length, width) instead of rows
+    rows: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Add:
+    """A low-rank path beside a linear map: y += scale * up(down(x))."""
+
+    down: Ref  # (rank, in)
+    up: Ref  # (out, rank)
+    scale: float
+    dropout: float
+    rows: tuple[int, int] | None
+
+
+@dataclass
+class Hung:
+    """Everything that hangs on one site."""
+
+    adds: list[Add] = field(default_factory=list)
+    weight: list[Call] = field(default_factory=list)
+    bias: list[Call] = field(default_factory=list)
+    before: list[Call] = field(default_factory=list)
+    after: list[Call] = field(default_factory=list)
+
+    @property
+    def foldable(self) -> bool:
+        return not (self.before or self.after)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A tensor, or tuple of tensors, computed once a step."""
+
+    name: str
+    fn: Fn
+    refs: tuple[Ref, ...]
+
+
+@dataclass
+class Rig:
+    """All that an adapter hung, in the order in which it was said."""
+
+    sites: dict[Key, Hung] = field(default_factory=dict)
+    derived: list[Derived] = field(default_factory=list)
+    score: Call | None = None
+    penalties: list[Call] = field(default_factory=list)
+    modules: dict[str, nn.Module] = field(default_factory=dict)
+
+    @property
+    def foldable(self) -> bool:
+        return self.score is None and all(h.foldable for h in self.sites.values())

@@ -1,0 +1,44 @@
+"""LoRA (Hu et al., 2021, arXiv 2106.09685) on CLIP's linear maps.
+
+Defaults are CLIP-LoRA's (Zanella and Ben Ayed, 2024, arXiv 2405.18541): rank 2 on q, k and v of
+every block of both towers, W x + (alpha / sqrt(rank)) B A dropout(x). Departure: with dropout, the
+paths of one packed projection share one mask instead of drawing three.
+"""
+
+import math
+from dataclasses import dataclass
+
+from methods.kit import lowrank
+from methods.kit.adapter import Adapter, Method, Task
+from methods.kit.clip import Clip
+from methods.kit.errors import UsageError
+from methods.kit.fields import BOTH_TOWERS, Dropout, LinearSite, Positive, Rate, TowerName
+
+
+@dataclass(frozen=True)
+class LoRA(Method):
+    paper = "Hu et al., 2021; CLIP-LoRA: Zanella and Ben Ayed, 2024"
+    recipe = {"train.lr": 2e-4, "train.weight_decay": 0.01}
+
+    rank: Positive = 2
+    alpha: Rate = 1.0
+    rslora: bool = True  # scale alpha / sqrt(rank) instead of alpha / rank
+    dropout: Dropout = 0.25
+    sites: tuple[LinearSite, ...] = ("q", "k", "v")
+    layers: str = "all"
+    towers: tuple[TowerName, ...] = BOTH_TOWERS
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    def attach(self, clip: Clip, task: Task) -> Adapter:
+        if not self.sites:
+            raise UsageError("method.sites: name at least one of q, k, v, o, fc, proj")
+        adapter = Adapter(clip)
+        for block in clip.blocks(self.towers, self.layers):
+            for name in self.sites:
+                site = block.site(name)
+                down, up = lowrank.factors(adapter, f"{block.key}.{name}", site, self.rank)
+                adapter.add(site, down, up, scale=self.scale, dropout=self.dropout)
+        return adapter

@@ -1,0 +1,14 @@
+"""Zero-shot CLIP (Radford et al., 2021, arXiv 2103.00020): nothing is trained."""
+
+from dataclasses import dataclass
+
+from methods.kit.adapter import Adapter, Method, Task
+from methods.kit.clip import Clip
+
+
+@dataclass(frozen=True)
+class ZeroShot(Method):
+    paper = "Radford et al., 2021"
+
+    def attach(self, clip: Clip, task: Task) -> Adapter:
+        return Adapter(clip)
