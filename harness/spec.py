@@ -95,8 +95,9 @@ class Spec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def configuration(self) -> str:
-        """The identity of the method's configuration: everything but seed and data set name."""
-        return replace(self, seed=0, data=replace(self.data, name="")).digest()
+        """The identity of a way to train: everything but the seed, the data set and its shots."""
+        data = replace(self.data, name="", shots=1, val_shots=0)
+        return replace(self, seed=0, data=data).digest()
 
     def overrides(self) -> list[str]:
         """The ``key=value`` words that give this spec again after its protocol's preset."""

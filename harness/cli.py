@@ -1,0 +1,60 @@
+"""The command ``ringbench``: names the modules that hold the commands, and turns errors into one
+line and an exit code (0 done, 1 a run failed, 2 wrong usage, 3 a grid is incomplete)."""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+import typer
+
+MODULES = ("harness.commands", "sweeps.commands", "reports.commands")
+
+app = typer.Typer(
+    name="ringbench",
+    help="Compare ways to adapt CLIP: one loop, the same data, seeds and budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+
+
+def call(arguments: list[str]) -> int:
+    """Run a command; returns the exit code."""
+    from methods.kit.errors import UsageError
+
+    for module in MODULES:
+        importlib.import_module(module).register(app)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except UsageError as error:
+        return _refuse(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        return _refuse(" ".join(error.format_message().split()))
+    except (click.Abort, KeyboardInterrupt):
+        return _refuse("stopped; what was finished is recorded", code=130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _refuse(line: str, code: int = 2) -> int:
+    sys.stderr.write(f"ringbench: {line}\n")
+    return code
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM (a cluster that wants its machine back) ends a command as Ctrl-C does."""
+    raise KeyboardInterrupt

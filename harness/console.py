@@ -1,0 +1,127 @@
+"""What a person sees: tables, progress, and one line when something is wrong."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from harness.fit import Row
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line for the person; not part of what a pipe reads."""
+    err.print(text, soft_wrap=True, markup=False)
+
+
+def as_json(value: Any) -> None:
+    """Machine-readable output, alone on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """A rich table; columns whose cells are all numbers are right-aligned."""
+    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    for i, name in enumerate(columns):
+        numeric = all(_numeric(row[i]) for row in rows)
+        shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(_cell(value) for value in row))
+    if not out.is_terminal:
+        wide = Console(highlight=False, width=240, no_color=True)
+        wide.print(shown)
+    else:
+        out.print(shown)
+
+
+def count_text(n: float) -> str:
+    """12,345 -> 12.3k; counts below a thousand stay as they are."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if n >= size:
+            return f"{n / size:.3g}{unit}"
+    return f"{n:.0f}"
+
+
+class Bars:
+    """Progress of a list of runs: one bar over runs, one over the epochs of the present run.
+
+    Without a terminal it prints a plain line a run instead.
+    """
+
+    def __init__(self, total: int, quiet: bool = False) -> None:
+        self.total, self.quiet = total, quiet
+        self.live = err.is_terminal and not quiet
+        self.done = 0
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=err,
+            transient=True,
+        )
+        self._runs: TaskID | None = None
+        self._epochs: TaskID | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator["Bars"]:
+        if not self.live:
+            yield self
+            return
+        with self._progress:
+            if self.total > 1:
+                self._runs = self._progress.add_task("runs", total=self.total, note="")
+            yield self
+
+    def start(self, name: str) -> None:
+        """A run begins."""
+        self._began = time.monotonic()
+        if self.live:
+            self._epochs = self._progress.add_task(name, total=None, note="")
+
+    def epoch(self, row: Row) -> None:
+        """An epoch of the present run is over."""
+        if self.live and self._epochs is not None:
+            note = f"loss {row.loss:.3f}  train acc {row.accuracy:.1f}"
+            self._progress.update(
+                self._epochs, total=row.epochs, completed=row.epoch + 1, note=note
+            )
+
+    def end(self, line: str) -> None:
+        """A run is over; ``line`` says how it went."""
+        self.done += 1
+        if self.live and self._epochs is not None:
+            self._progress.remove_task(self._epochs)
+            self._epochs = None
+        if self.live and self._runs is not None:
+            self._progress.update(self._runs, completed=self.done)
+        if not self.quiet:
+            prefix = f"[{self.done}/{self.total}] " if self.total > 1 else ""
+            self._progress.console.print(prefix + line, markup=False, soft_wrap=True)
+
+
+def _numeric(value: Any) -> bool:
+    text = str(value)
+    return text in ("", "-") or text[0].isdigit() or (text[0] in "-+" and text[1:2].isdigit())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,33 @@
+"""Where results live: ``runs/`` here, or where RINGBENCH_HOME and RINGBENCH_TRACKING_URI say."""
+
+import os
+from pathlib import Path
+
+from methods.kit.errors import UsageError
+
+HOME, TRACKING = "RINGBENCH_HOME", "RINGBENCH_TRACKING_URI"
+
+
+def home() -> Path:
+    """The folder of results, made if it is missing. Raises UsageError where it cannot be."""
+    folder = Path(os.environ.get(HOME) or "runs").resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written to ({error.strerror}); set {HOME} to a folder that can"
+        ) from None
+    return folder
+
+
+def tracking_uri() -> str:
+    """The MLflow store: a server or database that was named, else SQLite in the home folder."""
+    named = os.environ.get(TRACKING)
+    return named or f"sqlite:///{home() / 'mlflow.db'}"
+
+
+def report_folder() -> Path:
+    return home() / "report"

@@ -1,0 +1,278 @@
+"""The ledger: MLflow behind a spool. The only module that knows MLflow.
+
+A result is written to the spool, delivered to MLflow, and only then forgotten by the spool. What
+cannot be delivered waits; every command that opens the ledger delivers what is left.
+"""
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from harness import spool
+from harness.home import TRACKING, home, tracking_uri
+from harness.run import Result
+from methods.kit.errors import UsageError
+
+PARENT = "mlflow.parentRunId"
+ENTRY = "spool_entry"
+GROUP = "ringbench.group"
+STATUS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "out_of_memory": "FAILED",
+    "pruned": "KILLED",
+    "cancelled": "KILLED",
+}
+
+
+class Unreachable(Exception):
+    """The tracking store does not answer."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the ledger, delivered to MLflow."""
+
+    id: str
+    status: str
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    started: float
+
+    @property
+    def digest(self) -> str:
+        return self.tags.get("digest", "")
+
+
+class Ledger:
+    """One MLflow store with its spool. Opening it delivers what waits there."""
+
+    def __init__(self, uri: str | None = None, folder: Path | None = None) -> None:
+        self.folder = folder or home()
+        self.uri = uri or tracking_uri()
+        self.spool = self.folder / "spool"
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def record(self, result: Result, parent: str | None = None) -> bool:
+        """Keep a result for good. False when it waits in the spool for a store that is down."""
+        entry = spool.write(self.spool, result, parent)
+        try:
+            self.deliver_all()
+        except Unreachable:
+            return False
+        return not entry.folder.exists()
+
+    def deliver_all(self) -> int:
+        """Deliver what waits in the spool; returns how many. Raises Unreachable."""
+        delivered = 0
+        if not any(spool.waiting(self.spool)):
+            return 0
+        with FileLock(str(self._locks / "deliver.lock")):
+            for entry in spool.waiting(self.spool):
+                self._deliver(entry)
+                spool.remove(entry)
+                delivered += 1
+        return delivered
+
+    @contextmanager
+    def claim(self, digest: str) -> Iterator[bool]:
+        """Whether this process may run a spec; False while another one does. Ends with us."""
+        lock = FileLock(str(self._locks / f"{digest}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def group(self, name: str, protocol: str, kind: str) -> str:
+        """The id of the parent run of a suite or sweep, made when it is not there yet."""
+        with FileLock(str(self._locks / "group.lock")), _reaching(self.uri):
+            experiment = self._experiment(protocol)
+            query = f"tags.`{GROUP}` = '{name}'"
+            for run in self._client.search_runs([experiment], query, max_results=1):
+                return str(run.info.run_id)
+            tags = {GROUP: name, "kind": kind, "mlflow.runName": f"{kind} {name}"}
+            return str(self._client.create_run(experiment, tags=tags).info.run_id)
+
+    def end_group(self, run_id: str, complete: bool) -> None:
+        """Close the parent run of a suite or sweep."""
+        with _reaching(self.uri):
+            self._client.set_terminated(run_id, "FINISHED" if complete else "FAILED")
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def finished(self) -> set[str]:
+        """Digests of the runs that are done, in MLflow or waiting to be delivered to it."""
+        done = {run.digest for run in self.runs() if run.status == "finished"}
+        return done | {
+            e.result["digest"]
+            for e in spool.waiting(self.spool)
+            if e.result["status"] == "finished"
+        }
+
+    def find(self, digest: str) -> Run | None:
+        """The newest finished run of a spec's digest."""
+        found = [r for r in self.runs(f"tags.digest = '{digest}'") if r.status == "finished"]
+        return max(found, key=lambda r: r.started, default=None)
+
+    def runs(self, where: str = "") -> Iterator[Run]:
+        """Every recorded run, newest first. Raises Unreachable."""
+        with _reaching(self.uri):
+            experiments = [e.experiment_id for e in self._client.search_experiments()]
+            query = f"tags.`{ENTRY}` != ''" + (f" AND {where}" if where else "")
+            token = None
+            while True:
+                page = self._client.search_runs(
+                    experiments, query, max_results=1000, page_token=token
+                )
+                yield from (_run(r) for r in page)
+                token = page.token
+                if not token:
+                    return
+
+    def artifact(self, run_id: str, name: str) -> Path:
+        """A local path to an artifact of a run."""
+        with _reaching(self.uri):
+            return Path(self._client.download_artifacts(run_id, name))
+
+    # --- inside ------------------------------------------------------------------------------
+
+    @property
+    def _locks(self) -> Path:
+        folder = self.folder / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @cached_property
+    def _client(self) -> Any:
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from mlflow import MlflowClient  # takes seconds to import
+        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        return MlflowClient(tracking_uri=self.uri)
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        local = self.uri.startswith("sqlite:")
+        place = (self.folder / "artifacts" / name).as_uri() if local else None
+        return str(self._client.create_experiment(name, artifact_location=place))
+
+    def _deliver(self, entry: spool.Entry) -> None:
+        """Write one entry to MLflow. Safe to repeat: a half-written run is replaced."""
+        result = entry.result
+        with _reaching(self.uri):
+            experiment = self._experiment(result["spec"]["protocol"])
+            query = f"tags.`{ENTRY}` = '{entry.id}'"
+            for run in self._client.search_runs([experiment], query):
+                if run.info.status == STATUS[result["status"]]:
+                    return
+                self._client.delete_run(run.info.run_id)
+            run_id = self._create(experiment, entry)
+            self._log(run_id, result)
+            for path in entry.artifacts():
+                self._client.log_artifact(run_id, str(path))
+            end = int(result["ended"] * 1000)
+            self._client.set_terminated(run_id, STATUS[result["status"]], end_time=end)
+
+    def _create(self, experiment: str, entry: spool.Entry) -> str:
+        result = entry.result
+        tags = {**result["tags"], "status": result["status"], ENTRY: entry.id}
+        tags["mlflow.runName"] = (
+            f"{tags['method']} {tags['dataset']} {tags['shots']}-shot seed {tags['seed']}"
+        )
+        if result["error"]:
+            tags["error"] = result["error"][:5000]
+        if result["parent"]:
+            tags[PARENT] = result["parent"]
+        started = int(result["started"] * 1000)
+        created = self._client.create_run(experiment, start_time=started, tags=tags)
+        return str(created.info.run_id)
+
+    def _log(self, run_id: str, result: dict[str, Any]) -> None:
+        from mlflow.entities import Metric, Param
+
+        now = int(result["ended"] * 1000)
+        flat = _flat(result["spec"])
+        params = [Param(k, v if isinstance(v, str) else json.dumps(v)) for k, v in flat.items()]
+        metrics = [Metric(k, float(v), now, 0) for k, v in result["metrics"].items()]
+        curve = [Metric("loss/train", v, now, i + 1) for i, v in enumerate(result["losses"])]
+        self._client.log_batch(run_id, metrics=metrics, params=params)
+        for start in range(0, len(curve), 1000):
+            self._client.log_batch(run_id, metrics=curve[start : start + 1000])
+
+
+def open_ledger(uri: str | None = None) -> Ledger:
+    """The ledger of this place, after delivering what waits. Raises UsageError when it is down."""
+    ledger = Ledger(uri)
+    try:
+        ledger.deliver_all()
+        next(iter(ledger.runs()), None)
+    except Unreachable as error:
+        waits = len(list(spool.waiting(ledger.spool)))
+        kept = f"; {waits} results wait safely in {ledger.spool}" if waits else ""
+        raise UsageError(
+            f"the tracking store {ledger.uri} does not answer ({error}){kept};"
+            f" start it, or unset {TRACKING} to use SQLite"
+        ) from None
+    return ledger
+
+
+class _reaching:
+    """Turns whatever MLflow raises for a store that is down into Unreachable."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or not isinstance(error, Exception) or isinstance(error, Unreachable):
+            return
+        module = type(error).__module__
+        if module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
+            text = " ".join(str(error).split())
+            raise Unreachable(text[:200] or type(error).__name__) from error
+
+
+def _run(run: Any) -> Run:
+    tags = dict(run.data.tags)
+    return Run(
+        id=run.info.run_id,
+        status=tags.get("status", "running"),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=tags,
+        started=run.info.start_time / 1000,
+    )
+
+
+def _flat(spec: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in spec.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{k}": v for k, v in value.items()})
+        else:
+            flat[key] = value
+    return flat

@@ -1,0 +1,128 @@
+"""Running specs as a command does: skip what is done, record what happens, say how it went."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from harness import console
+from harness.ledger import Ledger, Run, open_ledger
+from harness.run import Result, attempt, check, failure
+from harness.spec import Spec
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a spec ended: run just now, found in the ledger, or running elsewhere."""
+
+    spec: Spec
+    status: str
+    metrics: dict[str, float]
+    error: str = ""
+    run_id: str = ""
+    found: bool = False
+    delivered: bool = True
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "finished"
+
+
+def use_threads(threads: int) -> None:
+    """Limit torch's threads; 0 leaves them."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def run(spec: Spec, device: str, force: bool, uri: str | None, bars: console.Bars) -> Done:
+    """Run one spec and record it. Raises UsageError."""
+    check(spec)
+    ledger = open_ledger(uri)
+    found = None if force else ledger.find(spec.digest())
+    if found is not None:
+        return from_ledger(spec, found)
+    with bars.shown(), ledger.claim(spec.digest()) as mine:
+        if not mine:
+            return Done(spec, "running", {}, "another process runs this spec just now")
+        return fresh(spec, device, ledger, bars)
+
+
+def fresh(
+    spec: Spec, device: str, ledger: Ledger, bars: console.Bars, parent: str | None = None
+) -> Done:
+    """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
+    started = time.time()
+    bars.start(name_of(spec))
+    try:
+        result = attempt(spec, device, bars.epoch)
+    except KeyboardInterrupt:
+        ledger.record(failure(spec, device, "cancelled", started, "stopped by the user"), parent)
+        raise
+    delivered = ledger.record(result, parent)
+    done = from_result(result, delivered)
+    bars.end(sentence(done))
+    return done
+
+
+def name_of(spec: Spec) -> str:
+    return f"{spec.method_name} on {spec.data.name}, seed {spec.seed}"
+
+
+def from_result(result: Result, delivered: bool = True) -> Done:
+    return Done(result.spec, result.status, dict(result.metrics), result.error, delivered=delivered)
+
+
+def from_ledger(spec: Spec, run: Run) -> Done:
+    return Done(spec, run.status, run.metrics, run.tags.get("error", ""), run.id, found=True)
+
+
+def sentence(done: Done) -> str:
+    """One line about a run: its accuracies, or why there are none."""
+    head = name_of(done.spec)
+    if not done.ok:
+        return f"{head}: {done.status}: {done.error}"
+    parts = [
+        f"{key.removeprefix('acc/')} {value:.2f}"
+        for key, value in done.metrics.items()
+        if key.startswith("acc/")
+    ]
+    seconds = done.metrics.get("time/train_seconds", 0.0)
+    shown = f"{head}: {', '.join(parts)} ({seconds:.1f} s"
+    shown += f", {console.count_text(done.metrics.get('params/trainable', 0))} trainable)"
+    if done.found:
+        shown += " [already recorded]"
+    if not done.delivered:
+        shown += " [the tracking store is down; kept in the spool]"
+    return shown
+
+
+def show(done: Done, as_json: bool) -> int:
+    """Print how a run ended; returns the exit code."""
+    if as_json:
+        console.as_json(
+            {
+                "digest": done.spec.digest(),
+                "status": done.status,
+                "already_recorded": done.found,
+                "delivered": done.delivered,
+                "error": done.error,
+                "metrics": done.metrics,
+                "spec": done.spec.as_dict(),
+            }
+        )
+    elif done.found or not done.ok:
+        console.say(sentence(done))
+    return 0 if done.ok else 1
+
+
+def plan(spec: Spec, as_json: bool) -> int:
+    """Print what a run would be."""
+    counts = check(spec)
+    if as_json:
+        facts = {"digest": spec.digest(), "spec": spec.as_dict(), "parameters": counts.as_dict()}
+        console.as_json(facts)
+        return 0
+    rows = [[key, str(value)] for key, value in spec.flat().items()]
+    rows += [[f"parameters, {k}", f"{v:,}"] for k, v in vars(counts).items() if isinstance(v, int)]
+    console.table(["setting", "value"], rows, title=f"run {spec.digest()} (nothing was run)")
+    return 0

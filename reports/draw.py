@@ -1,0 +1,205 @@
+"""Pictures: readable in print, without colour, and for the colour-blind; same input, same bytes."""
+
+import math
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from harness.console import count_text
+from reports.pareto import Point, where
+from reports.table import Board
+
+# Okabe and Ito's palette, told apart by colour-blind readers; each method also has its own mark.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
+FADED = 0.35
+
+NAMES = {
+    "params/trainable": "trainable parameters",
+    "params/stored": "stored parameters",
+    "params/inference": "parameters at inference",
+    "bytes/adapter": "adapter file, bytes",
+    "time/train_seconds": "training time, s",
+    "time/step_ms": "time a step, ms",
+    "memory/peak_bytes": "peak memory, bytes",
+    "flops/step": "operations a step",
+    "acc/hmean": "harmonic mean of base and novel accuracy, %",
+    "acc/base": "base accuracy, %",
+    "acc/novel": "novel accuracy, %",
+    "acc/test": "accuracy, %",
+    "acc/val": "validation accuracy, %",
+}
+
+
+def pareto(
+    points: Sequence[Point], board: Board, cost: str, quality: str, png: Path, svg: Path
+) -> None:
+    """The accuracy-cost plane: intervals, front as a staircase, dominated points faded.
+
+    The cost axis is logarithmic; what costs nothing stands in a column of its own at the left.
+    """
+    with mpl.rc_context({"font.size": 9, "svg.hashsalt": "ringbench", "axes.unicode_minus": False}):
+        figure = Figure(figsize=(7.2, 4.6), dpi=200, layout="constrained")
+        axes = figure.add_subplot()
+        place = _places([p.cost for p in points])
+        styles = _styles(points)
+        for p in points:
+            _mark(axes, p, place(p.cost), *styles[p.method])
+        _staircase(axes, [p for p in points if p.front], place)
+        _axis(axes, [p.cost for p in points], place)
+        axes.set_xlabel(NAMES.get(cost, cost))
+        axes.set_ylabel(NAMES.get(quality, quality))
+        seeds = len(board.seeds)
+        axes.set_title(
+            f"{board.protocol} on {board.backbone}: {where(board)}; {seeds} seed"
+            + ("s, bars are 95 % t intervals" if seeds > 1 else ""),
+            loc="left",
+            fontsize=8,
+        )
+        axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
+        axes.set_axisbelow(True)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        _limits(axes, points)
+        _labels(figure, axes, points, place, styles)
+        figure.savefig(png, metadata={"Software": None})
+        figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
+
+
+def _places(costs: Sequence[float]) -> Any:
+    """x of a cost: itself, and one decade left of the cheapest for a cost of zero."""
+    paid = [c for c in costs if c > 0]
+    zero = min(paid) / 4 if paid else 1.0
+    return lambda cost: cost if cost > 0 else zero
+
+
+def _styles(points: Sequence[Point]) -> dict[str, tuple[str, str]]:
+    names = sorted({p.method for p in points})
+    return dict(zip(names, zip(cycle(COLOURS), cycle(MARKS), strict=False), strict=False))
+
+
+def _mark(axes: Any, p: Point, x: float, colour: str, mark: str) -> None:
+    bars = None
+    if not math.isnan(p.low):
+        bars = [[p.mean - p.low], [p.high - p.mean]]
+    axes.errorbar(
+        [x],
+        [p.mean],
+        yerr=bars,
+        fmt=mark,
+        color=colour,
+        markersize=7,
+        markeredgecolor="black" if p.front else colour,
+        markeredgewidth=1.0 if p.front else 0.5,
+        elinewidth=1.0,
+        capsize=3,
+        alpha=1.0 if p.front else FADED,
+        zorder=3 if p.front else 2,
+    )
+
+
+def _staircase(axes: Any, best: Sequence[Point], place: Any) -> None:
+    """The front: with a budget of x, the best accuracy to be had."""
+    xs = [place(p.cost) for p in best]
+    ys = [p.mean for p in best]
+    if xs:
+        right = xs[-1] * 3
+        axes.step([*xs, right], [*ys, ys[-1]], where="post", color="#555555", lw=1.1, zorder=1)
+
+
+def _axis(axes: Any, costs: Sequence[float], place: Any) -> None:
+    axes.set_xscale("log")
+    if not any(c == 0 for c in costs):
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: count_text(v)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        return
+    zero = place(0)
+    axes.axvline(zero * 1.9, color="#999999", lw=0.8, ls=(0, (2, 3)), zorder=0)
+    paid = [c for c in costs if c > 0]
+    low, high = (min(paid), max(paid)) if paid else (1, 10)
+    ticks = [10.0**e for e in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+    axes.set_xticks([zero, *(t for t in ticks if t > zero * 2)])
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda v, _: "0" if abs(v / zero - 1) < 1e-6 else count_text(v))
+    )
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _limits(axes: Any, points: Sequence[Point]) -> None:
+    low = min(p.mean if math.isnan(p.low) else min(p.low, p.mean) for p in points)
+    high = max(p.mean if math.isnan(p.high) else max(p.high, p.mean) for p in points)
+    pad = max(0.08 * (high - low), 0.5)
+    axes.set_ylim(low - pad, high + pad)
+    left, right = axes.get_xlim()
+    axes.set_xlim(left / 1.3, right * 1.6)
+
+
+def _labels(figure: Any, axes: Any, points: Sequence[Point], place: Any, styles: Any) -> None:
+    """Names beside the marks, each where it covers least of what is already there."""
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    taken = [_mark_box(axes, p, place(p.cost)) for p in points]
+    frame = axes.get_window_extent(renderer)
+    for p in sorted(points, key=lambda p: (not p.front, p.cost)):
+        options = []
+        for dx, dy, ha, va in _OFFSETS:
+            text = axes.annotate(
+                p.label,
+                (place(p.cost), p.mean),
+                (dx, dy),
+                textcoords="offset points",
+                ha=ha,
+                va=va,
+                fontsize=8,
+                color="black" if p.front else "#555555",
+                fontweight="bold" if p.front else "normal",
+                zorder=4,
+            )
+            box = text.get_window_extent(renderer)
+            outside = not (
+                frame.x0 <= box.x0
+                and box.x1 <= frame.x1
+                and frame.y0 <= box.y0
+                and box.y1 <= frame.y1
+            )
+            cost = sum(_overlap(box, t) for t in taken) + (1e6 if outside else 0)
+            options.append((cost, len(options), box, text))
+        best = min(options, key=lambda o: o[:2])
+        for option in options:
+            if option is not best:
+                option[3].remove()
+        taken.append(best[2])
+
+
+_OFFSETS = (
+    (8, 0, "left", "center"),
+    (-8, 0, "right", "center"),
+    (0, 8, "center", "bottom"),
+    (0, -8, "center", "top"),
+    (8, 8, "left", "bottom"),
+    (8, -8, "left", "top"),
+    (-8, 8, "right", "bottom"),
+    (-8, -8, "right", "top"),
+    (14, 18, "left", "bottom"),
+    (14, -18, "left", "top"),
+    (-14, 18, "right", "bottom"),
+    (-14, -18, "right", "top"),
+)
+
+
+def _mark_box(axes: Any, p: Point, x: float) -> Any:
+    """The pixels a mark and its interval cover."""
+    low, high = (p.mean, p.mean) if math.isnan(p.low) else (p.low, p.high)
+    (x0, y0), (_, y1) = axes.transData.transform([(x, low), (x, high)])
+    return mpl.transforms.Bbox.from_extents(x0 - 9, y0 - 9, x0 + 9, y1 + 9)
+
+
+def _overlap(a: Any, b: Any) -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return max(0.0, float(width)) * max(0.0, float(height))

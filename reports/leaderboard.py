@@ -1,0 +1,129 @@
+"""The leaderboard: as rows of text for the terminal and Markdown, and as a tidy CSV."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.console import count_text
+from reports.table import ACCURACY, AVERAGE, Board
+
+LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test": "accuracy"}
+MISSING = "-"
+
+
+def columns(board: Board) -> list[str]:
+    """The headings of the shown table."""
+    accuracy = [LABELS[m] for m in ACCURACY[board.protocol]]
+    parameters = ["trainable", "stored", "inference"]
+    return [
+        "method",
+        "settings",
+        "data set",
+        "shots",
+        *accuracy,
+        *parameters,
+        "bytes",
+        "train s",
+        "ms/step",
+        "peak MB",
+        "seeds",
+        "failed",
+        "missing",
+    ]
+
+
+def rows(board: Board) -> list[list[str]]:
+    """The cells of the shown table, best method first."""
+    return [_cells(board, row) for _, row in board.rows.iterrows()]
+
+
+def _cells(board: Board, row: Any) -> list[str]:
+    headline = f"{board.headline}_n"
+    return [
+        row["method"],
+        row["settings"],
+        row["dataset"],
+        row["shots"],
+        *(interval(row, m) for m in ACCURACY[board.protocol]),
+        *(_count(row[f"params/{p}_mean"]) for p in ("trainable", "stored", "inference")),
+        _count(row["bytes/adapter_mean"]),
+        _number(row["time/train_seconds_mean"], 1),
+        _number(row["time/step_ms_mean"], 1),
+        _number(row["memory/peak_bytes_mean"] / 2**20, 0),
+        str(row[headline]),
+        str(row["failed"] or ""),
+        str(row["missing"] or ""),
+    ]
+
+
+def interval(row: Any, metric: str) -> str:
+    """``64.62 ± 1.31``: the mean and half of the 95 % t interval over seeds."""
+    mean, high = row[f"{metric}_mean"], row[f"{metric}_high"]
+    if math.isnan(mean):
+        return MISSING
+    return f"{mean:.2f}" if math.isnan(high) else f"{mean:.2f} ± {high - mean:.2f}"
+
+
+def title(board: Board) -> str:
+    seeds = ", ".join(str(s) for s in board.seeds)
+    return f"{board.protocol} on {board.backbone}, seeds {seeds}"
+
+
+def markdown(board: Board) -> str:
+    """The table as GitHub Markdown, with what its columns mean."""
+    heads = columns(board)
+    numeric = {i for i, name in enumerate(heads) if i > 2 and name != "settings"}
+    lines = [f"## {title(board)}", "", _md(heads)]
+    lines.append("|" + "|".join("---:" if i in numeric else "---" for i in range(len(heads))) + "|")
+    lines += [
+        _md([f"**{c}**" if c and row["dataset"] == AVERAGE else c for c in _cells(board, row)])
+        for _, row in board.rows.iterrows()
+    ]
+    lines += ["", *(f"- {note}" for note in (*board.notes, *legend(board)))]
+    return "\n".join(lines) + "\n"
+
+
+def legend(board: Board) -> list[str]:
+    """What the numbers are."""
+    notes = ["accuracies in per cent; ± is half of the 95 % t interval over seeds"]
+    if board.protocol == "base_to_novel":
+        notes.append("H is the harmonic mean of base and novel; of their averages in average rows")
+    if (board.rows["missing"] > 0).any() or (board.rows["failed"] > 0).any():
+        notes.append("an average needs every data set: seeds with a missing cell are not in it")
+    return notes
+
+
+def records(board: Board) -> list[dict[str, Any]]:
+    """The rows of the CSV as plain values; what is missing is None."""
+    kept = board.rows.astype(object)
+    found: list[dict[str, Any]] = kept.where(kept.notna(), None).to_dict("records")
+    return found
+
+
+def csv(found: list[Board]) -> str:
+    """All boards as one tidy table, numbers in full precision."""
+    return pd.concat([b.rows for b in found]).to_csv(index=False, lineterminator="\n")
+
+
+def write(found: list[Board], folder: Path) -> list[Path]:
+    """Write leaderboard.md and leaderboard.csv; same rows, same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "# Leaderboard\n\n" + "\n".join(markdown(b) for b in found)
+    paths = [folder / "leaderboard.md", folder / "leaderboard.csv"]
+    paths[0].write_text(text)
+    paths[1].write_text(csv(found))
+    return paths
+
+
+def _md(cells: list[str]) -> str:
+    return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+
+
+def _count(value: float) -> str:
+    return MISSING if math.isnan(value) else count_text(value)
+
+
+def _number(value: float, digits: int) -> str:
+    return MISSING if math.isnan(value) else f"{value:.{digits}f}"

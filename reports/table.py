@@ -1,0 +1,240 @@
+"""Ledger rows to a tidy table: one row a way to train and data set, and one for the average."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.ledger import Run
+from harness.protocols import harmonic_mean
+from methods.kit.errors import UsageError
+from reports.stats import t_interval
+
+AVERAGE = "average"
+ACCURACY = {
+    "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
+    "few_shot": ("acc/test",),
+}
+COSTS = (
+    "params/trainable",
+    "params/stored",
+    "params/inference",
+    "params/head",
+    "bytes/adapter",
+    "time/train_seconds",
+    "time/step_ms",
+    "memory/peak_bytes",
+    "flops/step",
+)
+OTHERS = ("acc/val", "ece/test")
+KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
+SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
+
+
+@dataclass(frozen=True)
+class Board:
+    """The table of one protocol on one backbone.
+
+    ``rows`` has a row a (method, configuration, data set) and one for the average over data sets,
+    best first; ``seeds`` and ``datasets`` span the grid that missing cells are counted in;
+    ``notes`` say what was left out.
+    """
+
+    protocol: str
+    backbone: str
+    rows: pd.DataFrame
+    seeds: tuple[int, ...]
+    datasets: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        """The metric that ranks: H, or accuracy."""
+        return ACCURACY[self.protocol][-1]
+
+    def averages(self) -> pd.DataFrame:
+        return self.rows[self.rows["dataset"] == AVERAGE]
+
+
+def frame(runs: Iterable[Run]) -> pd.DataFrame:
+    """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins."""
+    rows = []
+    for run in runs:
+        params = run.params
+        rows.append(
+            {
+                "run_id": run.id,
+                "digest": run.digest,
+                "status": run.status,
+                "started": run.started,
+                "protocol": run.tags["protocol"],
+                "backbone": run.tags["backbone"],
+                "method": run.tags["method"],
+                "configuration": run.tags["configuration"],
+                "dataset": run.tags["dataset"],
+                "shots": int(run.tags["shots"]),
+                "seed": int(run.tags["seed"]),
+                "params": params,
+                **{h: run.tags.get(h, "") for h in (*SAME_DATA, "subset_hash")},
+                **run.metrics,
+            }
+        )
+    table = pd.DataFrame(rows)
+    if table.empty:
+        raise UsageError("nothing is recorded yet; run `ringbench suite` or `ringbench run` first")
+    table["finished"] = table["status"] == "finished"
+    table = table.sort_values(["finished", "started"]).drop_duplicates("digest", keep="last")
+    return table.sort_values(["method", "configuration", "dataset", "seed"], ignore_index=True)
+
+
+def boards(runs: Iterable[Run]) -> list[Board]:
+    """A board for each protocol and backbone that has finished runs."""
+    table = frame(runs)
+    return [
+        _board(str(protocol), str(backbone), part.copy())
+        for (protocol, backbone), part in table.groupby(["protocol", "backbone"])
+        if part["finished"].any()
+    ]
+
+
+def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> list[Board]:
+    """The boards asked for. Raises UsageError when there is none."""
+    kept = [
+        b
+        for b in found
+        if (protocol is None or b.protocol == protocol)
+        and (backbone is None or b.backbone == backbone)
+    ]
+    if not kept:
+        there = ", ".join(sorted({f"{b.protocol} on {b.backbone}" for b in found}))
+        raise UsageError(f"no finished runs of that kind; recorded: {there or 'none'}")
+    return kept
+
+
+def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
+    part, notes = _same_data(part)
+    part["settings"] = _settings(part)
+    several = part.groupby(["configuration", "dataset"])["shots"].nunique().max() > 1
+    part["group"] = part["shots"] if several else 0
+    datasets = tuple(sorted(part["dataset"].unique()))
+    seeds = tuple(sorted(int(s) for s in part["seed"].unique()))
+    rows = []
+    for _, group in part.groupby(["method", "configuration", "group"], sort=True):
+        for dataset in datasets:
+            cell = group[group["dataset"] == dataset]
+            rows.append(_row(protocol, group, cell, dataset, len(seeds)))
+        if len(datasets) > 1:
+            rows.append(_average(protocol, group, datasets, len(seeds)))
+    table = pd.DataFrame(rows)
+    headline = f"{ACCURACY[protocol][-1]}_mean"
+    ranked = AVERAGE if len(datasets) > 1 else datasets[0]
+    order = table[table["dataset"] == ranked].sort_values(
+        [headline, "method", "settings"], ascending=[False, True, True], na_position="last"
+    )
+    place = {key: i for i, key in enumerate(zip(order["configuration"], order["shots"]))}
+    shots = {c: s for c, s in zip(order["configuration"], order["shots"])}
+    table["rank"] = [
+        place.get((c, s), place.get((c, shots.get(c)), len(place)))
+        for c, s in zip(table["configuration"], table["shots"])
+    ]
+    table["average"] = table["dataset"] == AVERAGE
+    table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
+    return Board(
+        protocol, backbone, table.drop(columns=["rank", "average"]), seeds, datasets, notes
+    )
+
+
+def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Only runs that saw the same data; older ones with other hashes are left out, and said so."""
+    notes = []
+    for dataset, runs in part[part["finished"]].groupby("dataset"):
+        prints = runs[list(SAME_DATA)].agg("|".join, axis=1)
+        newest = prints[runs["started"].idxmax()]
+        odd = prints[prints != newest].index
+        if len(odd):
+            notes.append(
+                f"{dataset}: {len(odd)} older runs left out, their images, names, template or"
+                " transform differ"
+            )
+            part = part.drop(odd)
+    return part, tuple(notes)
+
+
+def _settings(part: pd.DataFrame) -> list[str]:
+    """For each run the method's settings that differ among the runs of that method."""
+    shown = []
+    varying: dict[str, list[str]] = {}
+    for method, runs in part.groupby("method"):
+        keys = sorted({k for params in runs["params"] for k in params})
+        varying[str(method)] = [
+            k
+            for k in keys
+            if k.startswith(("method.", "train.", "data.template", "backbone.p"))
+            and len({params.get(k) for params in runs["params"]}) > 1
+        ]
+    for method, params in zip(part["method"], part["params"], strict=True):
+        words = (f"{k.removeprefix('method.')}={params.get(k, '')}" for k in varying[method])
+        shown.append(" ".join(words))
+    return shown
+
+
+def _row(
+    protocol: str, group: pd.DataFrame, cell: pd.DataFrame, dataset: str, seeds: int
+) -> dict[str, object]:
+    done = cell[cell["finished"]]
+    shots = cell["shots"].iloc[0] if len(cell) else 0
+    row = _head(group, dataset, str(shots) if shots else "")
+    row |= {"runs": len(done), "failed": len(cell) - len(done), "missing": seeds - len(cell)}
+    for metric in (*ACCURACY[protocol], *OTHERS, *COSTS):
+        _spread(row, metric, done[metric].dropna().tolist() if metric in done else [])
+    return row
+
+
+def _average(
+    protocol: str, group: pd.DataFrame, datasets: tuple[str, ...], seeds: int
+) -> dict[str, object]:
+    """The average over all data sets, seed by seed; only seeds that have every data set count."""
+    shots = "/".join(str(s) for s in group.drop_duplicates("dataset")["shots"])
+    row = _head(group, AVERAGE, shots if group["shots"].nunique() > 1 else shots.split("/")[0])
+    done = group[group["finished"]]
+    failed = len(group) - len(done)
+    row |= {
+        "runs": len(done),
+        "failed": failed,
+        "missing": seeds * len(datasets) - len(done) - failed,
+    }
+    full = done.groupby("seed").filter(lambda g: set(g["dataset"]) >= set(datasets))
+    means = full.groupby("seed")[[c for c in (*ACCURACY[protocol], *OTHERS, *COSTS) if c in full]]
+    by_seed = means.mean()
+    if "acc/hmean" in by_seed:  # H of the averages, as the field reports it
+        pairs = zip(by_seed["acc/base"], by_seed["acc/novel"], strict=True)
+        by_seed["acc/hmean"] = [harmonic_mean(b, n) for b, n in pairs]
+    for metric in (*ACCURACY[protocol], *OTHERS, *COSTS):
+        _spread(row, metric, by_seed[metric].dropna().tolist() if metric in by_seed else [])
+    return row
+
+
+def _head(group: pd.DataFrame, dataset: str, shots: str) -> dict[str, object]:
+    first = group.iloc[0]
+    named = {key: first[key] for key in KEYS if key not in ("dataset", "shots")}
+    return {**named, "shots": shots, "dataset": dataset}
+
+
+def _spread(row: dict[str, object], metric: str, values: list[float]) -> None:
+    estimate = t_interval(values)
+    for name in ("mean", "low", "high", "n"):
+        row[f"{metric}_{name}"] = getattr(estimate, name)
+
+
+def params_of(run: Run) -> dict[str, object]:
+    """The parameters of a run as the values they were."""
+    return {k: _value(v) for k, v in run.params.items()}
+
+
+def _value(text: str) -> object:
+    try:
+        value: object = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return value

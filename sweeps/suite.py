@@ -1,0 +1,109 @@
+"""A suite: methods x data sets x seeds x settings, as a list of specs over one ledger."""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import methods
+from harness import config, datasets
+from harness.spec import Spec
+from methods.kit.errors import UsageError
+
+AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
+COLLECTIONS = {"data.name": {"embedded": datasets.names}, "method.name": {"all": methods.names}}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The specs of a suite, in the order in which they run: a full table for each seed."""
+
+    name: str
+    protocol: str
+    specs: tuple[Spec, ...]
+
+
+def build(preset: str, words: Sequence[str]) -> Suite:
+    """The suite that words describe: a comma list makes an axis of the grid.
+
+    ``lora.rank=2,4`` is an axis of one method alone. Raises UsageError.
+    """
+    axes: dict[str, list[Any]] = {}
+    for word in words:
+        key, equals, raw = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{word!r}: expected key=value, such as methods=lora,adaring")
+        key = AXES.get(key, config.SHORT.get(key, key))
+        if key in axes:
+            raise UsageError(f"{key}: given twice")
+        axes[key] = _choices(key, raw)
+    names = [str(name) for name in axes.pop("method.name", [])]
+    if not names:
+        raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
+    for name in names:
+        methods.find(name)
+    specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes))
+    place = {name: i for i, name in enumerate(names)}
+    sets = {str(name): i for i, name in enumerate(axes.get("data.name", []))}
+    specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
+    text = "\n".join(sorted(s.digest() for s in specs))
+    name = f"{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Suite(name, specs[0].protocol, tuple(specs))
+
+
+def _grid(
+    preset: str, method: str, others: Sequence[str], axes: Mapping[str, Sequence[Any]]
+) -> list[Spec]:
+    mine: dict[str, Sequence[Any]] = {}
+    for key, values in axes.items():
+        owner, dot, rest = key.partition(".")
+        if owner in methods.names() and dot:
+            if owner not in others:
+                raise UsageError(f"{key}: {owner} is not among methods={','.join(others)}")
+            if owner == method:
+                part = rest.split(".")[0]
+                full = rest if part in ("train", "data", "backbone") else f"method.{rest}"
+                mine[full] = values
+        else:
+            mine.setdefault(key, values)
+    return [
+        config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))})
+        for point in itertools.product(*mine.values())
+    ]
+
+
+def _choices(key: str, raw: str) -> list[Any]:
+    """The values of an axis: split at commas outside of brackets and quotes; 1-3 for seeds."""
+    values: list[Any] = []
+    for word in _split(raw):
+        known = COLLECTIONS.get(key, {}).get(word)
+        first, dash, last = word.partition("-")
+        if known is not None:
+            values += known()
+        elif key == "seed" and dash and first.isdigit() and last.isdigit():
+            values += range(int(first), int(last) + 1)
+        else:
+            values.append(config.read_value(word))
+    if not values:
+        raise UsageError(f"{key}: no value given")
+    return values
+
+
+def _split(raw: str) -> list[str]:
+    words, depth, quoted = [""], 0, ""
+    for char in raw:
+        if quoted:
+            quoted = "" if char == quoted else quoted
+        elif char in "\"'":
+            quoted = char
+        depth += (char in "[{") - (char in "]}")
+        if char == "," and not depth and not quoted:
+            words.append("")
+        else:
+            words[-1] += char
+    return [word.strip() for word in words if word.strip()]
+
+
+def _unique(specs: Any) -> list[Spec]:
+    return list({spec.digest(): spec for spec in specs}.values())
