@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
-import click
 import typer
 
 MODULES = ("harness.commands", "sweeps.commands", "reports.commands")
+
+# typer carries its own copy of click in newer releases; its exceptions are found by ancestry.
+ClickException: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 
 app = typer.Typer(
     name="ringbench",
@@ -38,12 +41,10 @@ def call(arguments: list[str]) -> int:
         return int(app(arguments, standalone_mode=False) or 0)
     except UsageError as error:
         return _refuse(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        return 2
-    except click.ClickException as error:
-        return _refuse(" ".join(error.format_message().split()))
-    except (click.Abort, KeyboardInterrupt):
+    except ClickException as error:
+        text = " ".join(str(error.format_message()).split())
+        return _refuse(text) if text else 2  # the help was shown instead
+    except (typer.Abort, KeyboardInterrupt):
         return _refuse("stopped; what was finished is recorded", code=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

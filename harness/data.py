@@ -60,7 +60,7 @@ class Split:
     """What one run sees of a data set."""
 
     train: Images
-    val: Images | None
+    val: tuple[Images, ...]  # one a label space that is tested; empty without validation images
     vault: Vault
     template: str
     hashes: dict[str, str]
@@ -88,10 +88,10 @@ def load(spec: Spec, transform: Transform) -> Split:
     empty = [p.name for p in parts if not len(p)]
     if empty:
         raise UsageError(f"data set {table.name!r}: no test images of the {empty[0]} classes")
-    val = images(plan.train, drawn.val)
+    val = tuple(images(space, drawn.val) for space in plan.tests) if len(drawn.val) else ()
     return Split(
         train=images(plan.train, drawn.train),
-        val=val if len(val) else None,
+        val=val,
         vault=Vault(parts),
         template=template,
         hashes={

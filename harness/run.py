@@ -89,11 +89,10 @@ def execute(spec: Spec, device: str = "auto", progress: Progress | None = None) 
             meter.step_seconds.extend(row.step_seconds)
             if progress:
                 progress(row)
-    metrics = {}
-    if split.val is not None:
-        metrics["acc/val"] = evaluate.predict(net, split.val).accuracy
+    nets = _testers(net, split, backbone)
+    metrics = val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
     split.vault.close_selection()
-    predictions = evaluate.test(_testers(net, split, backbone), split.vault)
+    predictions = evaluate.test(nets, split.vault)
     metrics |= scores(predictions)
     state = net.adapter.state()
     metrics |= {
@@ -174,6 +173,17 @@ def scores(predictions: list[Predictions]) -> dict[str, float]:
     if {"acc/base", "acc/novel"} <= set(metrics):
         metrics["acc/hmean"] = protocols.harmonic_mean(metrics["acc/base"], metrics["acc/novel"])
     metrics["ece/test"] = evaluate.expected_calibration_error(predictions)
+    return metrics
+
+
+def val_scores(predictions: list[Predictions]) -> dict[str, float]:
+    """acc/val on the classes trained on; with novel classes also acc/val_novel and their H."""
+    metrics = {}
+    for p in predictions:
+        metrics["acc/val_novel" if p.part == "novel" else "acc/val"] = p.accuracy
+    if "acc/val_novel" in metrics:
+        both = protocols.harmonic_mean(metrics["acc/val"], metrics["acc/val_novel"])
+        metrics["acc/val_hmean"] = both
     return metrics
 
 

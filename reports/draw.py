@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
@@ -45,6 +46,7 @@ def pareto(
     """
     with mpl.rc_context({"font.size": 9, "svg.hashsalt": "ringbench", "axes.unicode_minus": False}):
         figure = Figure(figsize=(7.2, 4.6), dpi=200, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         place = _places([p.cost for p in points])
         styles = _styles(points)
@@ -66,7 +68,7 @@ def pareto(
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         _limits(axes, points)
-        _labels(figure, axes, points, place, styles)
+        _labels(canvas, axes, points, place)
         figure.savefig(png, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
 
@@ -139,14 +141,14 @@ def _limits(axes: Any, points: Sequence[Point]) -> None:
     axes.set_xlim(left / 1.3, right * 1.6)
 
 
-def _labels(figure: Any, axes: Any, points: Sequence[Point], place: Any, styles: Any) -> None:
+def _labels(canvas: Any, axes: Any, points: Sequence[Point], place: Any) -> None:
     """Names beside the marks, each where it covers least of what is already there."""
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
+    canvas.draw()
+    renderer = canvas.get_renderer()
     taken = [_mark_box(axes, p, place(p.cost)) for p in points]
     frame = axes.get_window_extent(renderer)
     for p in sorted(points, key=lambda p: (not p.front, p.cost)):
-        options = []
+        options: list[Any] = []
         for dx, dy, ha, va in _OFFSETS:
             text = axes.annotate(
                 p.label,

@@ -13,7 +13,7 @@ from reports.table import AVERAGE, Board
 
 @dataclass(frozen=True)
 class Point:
-    """A way to train: its cost, its accuracy with a 95 % interval, and whether it is on the front."""
+    """A way to train: its cost, its accuracy with a 95 % interval, whether it is on the front."""
 
     method: str
     settings: str

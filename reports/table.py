@@ -27,7 +27,7 @@ COSTS = (
     "memory/peak_bytes",
     "flops/step",
 )
-OTHERS = ("acc/val", "ece/test")
+OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
 
@@ -116,11 +116,12 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
     part, notes = _same_data(part)
     part["settings"] = _settings(part)
     several = part.groupby(["configuration", "dataset"])["shots"].nunique().max() > 1
-    part["group"] = part["shots"] if several else 0
+    apart = part["shots"].astype(str) if several else ""
+    part["group"] = part["configuration"] + apart
     datasets = tuple(sorted(part["dataset"].unique()))
     seeds = tuple(sorted(int(s) for s in part["seed"].unique()))
     rows = []
-    for _, group in part.groupby(["method", "configuration", "group"], sort=True):
+    for _, group in part.groupby(["method", "group"], sort=True):
         for dataset in datasets:
             cell = group[group["dataset"] == dataset]
             rows.append(_row(protocol, group, cell, dataset, len(seeds)))
@@ -132,12 +133,8 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
     order = table[table["dataset"] == ranked].sort_values(
         [headline, "method", "settings"], ascending=[False, True, True], na_position="last"
     )
-    place = {key: i for i, key in enumerate(zip(order["configuration"], order["shots"]))}
-    shots = {c: s for c, s in zip(order["configuration"], order["shots"])}
-    table["rank"] = [
-        place.get((c, s), place.get((c, shots.get(c)), len(place)))
-        for c, s in zip(table["configuration"], table["shots"])
-    ]
+    place = {group: i for i, group in enumerate(order["group"])}
+    table["rank"] = table["group"].map(place)
     table["average"] = table["dataset"] == AVERAGE
     table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
     return Board(
@@ -218,7 +215,7 @@ def _average(
 def _head(group: pd.DataFrame, dataset: str, shots: str) -> dict[str, object]:
     first = group.iloc[0]
     named = {key: first[key] for key in KEYS if key not in ("dataset", "shots")}
-    return {**named, "shots": shots, "dataset": dataset}
+    return {**named, "shots": shots, "dataset": dataset, "group": first["group"]}
 
 
 def _spread(row: dict[str, object], metric: str, values: list[float]) -> None:
