@@ -233,10 +233,8 @@ class Adapter(nn.Module):
 
 def stack(adapters: Sequence[Adapter]) -> dict[str, Tensor]:
     """The values of adapters of one shape with a leading trial axis, for ``bind(trials=K)``."""
-    names = adapters[0].values().keys()
-    return {
-        n: torch.stack([a.values()[n] for a in adapters]).requires_grad_(
-            isinstance(adapters[0].values()[n], nn.Parameter)
-        )
-        for n in names
-    }
+    first = adapters[0].values()
+    stacked = {name: torch.stack([a.values()[name].detach() for a in adapters]) for name in first}
+    for name, value in first.items():
+        stacked[name].requires_grad_(isinstance(value, nn.Parameter))
+    return stacked

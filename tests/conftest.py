@@ -1,0 +1,72 @@
+"""Real tiny things: models of every supported build, images, class names."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from harness import backbone as backbones
+from harness.backbone import Backbone
+from harness.data import Images
+from harness.spec import BackboneSpec
+from methods.kit.adapter import Task
+
+TINY = Path(__file__).parent / "tiny"
+BUILDS = ("flat", "nested", "custom", "bidirectional", "eos")
+NAMES = ("cat", "dog", "magnifying glass", "tree")
+TEMPLATE = "a photo of a {}."
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A safetensors file for each build, with every tensor random: no weight is 0 or 1."""
+    folder = tmp_path_factory.mktemp("weights")
+    files = {}
+    for i, build in enumerate(BUILDS):
+        spec = BackboneSpec(str(TINY / f"{build}.json"), "random")
+        state = dict(backbones.load(spec).model.state_dict())
+        rng = torch.Generator().manual_seed(i)
+        for name, value in state.items():
+            noise = torch.randn(value.shape, generator=rng)
+            scale = 0.2 if value.dim() <= 1 else 0.5 * float(value.std())
+            state[name] = (value + scale * noise).contiguous()
+        files[build] = folder / f"{build}.safetensors"
+        save_file(state, files[build])
+    return files
+
+
+@pytest.fixture(scope="session")
+def tiny(weights: dict[str, Path]) -> dict[str, Backbone]:
+    """A backbone of each supported build."""
+    return {
+        build: backbones.load(BackboneSpec(str(TINY / f"{build}.json"), str(path)))
+        for build, path in weights.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    """Eight images of four classes."""
+    rng = torch.Generator().manual_seed(5)
+    pixels = torch.randint(0, 256, (8, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    return Images("test", NAMES, pixels, torch.arange(8) % 4, tuple(range(8)), "random images")
+
+
+def task_of(backbone: Backbone) -> Task:
+    """Telling the four classes apart."""
+    return Task(NAMES, TEMPLATE, backbone.prompts(TEMPLATE, NAMES).ids)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Every test has its own ledger, and no network is asked for anything."""
+    monkeypatch.setenv("RINGBENCH_HOME", str(tmp_path / "runs"))
+    monkeypatch.delenv("RINGBENCH_TRACKING_URI", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    yield tmp_path / "runs"
+    os.environ.pop("RINGBENCH_TRACKING_URI", None)
