@@ -247,6 +247,11 @@ def _source(name: str, pretrained: str, fetch: bool = True) -> Source:
         raise UsageError(
             f"backbone.pretrained: {name} needs weights: a tag ({choices}) or a safetensors file"
         )
+    twin = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
+    if pretrained in tags(twin):
+        raise UsageError(
+            f"backbone.pretrained: {pretrained!r} are weights of {twin}, not of {name}"
+        )
     raise unknown(f"backbone.pretrained {pretrained!r}", pretrained, [*known, RANDOM])
 
 

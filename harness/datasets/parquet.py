@@ -64,7 +64,7 @@ def _labels(path: Path, table: Any) -> np.ndarray:
 
 def _split(path: Path, table: Any) -> np.ndarray:
     split = np.array(table["split"].to_pylist(), dtype=str)
-    odd = sorted(set(split) - set(SPLITS))
+    odd = sorted(set(split.tolist()) - set(SPLITS))
     if odd:
         raise UsageError(f"{path}: split {odd[0]!r} is none of {', '.join(SPLITS)}")
     for name in ("train", "test"):

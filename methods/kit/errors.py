@@ -11,7 +11,8 @@ class UsageError(ValueError):
 def unknown(kind: str, word: str, known: Iterable[str]) -> UsageError:
     """An error for a word that is not on a list, with the nearest right word when there is one."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    tails = {name.rpartition(".")[2]: name for name in reversed(known)}
+    close = [tails[word]] if word in tails else get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return UsageError(f"{kind}: unknown, did you mean {close[0]!r}?")
     return UsageError(f"{kind}: unknown; known: {', '.join(known) or 'none'}")
