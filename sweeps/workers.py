@@ -4,6 +4,9 @@ Each run is recorded by the process that ran it, so nothing is lost when another
 """
 
 import multiprocessing
+import multiprocessing.connection
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -77,6 +80,15 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
 
 def _start(threads: int) -> None:
     torch.set_num_threads(threads)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End this worker when the suite is killed; a run in flight is simply run again later."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _run_quietly(job: Job) -> Done:

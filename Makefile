@@ -1,0 +1,45 @@
+# make demo   a real comparison on the embedded suite        make test    the whole test suite
+# make install the environment alone                         make check   the quick part of test
+
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+BIN := .venv/bin
+METHODS := adaring,lora,clip_adapter,full_rank,linear_probe,zero_shot
+DEMO := base_to_novel methods=$(METHODS) data=digits,emoji-things,fashion-mnist seeds=1-3
+
+.PHONY: install demo test check clean
+
+install: .venv/.installed
+
+.venv/.created:
+	@test -n "$(PYTHON)" || { echo "RingBench needs Python 3.11 or 3.12; say make PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.installed: .venv/.created pyproject.toml constraints.txt
+	@echo "installing (a few minutes the first time: PyTorch is large)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.tested: .venv/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed
+	$(BIN)/ringbench suite $(DEMO) --workers 2
+	$(BIN)/ringbench leaderboard --protocol base_to_novel --backbone embedded
+	$(BIN)/ringbench pareto --protocol base_to_novel --backbone embedded
+	@echo "the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///$${RINGBENCH_HOME:-runs}/mlflow.db"
+
+check: .venv/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
+
+test: check
+	$(BIN)/pytest -n 2 --dist worksteal
+
+clean:
+	rm -rf .venv runs
