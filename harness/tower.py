@@ -7,7 +7,6 @@ the last block computes only the token that is pooled. The weights are read, nev
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -17,10 +16,6 @@ from torch import Tensor
 from methods.kit.bound import Bound
 from methods.kit.clip import Key, weight_name
 from methods.kit.rig import Rig
-
-# On a CPU the explicit softmax beats the fused kernel up to about this many tokens
-# (tests/benchmarks/attention.py measures it).
-EXPLICIT_UP_TO = 128
 
 FROZEN = Bound(Rig(), {})
 
@@ -283,16 +278,7 @@ def attend(
     if causal and ends is not None:
         mask = torch.arange(k.shape[2], device=k.device) <= ends[:, None]  # (n, L)
         mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
-    if k.device.type != "cpu" or k.shape[2] > EXPLICIT_UP_TO:
-        one_by_one = causal and ends is None
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=one_by_one)
-    else:
-        scores = (q * q.shape[-1] ** -0.5) @ k.mT
-        if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        elif causal:
-            scores = scores + _causal_mask(k.shape[2], scores.dtype)
-        y = scores.softmax(-1) @ v
+    y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and ends is None)
     return y.transpose(1, 2).flatten(2).reshape(*lead, -1, heads * y.shape[-1])
 
 
@@ -301,8 +287,3 @@ def _heads(x: Tensor, n: int, heads: int) -> Tensor:
     trials = x.shape[0] if x.dim() == 3 else 1
     x = x.unflatten(-1, (heads, -1))
     return x.reshape(trials * n, -1, heads, x.shape[-1]).transpose(1, 2)
-
-
-@lru_cache(maxsize=32)
-def _causal_mask(length: int, dtype: torch.dtype) -> Tensor:
-    return torch.full((length, length), -torch.inf, dtype=dtype).triu_(1)

@@ -68,7 +68,7 @@ def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Pa
     words = ["run", "base_to_novel", "method=adaring", *FAST, "--dry-run", "--json"]
     assert cli.call(words) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["parameters"]["trainable"] == 9792
+    assert plan["parameters"]["trainable"] == 11_520
     assert plan["spec"]["data"]["shots"] == 1
     assert not own_home.exists()
 
