@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, JustifyMethod
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -36,10 +37,12 @@ def as_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """A rich table; columns whose cells are all numbers are right-aligned."""
-    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    shown = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for i, name in enumerate(columns):
         numeric = all(_numeric(row[i]) for row in rows)
-        shown.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        short = max((len(str(row[i])) for row in rows), default=0) <= 20
+        justify: JustifyMethod = "right" if numeric else "left"
+        shown.add_column(name, justify=justify, overflow="fold", no_wrap=short)
     for row in rows:
         shown.add_row(*(_cell(value) for value in row))
     if not out.is_terminal:
@@ -47,6 +50,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = ""
         wide.print(shown)
     else:
         out.print(shown)
+
+
+def narrow() -> bool:
+    """Whether a wide table would not fit this terminal."""
+    return out.is_terminal and out.width < 160
 
 
 def count_text(n: float) -> str:
@@ -118,7 +126,7 @@ class Bars:
 
 def _numeric(value: Any) -> bool:
     text = str(value)
-    return text in ("", "-") or text[0].isdigit() or (text[0] in "-+" and text[1:2].isdigit())
+    return text in ("", "-", "*") or text[0].isdigit() or (text[0] in "-+" and text[1:2].isdigit())
 
 
 def _cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Pictures: readable in print, without colour, and for the colour-blind; same input, same bytes."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from itertools import cycle
@@ -9,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.console import count_text
 from reports.pareto import Point, where
@@ -52,8 +53,9 @@ def pareto(
         styles = _styles(points)
         for p in points:
             _mark(axes, p, place(p.cost), *styles[p.method])
-        _staircase(axes, [p for p in points if p.front], place)
         _axis(axes, [p.cost for p in points], place)
+        stairs = _stairs(points, place, axes.get_xlim()[1])
+        axes.step(*stairs, where="post", color="#555555", lw=1.1, zorder=1)
         axes.set_xlabel(NAMES.get(cost, cost))
         axes.set_ylabel(NAMES.get(quality, quality))
         seeds = len(board.seeds)
@@ -68,7 +70,7 @@ def pareto(
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         _limits(axes, points)
-        _labels(canvas, axes, points, place)
+        _labels(canvas, axes, points, place, stairs)
         figure.savefig(png, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
 
@@ -105,31 +107,33 @@ def _mark(axes: Any, p: Point, x: float, colour: str, mark: str) -> None:
     )
 
 
-def _staircase(axes: Any, best: Sequence[Point], place: Any) -> None:
-    """The front: with a budget of x, the best accuracy to be had."""
-    xs = [place(p.cost) for p in best]
-    ys = [p.mean for p in best]
-    if xs:
-        right = xs[-1] * 3
-        axes.step([*xs, right], [*ys, ys[-1]], where="post", color="#555555", lw=1.1, zorder=1)
+def _stairs(points: Sequence[Point], place: Any, right: float) -> tuple[list[float], list[float]]:
+    """The corners of the front: with a budget of x, the best accuracy to be had."""
+    best = [p for p in points if p.front]
+    xs, ys = [place(p.cost) for p in best], [p.mean for p in best]
+    return [*xs, right], [*ys, ys[-1]]
 
 
 def _axis(axes: Any, costs: Sequence[float], place: Any) -> None:
+    """Logarithmic, labelled at 1, 2 and 5; a column for zero where something costs nothing."""
+    paid = [c for c in costs if c > 0] or [1.0]
+    zero = place(0) if any(c == 0 for c in costs) else None
+    left = zero / 1.6 if zero else min(paid) / 1.8
     axes.set_xscale("log")
-    if not any(c == 0 for c in costs):
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: count_text(v)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        return
-    zero = place(0)
-    axes.axvline(zero * 1.9, color="#999999", lw=0.8, ls=(0, (2, 3)), zorder=0)
-    paid = [c for c in costs if c > 0]
-    low, high = (min(paid), max(paid)) if paid else (1, 10)
-    ticks = [10.0**e for e in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
-    axes.set_xticks([zero, *(t for t in ticks if t > zero * 2)])
+    axes.set_xlim(left, max(paid) * 2.2)
+    span = math.log10(max(paid) / min(paid))
+    steps = (1, 2, 5) if span < 2.5 else (1,)
+    decades = range(math.floor(math.log10(min(paid))) - 1, math.ceil(math.log10(max(paid))) + 2)
+    ticks = [m * 10.0**e for e in decades for m in steps]
+    floor = zero * 2.2 if zero else left
+    ticks = [t for t in ticks if floor <= t <= max(paid) * 2.2]
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_locator(FixedLocator([*([zero] if zero else []), *ticks]))
     axes.xaxis.set_major_formatter(
-        FuncFormatter(lambda v, _: "0" if abs(v / zero - 1) < 1e-6 else count_text(v))
+        FuncFormatter(lambda v, _: "0" if zero and v < floor / 1.01 else count_text(v))
     )
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    if zero:
+        axes.axvline(zero * 1.9, color="#999999", lw=0.8, ls=(0, (2, 3)), zorder=0)
 
 
 def _limits(axes: Any, points: Sequence[Point]) -> None:
@@ -137,15 +141,20 @@ def _limits(axes: Any, points: Sequence[Point]) -> None:
     high = max(p.mean if math.isnan(p.high) else max(p.high, p.mean) for p in points)
     pad = max(0.08 * (high - low), 0.5)
     axes.set_ylim(low - pad, high + pad)
-    left, right = axes.get_xlim()
-    axes.set_xlim(left / 1.3, right * 1.6)
 
 
-def _labels(canvas: Any, axes: Any, points: Sequence[Point], place: Any) -> None:
+def _labels(
+    canvas: Any,
+    axes: Any,
+    points: Sequence[Point],
+    place: Any,
+    stairs: tuple[list[float], list[float]],
+) -> None:
     """Names beside the marks, each where it covers least of what is already there."""
     canvas.draw()
     renderer = canvas.get_renderer()
     taken = [_mark_box(axes, p, place(p.cost)) for p in points]
+    taken += _line_boxes(axes, stairs)
     frame = axes.get_window_extent(renderer)
     for p in sorted(points, key=lambda p: (not p.front, p.cost)):
         options: list[Any] = []
@@ -199,6 +208,17 @@ def _mark_box(axes: Any, p: Point, x: float) -> Any:
     low, high = (p.mean, p.mean) if math.isnan(p.low) else (p.low, p.high)
     (x0, y0), (_, y1) = axes.transData.transform([(x, low), (x, high)])
     return mpl.transforms.Bbox.from_extents(x0 - 9, y0 - 9, x0 + 9, y1 + 9)
+
+
+def _line_boxes(axes: Any, stairs: tuple[list[float], list[float]]) -> list[Any]:
+    """The pixels the staircase covers, as thin boxes."""
+    corners = axes.transData.transform(list(zip(*stairs, strict=True)))
+    boxes = []
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+        boxes.append(mpl.transforms.Bbox.from_extents(x0, y0 - 4, x1, y0 + 4))
+        low, high = sorted((y0, y1))
+        boxes.append(mpl.transforms.Bbox.from_extents(x1 - 4, low, x1 + 4, high))
+    return boxes
 
 
 def _overlap(a: Any, b: Any) -> float:

@@ -13,17 +13,33 @@ LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test"
 MISSING = "-"
 
 
-def columns(board: Board) -> list[str]:
-    """The headings of the shown table."""
-    accuracy = [LABELS[m] for m in ACCURACY[board.protocol]]
-    parameters = ["trainable", "stored", "inference"]
+# Left out where there is no room; the files have everything.
+NARROW = {"shots", "stored", "inference", "bytes", "train s", "ms/step", "peak MB"}
+
+
+def shown(board: Board, narrow: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells, best method first; columns that say nothing here are left out."""
+    heads = _heads(board)
+    cells = [_cells(board, row) for _, row in board.rows.iterrows()]
+    empty = {
+        i
+        for i, head in enumerate(heads)
+        if head in ("settings", "failed", "missing") and not any(row[i] for row in cells)
+    }
+    kept = [i for i, head in enumerate(heads) if i not in empty and not (narrow and head in NARROW)]
+    return [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
+
+
+def _heads(board: Board) -> list[str]:
     return [
         "method",
         "settings",
         "data set",
         "shots",
-        *accuracy,
-        *parameters,
+        *(LABELS[m] for m in ACCURACY[board.protocol]),
+        "trainable",
+        "stored",
+        "inference",
         "bytes",
         "train s",
         "ms/step",
@@ -32,11 +48,6 @@ def columns(board: Board) -> list[str]:
         "failed",
         "missing",
     ]
-
-
-def rows(board: Board) -> list[list[str]]:
-    """The cells of the shown table, best method first."""
-    return [_cells(board, row) for _, row in board.rows.iterrows()]
 
 
 def _cells(board: Board, row: Any) -> list[str]:
@@ -73,14 +84,13 @@ def title(board: Board) -> str:
 
 def markdown(board: Board) -> str:
     """The table as GitHub Markdown, with what its columns mean."""
-    heads = columns(board)
-    numeric = {i for i, name in enumerate(heads) if i > 2 and name != "settings"}
+    heads, cells = shown(board)
+    numeric = {i for i, head in enumerate(heads) if head not in ("method", "settings", "data set")}
     lines = [f"## {title(board)}", "", _md(heads)]
     lines.append("|" + "|".join("---:" if i in numeric else "---" for i in range(len(heads))) + "|")
-    lines += [
-        _md([f"**{c}**" if c and row["dataset"] == AVERAGE else c for c in _cells(board, row)])
-        for _, row in board.rows.iterrows()
-    ]
+    for row, dataset in zip(cells, board.rows["dataset"], strict=True):
+        bold = dataset == AVERAGE
+        lines.append(_md([f"**{c}**" if c and bold else c for c in row]))
     lines += ["", *(f"- {note}" for note in (*board.notes, *legend(board)))]
     return "\n".join(lines) + "\n"
 
