@@ -24,6 +24,8 @@ from harness.fit import Row
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+PIPE_WIDTH = 240  # a pipe has no width; wide enough for every column
+
 
 def say(text: str) -> None:
     """A line for the person; not part of what a pipe reads."""
@@ -35,26 +37,55 @@ def as_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """A rich table; columns whose cells are all numbers are right-aligned."""
-    shown = Table(title=title or None, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    title: str = "",
+    optional: Sequence[str] = (),
+) -> None:
+    """A rich table; columns whose cells are all numbers are right-aligned.
+
+    Where it is wider than the terminal, ``optional`` columns go, the first named first, and a line
+    below says which.
+    """
+    target = out if out.is_terminal else Console(highlight=False, width=PIPE_WIDTH, no_color=True)
+    gone: list[str] = []
+    shown = _table(columns, rows, title)
+    for name in (c for c in optional if c in columns):
+        if _fits(shown, target):
+            break
+        gone.append(name)
+        kept = [i for i, column in enumerate(columns) if column not in gone]
+        shown = _table([columns[i] for i in kept], [[row[i] for i in kept] for row in rows], title)
+    if not _fits(shown, target):
+        for column in shown.columns:
+            column.no_wrap = False  # folded cells lose nothing, cropped ones do
+    target.print(shown)
+    if gone:
+        say(f"  no room here for: {', '.join(c for c in columns if c in gone)}")
+
+
+def _fits(shown: Table, target: Console) -> bool:
+    unbounded = target.options.update(max_width=10_000)
+    return target.measure(shown, options=unbounded).maximum <= target.width
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> Table:
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     for i, name in enumerate(columns):
         numeric = all(_numeric(row[i]) for row in rows)
         short = max((len(str(row[i])) for row in rows), default=0) <= 20
         justify: JustifyMethod = "right" if numeric else "left"
-        shown.add_column(name, justify=justify, overflow="fold", no_wrap=short)
+        made.add_column(name, justify=justify, overflow="fold", no_wrap=short)
     for row in rows:
-        shown.add_row(*(_cell(value) for value in row))
-    if not out.is_terminal:
-        wide = Console(highlight=False, width=240, no_color=True)
-        wide.print(shown)
-    else:
-        out.print(shown)
-
-
-def narrow() -> bool:
-    """Whether a wide table would not fit this terminal."""
-    return out.is_terminal and out.width < 160
+        made.add_row(*(_cell(value) for value in row))
+    return made
 
 
 def count_text(n: float) -> str:

@@ -1,5 +1,7 @@
 """``ringbench ls``: what there is, as columns and rows."""
 
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +37,7 @@ def _methods() -> Listing:
         method = kind()
         counts = cost.outline(method, parts, classes=100)
         towers = "+".join(t for t in ("image", "text") if counts.by_tower[t]) or "-"
-        about = (kind.__doc__ or "") and _first_line(kind)
+        about = _first_line(kind)
         rows.append(
             [
                 name,
@@ -52,10 +54,9 @@ def _methods() -> Listing:
 
 
 def _first_line(kind: type) -> str:
-    import sys
-
     text = sys.modules[kind.__module__].__doc__ or ""
-    return " ".join(text.strip().split("\n\n")[0].split()).split(": ")[-1]
+    line = " ".join(text.strip().split("\n\n")[0].split()).split(": ")[-1]
+    return re.sub(r" \([^()]*\d{4}[^()]*\)", "", line)  # the citation has a column of its own
 
 
 def _datasets() -> Listing:

@@ -36,7 +36,7 @@ def leaderboard(
         console.as_json([row for b in found for row in board_of.records(b)])
         return
     for board in found:
-        console.table(*board_of.shown(board, console.narrow()), board_of.title(board))
+        console.table(*board_of.shown(board), board_of.title(board), board_of.OPTIONAL)
         for note in (*board.notes, *board_of.legend(board)):
             console.say(f"  {note}")
     console.say("written: " + ", ".join(str(p) for p in paths))

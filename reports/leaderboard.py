@@ -13,11 +13,14 @@ LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test"
 MISSING = "-"
 
 
-# Left out where there is no room; the files have everything.
-NARROW = {"shots", "stored", "inference", "bytes", "train s", "ms/step", "peak MB"}
+# What a narrow terminal can do without, the first to go first; the files have everything.
+OPTIONAL = (
+    *("bytes", "stored", "peak MB", "inference", "train s", "ms/step", "shots", "missing"),
+    *("seeds", "base", "novel"),
+)
 
 
-def shown(board: Board, narrow: bool = False) -> tuple[list[str], list[list[str]]]:
+def shown(board: Board) -> tuple[list[str], list[list[str]]]:
     """Headings and cells, best method first; columns that say nothing here are left out."""
     heads = _heads(board)
     cells = [_cells(board, row) for _, row in board.rows.iterrows()]
@@ -26,7 +29,7 @@ def shown(board: Board, narrow: bool = False) -> tuple[list[str], list[list[str]
         for i, head in enumerate(heads)
         if head in ("settings", "failed", "missing") and not any(row[i] for row in cells)
     }
-    kept = [i for i, head in enumerate(heads) if i not in empty and not (narrow and head in NARROW)]
+    kept = [i for i in range(len(heads)) if i not in empty]
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
 
 
