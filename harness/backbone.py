@@ -6,6 +6,7 @@ random start. The network is asked only for a tag whose weights are not on disk.
 
 import hashlib
 import json
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -280,10 +281,11 @@ def _on_disk(config: dict[str, Any]) -> Path | None:
 
 
 def _download(config: dict[str, Any], name: str, tag: str) -> Path:
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for each retry
     try:
         found = Path(open_clip.download_pretrained(config))
     except Exception as error:  # open_clip raises whatever its transport raises
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _reason(error)
         raise UsageError(
             f"backbone.pretrained: the weights {tag!r} of {name} are not on disk and could not be"
             f" downloaded ({reason}); give a safetensors file instead"
@@ -294,6 +296,12 @@ def _download(config: dict[str, Any], name: str, tag: str) -> Path:
             " convert it to safetensors and give the file"
         )
     return found
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of what went wrong."""
+    first = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+    return first or type(error).__name__
 
 
 def _file(path: Path) -> Source:
@@ -384,7 +392,7 @@ def _hf_tokenizer(name: str, text: dict[str, Any]) -> Callable[[list[str]], list
     try:
         tokenizer = open_clip.get_tokenizer(name, context_length=length)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _reason(error)
         raise UsageError(
             f"backbone {name!r}: its tokenizer {text['hf_tokenizer_name']!r} is not on disk and"
             f" could not be downloaded ({reason})"

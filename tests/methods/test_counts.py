@@ -45,7 +45,7 @@ def test_adaring_with_unequal_ranks(r0: int, r1: int, r2: int, b: int) -> None:
 
 
 def test_adaring_computes_with_the_factors_of_its_matrices() -> None:
-    inner = 2 * 8  # ring_rank * slice_size; the slices are folded into the left core, by layer
+    inner = 2 * 12  # ring_rank * slice_size; the slices are folded into the left core, by layer
     down = sum(12 * d * inner + inner * 32 for d in (768, 512))
     up = sum(12 * 32 * inner + inner * d for d in (768, 512))
     assert counting.count("adaring", [], VIT, 100)["inference"] == down + up

@@ -1,0 +1,122 @@
+"""What the README says is tried as it stands there."""
+
+import importlib.util
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import methods
+from harness import cli, counting
+from harness.backbone import Backbone
+from harness.data import Images
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def commands(*verbs: str) -> list[list[str]]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    words = [shlex.split(line) for line in lines if line.startswith("ringbench ")]
+    return [w[1:] for w in words if w[1] in verbs]
+
+
+@pytest.fixture
+def bitfit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[methods.Method]]:
+    """The method of the README, found because its file lies in the folder."""
+    source = next(b for b in blocks("python") if "class BitFit" in b)
+    assert len(source.splitlines()) < 40
+    (tmp_path / "bitfit.py").write_text(source)
+    monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
+    methods.find.cache_clear()
+    yield methods.find("bitfit")
+    methods.find.cache_clear()
+    sys.modules.pop("methods.bitfit", None)
+
+
+def test_the_method_of_the_readme_is_listed_and_counted(
+    bitfit: type[methods.Method], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "bitfit" in methods.names()
+    # ViT-B/16: each block has biases of qkv 3d, out d, fc 4d, proj d and two norms; then
+    # ln_pre, ln_post of the image tower and ln_final of the text tower.
+    blocks_of = sum(12 * (3 + 1 + 4 + 1 + 2) * d for d in (768, 512))
+    expected = blocks_of + 2 * 768 + 512
+    assert counting.count("bitfit", [], "ViT-B-16-quickgelu", 100)["trainable"] == expected
+    assert cli.call(["ls", "methods", "--json"]) == 0
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["bitfit"]["trainable (ViT-B/16)"] == expected
+    assert rows["bitfit"]["folds"] == "yes"
+
+
+def test_the_method_of_the_readme_keeps_the_contract(
+    bitfit: type[methods.Method], tiny: dict[str, Backbone], images: Images, tmp_path: Path
+) -> None:
+    path = Path(__file__).parent / "methods" / "test_contract.py"
+    spec = importlib.util.spec_from_file_location("contract", path)
+    assert spec is not None
+    assert spec.loader is not None
+    contract = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(contract)
+    contract.test_it_learns_four_images_with_wrong_labels_by_heart("bitfit")
+    for check in (
+        contract.test_the_backbone_is_bit_for_bit_what_it_was_after_training,
+        contract.test_it_starts_as_the_frozen_model_exactly_when_it_says_so,
+        contract.test_folding_gives_a_plain_open_clip_model_with_the_same_logits,
+        contract.test_gradients_reach_every_parameter_within_two_steps,
+        contract.test_trials_side_by_side_give_what_they_give_alone,
+    ):
+        check("bitfit", "flat", tiny, images)
+    contract.test_a_saved_state_gives_the_same_logits("bitfit", "flat", tiny, images, tmp_path)
+
+
+@pytest.mark.parametrize("words", commands("suite", "run"), ids=lambda w: " ".join(w[:3]))
+def test_the_commands_of_the_readme_that_train_can_be_planned(
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own_files = {"data=mine.parquet", "pretrained=clip.safetensors"}
+    code = cli.call([*words, "--dry-run"])
+    shown = capsys.readouterr()
+    if own_files & set(words):
+        assert code == 2
+        assert "no such file" in shown.err
+    else:
+        assert code == 0, shown.err
+        assert "nothing was run" in shown.out
+
+
+@pytest.mark.parametrize("words", commands("ls", "params"), ids=" ".join)
+def test_the_commands_of_the_readme_that_list_run(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call(words) == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", commands("leaderboard", "pareto"), ids=" ".join)
+def test_the_reports_of_the_readme_have_something_to_report(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = words[words.index("--protocol") + 1]
+    fast = ["data=digits", "data.shots=1", "data.val_shots=1", "train.epochs=1", "-q"]
+    assert cli.call(["suite", protocol, "methods=linear_probe,zero_shot", *fast]) == 0
+    assert cli.call(words) == 0
+    assert "linear_probe" in capsys.readouterr().out
+
+
+def test_the_three_lines_of_python_run(capsys: pytest.CaptureFixture[str]) -> None:
+    source = next(b for b in blocks("python") if "run.execute" in b)
+    fast = source.replace('"seed=1"', '"seed=1", "train.epochs=1", "data.shots=1"')
+    assert fast != source
+    exec(compile(fast, "README.md", "exec"), {})
+    accuracy, count = capsys.readouterr().out.split()
+    assert 0 <= float(accuracy) <= 100
+    assert int(count) > 0
