@@ -44,7 +44,7 @@ def run(
         return one.plan(spec, json)
     one.use_threads(threads)
     done = one.run(spec, device, force, tracking_uri, console.Bars(1, quiet or json))
-    return one.show(done, json)
+    return one.show(done, json, quiet)
 
 
 def list_(

@@ -96,8 +96,8 @@ def sentence(done: Done) -> str:
     return shown
 
 
-def show(done: Done, as_json: bool) -> int:
-    """Print how a run ended; returns the exit code."""
+def show(done: Done, as_json: bool, quiet: bool) -> int:
+    """Print how a run ended, unless its progress did; returns the exit code."""
     if as_json:
         console.as_json(
             {
@@ -110,7 +110,7 @@ def show(done: Done, as_json: bool) -> int:
                 "spec": done.spec.as_dict(),
             }
         )
-    elif done.found or not done.ok:
+    elif done.found or done.status == "running" or (quiet and not done.ok):
         console.say(sentence(done))
     return 0 if done.ok else 1
 
