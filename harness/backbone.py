@@ -33,6 +33,8 @@ EMBEDDED = "embedded"
 RANDOM = "random"
 RANDOM_SEED = 0  # 'random' means the same weights everywhere
 
+Tokenizer = Callable[[list[str]], list[list[int]]]
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -70,7 +72,7 @@ class Backbone:
     text: Tower
     pieces: tuple[anatomy.Piece, ...]
     transform: Transform
-    tokenizer: Callable[[list[str]], list[list[int]]]
+    tokenizer: Tokenizer
     context: int
     digest: str
     precision: str
@@ -101,19 +103,20 @@ class Backbone:
 
 def load(spec: BackboneSpec, device: torch.device | str = "cpu") -> Backbone:
     """The backbone of a spec, built once a process. Raises UsageError for what cannot be had."""
-    weights = spec.pretrained
+    weights, stamp = spec.pretrained, 0
     if weights and Path(weights).is_file():
         weights = str(Path(weights).resolve())
-    return _load(spec.name, weights, spec.precision, str(device))
+        stamp = Path(weights).stat().st_mtime_ns  # a file that was written again is another one
+    return _load(spec.name, weights, spec.precision, str(device), stamp)
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, pretrained: str, precision: str, device: str) -> Backbone:
+def _load(name: str, pretrained: str, precision: str, device: str, stamp: int = 0) -> Backbone:
     config, source = model_config(name), _source(name, pretrained)
     check_quick_gelu(name, config, source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        model = _build(name, config)
+        model = build(name, config)
     if source.file is not None:
         _fill(model, source.file, name)
     model.eval().requires_grad_(False).to(device)
@@ -126,7 +129,7 @@ def _load(name: str, pretrained: str, precision: str, device: str) -> Backbone:
         text=Tower(parts.text, parts.clip.weights),
         pieces=parts.pieces,
         transform=_transform(parts.image.image_size, source.preprocess),
-        tokenizer=_tokenizer(name, config),
+        tokenizer=tokenizer(name, config),
         context=parts.text.length,
         digest=_digest(config, parts.clip.weights),
         precision=precision,
@@ -137,7 +140,7 @@ def _load(name: str, pretrained: str, precision: str, device: str) -> Backbone:
 def outline(name: str) -> anatomy.Anatomy:
     """The anatomy of a model without its numbers (on the meta device), for counting."""
     with torch.device("meta"):
-        return anatomy.read(_build(name, model_config(name)).requires_grad_(False), name)
+        return anatomy.read(build(name, model_config(name)).requires_grad_(False), name)
 
 
 def names() -> list[str]:
@@ -187,7 +190,8 @@ def _config_file(path: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def _build(name: str, config: dict[str, Any]) -> nn.Module:
+def build(name: str, config: dict[str, Any]) -> nn.Module:
+    """The open_clip model of a configuration, randomly initialised. Raises UsageError."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if vision.get("timm_model_name"):
         raise UsageError(_foreign(name, "its image tower is a timm model"))
@@ -375,7 +379,8 @@ def _transform(size: tuple[int, int], preprocess: dict[str, Any]) -> Transform:
     return Transform(apply, size, tuple(normalise.mean), tuple(normalise.std), mode)
 
 
-def _tokenizer(name: str, config: dict[str, Any]) -> Callable[[list[str]], list[list[int]]]:
+def tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
+    """Texts to token ids, start and end included, neither cut nor padded. Raises UsageError."""
     text = config["text_cfg"]
     if text.get("hf_tokenizer_name"):
         return _hf_tokenizer(name, text)
@@ -387,20 +392,20 @@ def _tokenizer(name: str, config: dict[str, Any]) -> Callable[[list[str]], list[
     return encode
 
 
-def _hf_tokenizer(name: str, text: dict[str, Any]) -> Callable[[list[str]], list[list[int]]]:
+def _hf_tokenizer(name: str, text: dict[str, Any]) -> Tokenizer:
     length = text.get("context_length", 77)
     try:
-        tokenizer = open_clip.get_tokenizer(name, context_length=length)
+        found = open_clip.get_tokenizer(name, context_length=length)
     except Exception as error:
         reason = _reason(error)
         raise UsageError(
             f"backbone {name!r}: its tokenizer {text['hf_tokenizer_name']!r} is not on disk and"
             f" could not be downloaded ({reason})"
         ) from None
-    pad = tokenizer.tokenizer.pad_token_id or 0
+    pad = found.tokenizer.pad_token_id or 0
 
     def encode(texts: list[str]) -> list[list[int]]:
-        long = tokenizer(texts, context_length=4 * length)  # a text that is cut must be noticed
+        long = found(texts, context_length=4 * length)  # a text that is cut must be noticed
         beyond = (long[:, length:] != pad).any(1)
         return [row[: length + bool(over)].tolist() for row, over in zip(long, beyond, strict=True)]
 

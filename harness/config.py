@@ -121,13 +121,14 @@ def _checked(kind: type[Method], values: Values) -> Spec:
         if part not in tables or not dot:
             raise unknown(key, key, _all_keys(kind))
         tables[part][name] = value
-    parts = {part: _part(part, cls, tables[part]) for part, cls in PARTS.items()}
+    parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UsageError(f"seed: expected a whole number from 0, got {seed!r}")
-    return Spec(protocol, _part("method", kind, tables["method"]), seed=seed, **parts)
+    return Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
 
 
-def _part(part: str, kind: type, values: Values) -> Any:
+def check_part(part: str, kind: type, values: Values) -> Any:
+    """A dataclass from values, each checked. Raises UsageError that names ``part.field``."""
     known = field_names(kind)
     for name in values:
         if name not in known:

@@ -139,4 +139,4 @@ def test_options_we_do_not_compute_are_refused(
     config = backbones.model_config(str(TINY / "nested.json"))
     config[part] = config[part] | option
     with pytest.raises(UsageError, match=reason):
-        anatomy.read(backbones._build("x", config), "x")
+        anatomy.read(backbones.build("x", config), "x")

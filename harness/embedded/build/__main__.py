@@ -1,0 +1,108 @@
+"""``python -m harness.embedded.build``: remake the corpus, the tasks and the backbone."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.console import say
+from methods.kit.errors import UsageError, unknown
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+Icons = Annotated[Path, typer.Option(help="The unpacked npm package @iconify/json.")]
+Out = Annotated[Path, typer.Option(help="Folder to write to.")]
+
+
+@app.command()
+def corpus(
+    icons: Icons,
+    out: Out,
+    only: Annotated[str, typer.Option(help="These icon sets alone, with commas.")] = "",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
+) -> None:
+    """Select, clean and render the pairs that the backbone learns from."""
+    from harness.embedded.build import corpus as made
+    from harness.embedded.build.icons import Iconify
+
+    package = Iconify(icons)
+    wanted = [word for word in only.split(",") if word]
+    for prefix in wanted:
+        if not package.has(prefix):
+            raise unknown(f"--only {prefix!r}", prefix, package.collections)
+    fate = made.build(package, out, wanted, workers)
+    say(", ".join(f"{n} {what}" for what, n in fate.most_common()))
+
+
+@app.command()
+def tasks(
+    icons: Icons,
+    out: Out,
+    only: Annotated[str, typer.Option(help="These tasks alone, with commas.")] = "",
+) -> None:
+    """Draw the tasks that the suite tests on."""
+    from harness.embedded.build import tasks as made
+    from harness.embedded.build.icons import Iconify
+
+    wanted = [word for word in only.split(",") if word]
+    for name in wanted:
+        if name not in made.TASKS:
+            raise unknown(f"--only {name!r}", name, made.TASKS)
+    for name, about in made.build(Iconify(icons), out, wanted).items():
+        counts = {key: about[key] for key in ("classes", "train", "test")}
+        say(f"{name}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
+
+
+@app.command()
+def pretrain(
+    corpus: Annotated[Path, typer.Option(help="Folder of the corpus.")],
+    out: Out,
+    config: Annotated[Path, typer.Option(help="open_clip configuration (JSON).")],
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="Settings of the recipe, such as samples=4000000.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=0, help="0 leaves the choice to torch.")] = 0,
+    slice_minutes: Annotated[float, typer.Option(help="Stop after so long; 0 never.")] = 0.0,
+    every: Annotated[int, typer.Option(min=1, help="Steps between two checkpoints.")] = 1000,
+    log_every: Annotated[int, typer.Option(min=1, help="Steps between two log rows.")] = 100,
+    scores: Annotated[bool, typer.Option(help="Zero-shot accuracy at checkpoints.")] = True,
+) -> int:
+    """Train a backbone; the same command again goes on where it stopped."""
+    import torch
+
+    from harness import config as settings_of
+    from harness.embedded.build import pairs
+    from harness.embedded.build.pretrain import Recipe, Trainer, run
+    from harness.run import pick_device
+
+    recipe = settings_of.check_part("recipe", Recipe, settings_of.parse(settings or []))
+    if threads:
+        torch.set_num_threads(threads)
+    trainer = Trainer(pairs.load(corpus), config, recipe, str(pick_device(device)))
+    done = run(trainer, out, scores, slice_minutes, every, log_every)
+    state = "done" if done else "stopped; the same command goes on"
+    say(f"{trainer.step} of {sum(recipe.steps())} steps, {state}")
+    return 0 if done else 3
+
+
+@app.command()
+def evaluate(backbone: Annotated[Path, typer.Argument(help="Folder of a backbone.")]) -> None:
+    """Zero-shot accuracy of a backbone on every task, in per cent."""
+    from harness.embedded.build.evaluate import zero_shot
+
+    sys.stdout.write(json.dumps(zero_shot(backbone), indent=2) + "\n")
+
+
+def main() -> int:
+    try:
+        return int(app(standalone_mode=False) or 0)
+    except UsageError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
