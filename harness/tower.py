@@ -288,8 +288,8 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Two products and a softmax: in bf16 on a CPU 4 to 15 times as fast as the fused kernel,
-    which has no bf16 backward of its own (tests/benchmarks/attention.py)."""
+    """Two products and a softmax: in bf16 on a CPU 2 to 10 times as fast as the fused kernel
+    (tests/benchmarks/attention.py)."""
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()

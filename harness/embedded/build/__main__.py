@@ -96,13 +96,14 @@ def evaluate(backbone: Annotated[Path, typer.Argument(help="Folder of a backbone
     sys.stdout.write(json.dumps(zero_shot(backbone), indent=2) + "\n")
 
 
-def main() -> int:
+def call(arguments: list[str]) -> int:
+    """Run a command; returns the exit code."""
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(arguments, standalone_mode=False) or 0)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(sys.argv[1:]))
