@@ -96,6 +96,21 @@ def evaluate(backbone: Annotated[Path, typer.Argument(help="Folder of a backbone
     sys.stdout.write(json.dumps(zero_shot(backbone), indent=2) + "\n")
 
 
+@app.command()
+def spread() -> None:
+    """How well the tasks tell methods apart, from the runs that are recorded."""
+    from harness.console import table
+    from harness.embedded.build.spread import spreads
+    from harness.ledger import open_ledger
+
+    rows = [
+        [s.dataset, s.metric, s.methods, s.between, s.within, "yes" if s.tells else "no"]
+        for s in spreads(open_ledger().runs())
+    ]
+    heads = ["data set", "metric", "methods", "SD of methods", "SD of seeds", "tells"]
+    table(heads, rows)
+
+
 def call(arguments: list[str]) -> int:
     """Run a command; returns the exit code."""
     try:
