@@ -57,6 +57,15 @@ class Bound:
         hung = self.at(key)
         return hung is None or not any(c.sequence for c in (*hung.before, *hung.after))
 
+    def sees_sequences(self, tower: str) -> bool:
+        """Whether any function of a tower looks at more than one row at a time."""
+        return not all(self.rowwise(key) for key in self.rig.sites if key[0] == tower)
+
+    def draws(self, tower: str) -> bool:
+        """Whether anything in a tower is random in this step."""
+        hung = (h for key, h in self.rig.sites.items() if key[0] == tower)
+        return self.noise is not None and any(a.dropout for h in hung for a in h.adds)
+
     def before(self, key: Key, x: Tensor, n: int) -> Tensor:
         """The input of a site as the method wants it; ``n`` sequences share the rows."""
         hung = self.at(key)
