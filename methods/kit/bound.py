@@ -129,6 +129,19 @@ class Bound:
             w = w + up @ down
         return w, b
 
+    def update(self, key: Key, shape: tuple[int, ...]) -> Tensor | None:
+        """What the low-rank paths of a site add to its weight (out, in); None without any."""
+        hung = self.at(key)
+        if hung is None or not hung.adds:
+            return None
+        down, up = self._fused_pair(hung.adds, shape[0])
+        return up @ down
+
+    def value(self, name: str) -> Tensor:
+        """An owned tensor."""
+        tensor: Tensor = self._values[name]
+        return tensor
+
     def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
         """Logits (n, classes); ``known``: the classes are those the adapter was attached for."""
         call = self.rig.score
