@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harness import cli, listing
+from harness import backbone, cli, listing
+from methods import find
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 
@@ -68,7 +69,12 @@ def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Pa
     words = ["run", "base_to_novel", "method=adaring", *FAST, "--dry-run", "--json"]
     assert cli.call(words) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["parameters"]["trainable"] == 11_520
+    ring, clip = find("adaring")(), backbone.outline("embedded").clip
+    expected = 0
+    for tower in (clip.image, clip.text):  # slices (r, L, r), cores (r, d, r2) and (r2, b, r)
+        r, r2, b = ring.slice_size, ring.ring_rank, ring.bottleneck
+        expected += 2 * (tower.depth * r * r + (tower.width + b) * r * r2)  # down and up
+    assert plan["parameters"]["trainable"] == expected
     assert plan["spec"]["data"]["shots"] == 1
     assert not own_home.exists()
 
