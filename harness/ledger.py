@@ -166,8 +166,10 @@ class Ledger:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient  # takes seconds to import
-        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
+        for name in ("alembic", "mlflow"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        told_once = "mlflow.store.db.utils"  # logs what it raises, too
+        logging.getLogger(told_once).setLevel(logging.CRITICAL)
         return MlflowClient(tracking_uri=self.uri)
 
     def _experiment(self, name: str) -> str:
@@ -251,7 +253,8 @@ class _reaching:
         if error is None or not isinstance(error, Exception) or isinstance(error, Unreachable):
             return
         module = type(error).__module__
-        if module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
+        driver = isinstance(error, ModuleNotFoundError)  # of a database that was named
+        if driver or module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
             text = " ".join(str(error).split())
             raise Unreachable(text[:200] or type(error).__name__) from error
 

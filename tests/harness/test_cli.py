@@ -139,10 +139,19 @@ WRONG = {
     ("run", "base_to_novel", "method=lora", "data=none.parquet"): "none.parquet: no such file",
     ("run", "base_to_novel", "method=lora", "data=flags", "shots=99"): "data.shots: class",
     ("run", "base_to_novel", "method=lora", "backbone=RN50", "pretrained=random"): "a ResNet",
+    ("run", "base_to_novel", "method=lora", "backbone=RN50", "pretrained=openai"): "a ResNet",
     ("run", "base_to_novel", "method=lora", "backbone=ViT-B16"): "did you mean 'ViT-B-16'",
     ("run", "base_to_novel", "method=lora", "backbone=ViT-B-16"): "needs weights",
     ("run", "base_to_novel", "method=lora", "--device", "tpu"): "expected auto, cpu or cuda",
     ("run", "base_to_novel", "method=lora", "--threads", "-1"): "--threads",
+    ("run", "base_to_novel", "method=lora", "--threads", "100000000"): "--threads",
+    ("run", "base_to_novel", "method=lora", "data=."): "'.' is not a Parquet file",
+    ("run", "base_to_novel", "method=lora", "data="): "'' is not a Parquet file",
+    ("run", "base_to_novel", "method="): "method '': unknown",
+    ("run", "base_to_novel", "method=lora", "метод=лора"): "метод: unknown",
+    ("run", "base_to_novel", "method=lora", "data=digits", "--tracking-uri", "postgresql://a/b"): (
+        "does not answer"
+    ),
     ("suite", "base_to_novel", "methods=lora", "--workers", "0"): "--workers",
     ("suite", "base_to_novel", "methods=lora", "seeds=1,1.5"): "seed: expected a whole number",
     ("ls", "method"): "did you mean 'methods'?",
@@ -150,6 +159,8 @@ WRONG = {
     ("params", "lora", "train.lr=1"): "params takes settings of the method only",
     ("params", "lora", "--backbone", "RN50"): "a ResNet",
     ("params", "lora", "--classes", "0"): "--classes",
+    ("params", "lora", "--classes", "1000000000000"): "--classes",
+    ("params", "lora", "--backbone", ""): "more",
     ("leaderboard",): "nothing is recorded yet",
     ("pareto", "--cost", "params/trainable"): "nothing is recorded yet",
 }
