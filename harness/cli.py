@@ -49,6 +49,8 @@ def call(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk that is full, a file that may not be written
+        return _refuse(f"{error.filename or 'cannot write'}: {error.strerror or error}")
 
 
 def _refuse(line: str, code: int = 2) -> int:

@@ -253,8 +253,8 @@ class _reaching:
         if error is None or not isinstance(error, Exception) or isinstance(error, Unreachable):
             return
         module = type(error).__module__
-        driver = isinstance(error, ModuleNotFoundError)  # of a database that was named
-        if driver or module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
+        here = isinstance(error, OSError | ModuleNotFoundError)  # a full disk, a missing driver
+        if here or module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
             text = " ".join(str(error).split())
             raise Unreachable(text[:200] or type(error).__name__) from error
 

@@ -180,6 +180,19 @@ def test_an_unknown_metric_names_the_nearest(capsys: pytest.CaptureFixture[str])
     assert "recorded: base_to_novel" in refused(capsys, "leaderboard", "--protocol", "few_shot")
 
 
+@pytest.mark.parametrize("report", ["leaderboard", "pareto"])
+def test_a_report_that_cannot_be_written_is_told_in_one_line(
+    report: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
+    (tmp_path / "file").write_text("")
+    told = refused(capsys, report, "--out", str(tmp_path / "file"))
+    assert "cannot be written to (File exists); set --out to a folder that can" in told
+    (tmp_path / "out" / f"{report}.csv").mkdir(parents=True)
+    told = refused(capsys, report, "--out", str(tmp_path / "out"))
+    assert f"{report}.csv: Is a directory" in told
+
+
 def test_broken_files_are_told_in_one_line(
     own_set: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -149,6 +149,15 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_scrap(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_entry_that_something_damaged_is_said_in_one_line(result: Result) -> None:
+    ledger = open_ledger()
+    entry = spool.write(ledger.spool, result)
+    (entry.folder / spool.RESULT).write_text('{"digest": ')
+    with pytest.raises(UsageError, match="not a result any more; move it out of the spool"):
+        open_ledger()
+    assert entry.folder.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_said_in_one_line(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
