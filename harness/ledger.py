@@ -9,7 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +34,7 @@ STATUS = {
 }
 
 
-class Unreachable(Exception):
+class Unreachable(UsageError):
     """The tracking store does not answer."""
 
 
@@ -110,8 +110,8 @@ class Ledger:
             return str(self._client.create_run(experiment, tags=tags).info.run_id)
 
     def end_group(self, run_id: str, complete: bool) -> None:
-        """Close the parent run of a suite or sweep."""
-        with _reaching(self.uri):
+        """Close the parent run of a suite or sweep, if the store still answers."""
+        with suppress(Unreachable), _reaching(self.uri):
             self._client.set_terminated(run_id, "FINISHED" if complete else "FAILED")
 
     # --- reading -----------------------------------------------------------------------------
@@ -170,7 +170,24 @@ class Ledger:
             logging.getLogger(name).setLevel(logging.WARNING)
         told_once = "mlflow.store.db.utils"  # logs what it raises, too
         logging.getLogger(told_once).setLevel(logging.CRITICAL)
+        self._make_database(MlflowClient)
         return MlflowClient(tracking_uri=self.uri)
+
+    def _make_database(self, client: Any) -> None:
+        """A SQLite store appears whole, by a rename: MLflow takes a second to build its tables,
+        and cannot open a database whose builder was killed."""
+        path = Path(self.uri.removeprefix("sqlite:///"))
+        if not self.uri.startswith("sqlite:///") or "?" in self.uri or path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(self._locks / "create.lock")):
+            if path.exists():
+                return
+            scrap = path.with_name(f".{path.name}-scrap")
+            for left in (scrap, scrap.with_name(f"{scrap.name}-journal")):
+                left.unlink(missing_ok=True)
+            client(tracking_uri=f"sqlite:///{scrap}").search_experiments()
+            scrap.rename(path)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
