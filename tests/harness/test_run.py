@@ -18,7 +18,9 @@ from harness.evaluate import Predictions
 from harness.fit import NonFiniteLoss, build_optimizer, fit, schedule
 from harness.run import attempt, execute
 from harness.spec import Spec, TrainSpec
+from methods.kit.adapter import Adapter
 from methods.kit.errors import UsageError
+from methods.kit.noise import generator
 
 SHORT = ["train.epochs=2", "data=digits", "shots=2"]
 
@@ -197,6 +199,51 @@ def test_one_step_of_sgd_is_the_textbooks() -> None:
     gradient = scale * error.T @ image / len(split.train)
     found = net.adapter.values()["head.weight"]
     torch.testing.assert_close(found.detach(), -0.01 * gradient, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_training_is_torchs_own_optimiser_on_the_same_batches(optimizer: str) -> None:
+    words = ["method=linear_probe", f"train.optimizer={optimizer}", "train.weight_decay=0.1"]
+    words += ["train.lr=0.02", "train.clip_grad=0.5", "train.batch_size=4", "train.epochs=3"]
+    chosen = spec(*words, "train.momentum=0.8", "train.final_lr=0.1", "train.warmup=0.3")
+    backbone = backbones.load(chosen.backbone)
+    split = data.load(chosen, backbone.transform)
+    net = runs.attach(chosen, backbone, split)
+    rows = list(fit(net, split.train, chosen.train, seed=1))
+    image = F.normalize(features.image_features(backbone, split.train), dim=-1)
+    n, total = len(image), 3 * math.ceil(len(image) / 4)
+    weight = torch.zeros(net.prompts.ids.shape[0], image.shape[1], requires_grad=True)
+    bias = torch.zeros(len(weight), requires_grad=True)
+    groups = [{"params": [weight]}, {"params": [bias], "weight_decay": 0.0}]
+    theirs: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=0.02, weight_decay=0.1)
+    if optimizer == "sgd":
+        theirs = torch.optim.SGD(groups, lr=0.02, weight_decay=0.1, momentum=0.8)
+    rate = torch.optim.lr_scheduler.LambdaLR(theirs, lambda t: schedule(t, total, chosen.train))
+    scale, losses = net.scale(net.adapter.bind()), []
+    for epoch in range(3):
+        order = torch.randperm(n, generator=generator(1, "order", epoch))
+        for part in order.split(4):
+            loss = F.cross_entropy(scale * image[part] @ weight.T + bias, split.train.labels[part])
+            theirs.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([weight, bias], 0.5)
+            theirs.step()
+            rate.step()
+            losses.append(loss.item())
+    assert [x for row in rows for x in row.losses] == pytest.approx(losses, rel=1e-4)
+    mine = net.adapter.values()
+    torch.testing.assert_close(mine["head.weight"].detach(), weight.detach(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine["head.bias"].detach(), bias.detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_rate_of_its_own_multiplies_the_learning_rate() -> None:
+    backbone = backbones.load(spec("method=lora").backbone)
+    adapter = Adapter(backbone.clip)
+    for name, rate in (("image.slow", 1.0), ("image.fast", 16.0)):
+        adapter.own(name, torch.nn.Parameter(torch.zeros(2, 2)), rate)
+    groups = adapter.groups(lr=0.5, weight_decay=0.1)
+    fast = adapter.values()["image.fast"]
+    assert {(g["params"][0] is fast, g["lr"]) for g in groups} == {(True, 8.0), (False, 0.5)}
 
 
 def test_clipping_bounds_the_gradient() -> None:
