@@ -64,6 +64,8 @@ def test_a_method_without_the_axis_keeps_one_run() -> None:
         (["methods=lora", "adaring.ring_rank=2"], "adaring is not among methods=lora"),
         (["methods=lora", "method.rnk=2"], "method.rnk: unknown, did you mean 'rank'?"),
         (["methods=lora", "seeds=1,x"], "seed: expected a whole number from 0"),
+        (["methods=lora", "seeds=3-1"], "seeds: 3-1 must count up"),
+        (["methods=lora", "seeds=1-1000000000"], "name at most 1,000 seeds"),
         (["methods=lora", "seeds="], "seed: no value given"),
         (["methods=lora", "seeds"], "expected key=value"),
         (["methods=lora", "data=flag"], "did you mean 'flags'?"),
