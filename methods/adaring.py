@@ -72,7 +72,7 @@ class AdaRing(Method):
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     grouping: deltas.Grouping = "shape"  # delta form
-    scale: Literal["auto"] | Rate = "auto"  # 1; parallel: 0.001
+    scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
     consistency_logits: Weight = 0.0
