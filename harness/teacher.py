@@ -20,7 +20,7 @@ class FrozenModel:
 
     def __init__(self, net: Classifier, train: Images, fixed: bool) -> None:
         self.net = net
-        self.text = net.encode_frozen_text()
+        self.text = net.encode_frozen_text() if net.frozen_text is None else net.frozen_text
         self.image = None
         if fixed:
             self.image = F.normalize(features.image_features(net.backbone, train), dim=-1)
