@@ -39,7 +39,7 @@ class Classifier:
         self.known = known
         self.image_trains = adapter.touches("image")
         self.text_trains = adapter.touches("text")
-        self.frozen_text = None if self.text_trains else self._encode_text()
+        self.frozen_text = None if self.text_trains else self.encode_frozen_text()
 
     def inputs(self, images: Images) -> Tensor:
         """What the classifier reads of images: pixels, or features if those cannot change."""
@@ -74,6 +74,7 @@ class Classifier:
         scale = bound.tensor(("shared", None, "scale"), frozen).exp()
         return scale.squeeze(-1) if frozen.dim() else scale  # some builds store (1,)
 
-    def _encode_text(self) -> Tensor:
+    def encode_frozen_text(self) -> Tensor:
+        """What the frozen model makes of the class prompts: normalised features (classes, dim)."""
         with torch.no_grad(), self.backbone.autocast():
             return F.normalize(self.backbone.text(self.prompts).float(), dim=-1)

@@ -10,6 +10,7 @@ from harness.classifier import Classifier
 from harness.data import Images, Vault
 
 BATCH = 256
+Table = dict[str, dict[str, float]]  # row, column, number
 BINS = 15
 
 
@@ -48,6 +49,18 @@ def predict(net: Classifier, images: Images) -> Predictions:
         p_label=_numpy(mine),
         p_predicted=_numpy(top),
     )
+
+
+@torch.no_grad()
+def tables(net: Classifier, images: Images) -> dict[str, Table]:
+    """What the method reports of itself, over images as they are."""
+    reports = net.adapter.rig.reports
+    bound = net.adapter.bind(watch=True)
+    if any(report.key is not None for report in reports):
+        text, device = net.text(bound), net.backbone.device
+        for x in net.inputs(images).split(BATCH):
+            net(x.to(device), bound, text)
+    return bound.tables()
 
 
 def test(nets: dict[str, Classifier], vault: Vault) -> list[Predictions]:

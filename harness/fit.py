@@ -14,7 +14,8 @@ from harness import augment
 from harness.classifier import Classifier
 from harness.data import Images
 from harness.spec import TrainSpec
-from methods.kit.adapter import Step
+from harness.teacher import FrozenModel
+from methods.kit.adapter import Adapter, Step
 from methods.kit.noise import Noise, generator
 
 
@@ -70,10 +71,11 @@ def fit(
     base_rates = [group["lr"] for group in optimizer.param_groups]
     total = steps_of(len(train), cfg)
     data = _Batches(net, train, cfg, seed)
+    teacher = FrozenModel(net, train, data.fixed) if adapter.needs_teacher else None
     step = 0
     for epoch in range(cfg.epochs):
         first, losses, hits, seconds = step, [], [], []
-        for x, labels in data.epoch(epoch):
+        for batch in data.epoch(epoch):
             began = time.perf_counter()
             factor = schedule(step, total, cfg)
             for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
@@ -81,7 +83,9 @@ def fit(
             adapter.advance(step / total, seed, step)
 
             noise = Noise(seed, step, device)
-            run = partial(train_step, net, x, labels, step / total, noise, optimizer, cfg.clip_grad)
+            run = partial(
+                train_step, net, batch, step / total, noise, optimizer, cfg.clip_grad, teacher
+            )
             loss, right = around(step, run) if around else run()
             losses.append(loss)
             hits.append(right)
@@ -99,28 +103,59 @@ def fit(
     adapter.eval()
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Some of the training images: what the classifier reads, and where they stand."""
+
+    x: Tensor
+    labels: Tensor
+    rows: Tensor  # among the training images
+
+
 def train_step(
     net: Classifier,
-    x: Tensor,
-    labels: Tensor,
+    batch: Batch,
     progress: float,
     noise: Noise,
     optimizer: torch.optim.Optimizer,
     clip_grad: float = 0.0,
+    teacher: FrozenModel | None = None,
 ) -> Outcome:
     """One optimiser step; returns the loss and the number of right answers, on the device."""
     bound = net.adapter.bind(noise=noise)
-    answer = net(x, bound)
-    loss = F.cross_entropy(answer.logits, labels)
-    extra = bound.penalty(Step(labels, answer.image, answer.text, answer.logits, progress))
+    answer = net(batch.x, bound)
+    loss = F.cross_entropy(answer.logits, batch.labels)
+    frozen = teacher(batch.x, batch.rows, answer) if teacher else None
+    step = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen)
+    extra = bound.penalty(step)
     if extra is not None:
         loss = loss + extra
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    total = backward(net.adapter, loss, bound.penalties_alone(step))
     if clip_grad:
         torch.nn.utils.clip_grad_norm_(net.adapter.parameters(), clip_grad)
     optimizer.step()
-    return loss.detach(), (answer.logits.detach().argmax(-1) == labels).sum()
+    return total.detach(), (answer.logits.detach().argmax(-1) == batch.labels).sum()
+
+
+def backward(adapter: Adapter, loss: Tensor, alone: list[tuple[tuple[str, ...], Tensor]]) -> Tensor:
+    """Gradients of ``loss``, and of each term that stands alone for its own parameters.
+
+    Returns the sum of all terms. One backward pass through the model for each.
+    """
+    if not alone:
+        loss.backward()
+        return loss
+    owned = adapter.trained()
+    taken = {name for names, _ in alone for name in names}
+    rest = tuple(name for name in owned if name not in taken)
+    for names, term in [*alone, (rest, loss)]:
+        params = [owned[name] for name in names]
+        if params and term.requires_grad:
+            grads = torch.autograd.grad(term, params, retain_graph=True, allow_unused=True)
+            for p, grad in zip(params, grads, strict=True):
+                p.grad = grad
+    return loss + torch.stack([term for _, term in alone]).sum()
 
 
 def build_optimizer(net: Classifier, cfg: TrainSpec) -> torch.optim.Optimizer:
@@ -145,14 +180,14 @@ class _Batches:
 
     def __init__(self, net: Classifier, train: Images, cfg: TrainSpec, seed: int) -> None:
         device = net.backbone.device
-        fixed = cfg.augment == "none"
+        self.fixed = cfg.augment == "none"
         self.net = net
         self.cfg = cfg
         self.seed = seed
-        self.source = (net.inputs(train) if fixed else train.pixels).to(device)
+        self.source = (net.inputs(train) if self.fixed else train.pixels).to(device)
         self.labels = train.labels.to(device)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int) -> Iterator[Batch]:
         n = len(self.labels)
         order = torch.randperm(n, generator=generator(self.seed, "order", epoch))
         rng = generator(self.seed, "augment", epoch)
@@ -161,4 +196,4 @@ class _Batches:
             if self.cfg.augment == "crop_flip":
                 x = self.net.backbone.transform.normalise(x)
                 x = augment.crop_flip(x, rng, self.cfg.crop_scale)
-            yield x, self.labels[part]
+            yield Batch(x, self.labels[part], part)

@@ -16,7 +16,7 @@ from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.cost import Counts
 from harness.data import Split
-from harness.evaluate import Predictions
+from harness.evaluate import Predictions, Table
 from harness.export import adapter_bytes
 from harness.fit import NonFiniteLoss, Outcome, Row, fit
 from harness.spec import Spec
@@ -42,6 +42,7 @@ class Result:
     predictions: list[Predictions] = field(default_factory=list)
     classnames: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
+    tables: dict[str, Table] = field(default_factory=dict)  # what the method reports of itself
     error: str = ""
     trace: str = ""
 
@@ -123,6 +124,7 @@ def execute(spec: Spec, device: str = "auto", progress: Progress | None = None) 
         predictions=predictions,
         classnames={part.name: part.classnames for part in split.vault.parts},
         state=state,
+        tables=evaluate.tables(net, split.train),
     )
 
 

@@ -126,6 +126,8 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
         counts = stored["counts"]
         export.write(folder, spec, result.state, {"parameters": counts, "tags": result.tags})
         pq.write_table(predictions_table(result), folder / "predictions.parquet")
+    if result.tables:
+        pq.write_table(long_table(result), folder / "tables.parquet")
     if result.losses:
         steps = pa.array(range(1, len(result.losses) + 1), pa.int32())
         curve = pa.table({"step": steps, "loss": pa.array(result.losses, pa.float64())})
@@ -148,6 +150,19 @@ def predictions_table(result: Result) -> pa.Table:
         columns["p_label"] += p.p_label.tolist()
         columns["p_predicted"] += p.p_predicted.tolist()
     kinds = (pa.string(), pa.int64(), pa.string(), pa.string(), pa.float32(), pa.float32())
+    return pa.table({n: pa.array(v, k) for (n, v), k in zip(columns.items(), kinds, strict=True)})
+
+
+def long_table(result: Result) -> pa.Table:
+    """One row a number that the method reports: table, row, column, value."""
+    columns: dict[str, list[Any]] = {name: [] for name in ("table", "row", "column", "value")}
+    for table, rows in result.tables.items():
+        for row, numbers in rows.items():
+            columns["table"] += [table] * len(numbers)
+            columns["row"] += [row] * len(numbers)
+            columns["column"] += list(numbers)
+            columns["value"] += list(numbers.values())
+    kinds = (pa.string(), pa.string(), pa.string(), pa.float64())
     return pa.table({n: pa.array(v, k) for (n, v), k in zip(columns.items(), kinds, strict=True)})
 
 

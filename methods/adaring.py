@@ -1,27 +1,58 @@
 """AdaRing (Huang et al., 2025, arXiv 2508.11870): adapters of all layers as one tensor ring.
 
 Confirmed by the abstract: cross-layer tensor ring decomposition of adapters into layer-shared
-cores and layer-specific slices, 90 % fewer trainable parameters on average. Everything else is
-our reading: two rings a tower, one for the down and one for the up matrices of bottleneck
+cores and layer-specific slices; diverse rank-driven adapters that cooperate, guided by
+generalization-aware fine-tuning; 90 % fewer trainable parameters on average. Everything else is
+our reading, as is every option below.
+
+``reading``: ``two_rings`` a tower, one for the down and one for the up matrices of bottleneck
 adapters behind the MLP of every block,
 
-    y + scale * act(y D_l) U_l,   D_l[i, j] = trace(S_l P[:, i, :] Q[:, j, :]),   U_l likewise.
+    y + scale * act(y D_l) U_l,   D_l[i, j] = trace(S_l P[:, i, :] Q[:, j, :]),   U_l likewise;
+
+``one_ring``, in which down and up (transposed) share P and Q and have each their slices;
+``factored``, with widths and bottleneck written as small factors and a core for each;
+``parallel``, with the adapters beside whole blocks, in the upper two thirds of them and times
+0.001, where MMA (Yang et al., 2024) has them. ``form="delta"`` makes the ring of weight updates
+instead: dW of ``sites`` and layers, which runs as LoRA and folds; ``grouping="shape"`` puts all
+sites of one shape on one layer axis. ``share="both"``: the cores of the bottleneck serve both
+towers (delta form: those of the widths, where the towers have the same).
+
+``ranks``: several rings side by side, each (ring rank, slice size). ``combine``: their plain
+``sum``; a learnt weight for each layer (``layer_gate``: as good as one more factor on the slices,
+but one that says which rank a layer uses); or soft routing of tokens by ``input_gate``, with a
+temperature that falls from the first to the second of ``temperature``. ``consistency_*``: weights
+of the penalties that hold the model near the frozen one (methods/kit/consistency.py); with
+``consistency_on="low_rank"`` the ring of smallest rank is trained by them alone and the others by
+the task alone, at the cost of a second backward pass. It then answers the others: it starts to
+move one step after them.
 
 Wide slices with a small ring rank did better on validation data than equal ranks of the same
 count (ring rank 2 with slices 12 x 12 against 4 with 4 x 4 and 8 with 8 x 8, embedded backbone),
-hence the defaults. The slices of the up ring start at zero, so the adapted model starts as the
-frozen one. All layers' matrices are folded to their rank once a step (methods/kit/ring.py), at no
-cost that shows.
+hence the defaults. Slices of up matrices and updates start at zero, so the adapted model starts as
+the frozen one. Matrices of all layers are made once a step (methods/kit/ring.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from methods.kit import bottleneck
+from methods.kit import bottleneck, consistency, deltas, readings
 from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip, Tower
+from methods.kit.clip import Block, Clip, Tower
 from methods.kit.errors import UsageError
-from methods.kit.fields import BOTH_TOWERS, Activation, Positive, Rate, TowerName
-from methods.kit.ring import Ring
+from methods.kit.fields import (
+    BOTH_TOWERS,
+    Activation,
+    LinearSite,
+    Positive,
+    Rate,
+    TowerName,
+    Weight,
+)
+from methods.kit.readings import Rank
+from methods.kit.rig import Ref
+from methods.kit.routing import InputGates, layer_gates
 
 
 @dataclass(frozen=True)
@@ -29,39 +60,122 @@ class AdaRing(Method):
     paper = "Huang et al., 2025"
     recipe = {"train.lr": 1e-3}
 
-    ring_rank: Positive = 2  # r2, links the two shared cores
+    ring_rank: Positive | tuple[Positive, ...] = 2  # between shared cores; a list: bond by bond
     slice_size: Positive | tuple[Positive, Positive] = 12  # r0 x r1, what each layer has of its own
-    bottleneck: Positive = 32
-    activation: Activation = "gelu"
-    scale: Rate = 1.0
-    layers: str = "all"
+    ranks: tuple[tuple[Positive, Positive], ...] = ()  # several rings; (): the one of these two
+    combine: Literal["sum", "layer_gate", "input_gate"] = "sum"
+    temperature: tuple[Rate, Rate] = (1.0, 0.1)  # input_gate: at the start and at the end
+    form: Literal["adapter", "delta"] = "adapter"
+    reading: readings.Reading = "two_rings"
+    share: readings.Share = "tower"
+    bottleneck: Positive = 32  # adapter form
+    activation: Activation = "gelu"  # adapter form
+    sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
+    grouping: deltas.Grouping = "shape"  # delta form
+    scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
+    layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
+    consistency_logits: Weight = 0.0
+    consistency_image: Weight = 0.0
+    consistency_text: Weight = 0.0
+    consistency_distance: consistency.Distance = "cosine"
+    consistency_on: Literal["all", "low_rank"] = "all"
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
+        towers = list(clip.towers(self.towers))
+        self._check(towers)
         adapter = Adapter(clip)
-        for tower in clip.towers(self.towers):
-            self._check(tower)
-            blocks = list(tower.blocks(self.layers))
-            down = self._ring(len(blocks), tower.width, self.bottleneck)
-            up = self._ring(len(blocks), self.bottleneck, tower.width)
-            downs = down.hang(adapter, f"{tower.name}.down", down.cores(tower.width))
-            zero = up.cores(self.bottleneck, zero_slices=True)
-            ups = up.hang(adapter, f"{tower.name}.up", zero)
-            for block, d, u in zip(blocks, downs, ups, strict=True):
-                bottleneck.hang(adapter, block, d, u, self.activation, self.scale)
+        for tower in towers:
+            blocks = list(tower.blocks(self._layers(tower)))
+            gates: Sequence[Ref | None] = [None] * len(self._ranks)
+            if self.combine == "layer_gate":
+                gates = layer_gates(adapter, tower, blocks, [r.label for r in self._ranks])
+            if self.form == "delta":
+                self._deltas(adapter, blocks, gates)
+            else:
+                self._adapters(adapter, tower, blocks, gates)
+        alone = self._low_rank(adapter) if self.consistency_on == "low_rank" else ()
+        consistency.hang(adapter, self._weights, self.consistency_distance, alone)
         return adapter
 
-    def _ring(self, layers: int, rows: int, cols: int) -> Ring:
-        pair = self.slice_size
-        pair = (pair, pair) if isinstance(pair, int) else pair
-        return Ring(layers, rows, cols, pair, self.ring_rank)
+    def _adapters(
+        self, adapter: Adapter, tower: Tower, blocks: Sequence[Block], gates: Sequence[Ref | None]
+    ) -> None:
+        rings = []
+        for rank, gate in zip(self._ranks, gates, strict=True):
+            stack = readings.Adapters(
+                tower, len(blocks), self.bottleneck, self.reading, self.share, rank
+            )
+            rings.append(stack.own(adapter, gate))
+        router = None
+        if self.combine == "input_gate":
+            router = InputGates.own(adapter, tower, blocks, len(rings), self.temperature)
+        place: bottleneck.Place = "block" if self.reading == "parallel" else "mlp"
+        for i, (block, *branches) in enumerate(zip(blocks, *rings, strict=True)):
+            bottleneck.hang(
+                adapter, block, branches, self.activation, self._scale, place, router, i
+            )
 
-    def _check(self, tower: Tower) -> None:
-        bottleneck.check_bottleneck(self.bottleneck, tower)
-        sizes = self.slice_size if isinstance(self.slice_size, tuple) else (self.slice_size,)
-        for name, rank in (("ring_rank", self.ring_rank), *(("slice_size", s) for s in sizes)):
-            if rank > tower.width:
-                raise UsageError(
-                    f"method.{name}: {rank} is larger than the width {tower.width}"
-                    f" of the {tower.name} tower"
-                )
+    def _deltas(
+        self, adapter: Adapter, blocks: Sequence[Block], gates: Sequence[Ref | None]
+    ) -> None:
+        factored, shared = self.reading == "factored", self.share == "both"
+        for rank, gate in zip(self._ranks, gates, strict=True):
+            for group in deltas.groups(blocks, self.sites, self.grouping):
+                deltas.hang(adapter, group, rank, factored, self._scale, gate, shared)
+
+    # --- what the fields say ------------------------------------------------------------------
+
+    @property
+    def _ranks(self) -> list[Rank]:
+        if self.ranks:
+            return [Rank(ring, (size, size), f"{ring}x{size}") for ring, size in self.ranks]
+        size = self.slice_size
+        return [Rank(self.ring_rank, (size, size) if isinstance(size, int) else size)]
+
+    @property
+    def _scale(self) -> float:
+        if self.scale == "auto":
+            return 0.001 if self.reading == "parallel" else 1.0
+        return self.scale
+
+    @property
+    def _weights(self) -> consistency.Weights:
+        return consistency.Weights(
+            self.consistency_logits, self.consistency_image, self.consistency_text
+        )
+
+    def _layers(self, tower: Tower) -> str:
+        if self.layers != "auto":
+            return self.layers
+        return f"top:{max(1, round(tower.depth * 2 / 3))}" if self.reading == "parallel" else "all"
+
+    def _low_rank(self, adapter: Adapter) -> list[str]:
+        """The parameters of the ring whose matrices have the smallest rank."""
+        ring, size = min(self.ranks, key=lambda pair: pair[0] * pair[1])
+        return [name for name in adapter.trained() if f".{ring}x{size}." in name]
+
+    def _check(self, towers: Sequence[Tower]) -> None:
+        """Raises UsageError for settings that do not go together."""
+        several = len(self.ranks) > 1
+        if len(set(self.ranks)) < len(self.ranks):
+            raise UsageError("method.ranks: two rings of the same ranks are one wider ring")
+        if self.combine != "sum" and not several:
+            raise UsageError(f"method.combine: {self.combine!r} needs two rings in method.ranks")
+        if self.consistency_on == "low_rank" and not (several and self._weights):
+            raise UsageError(
+                "method.consistency_on: 'low_rank' needs two rings in method.ranks and a"
+                " consistency weight above 0"
+            )
+        if self.form == "delta":
+            if self.combine == "input_gate":
+                raise UsageError("method.combine: 'input_gate' needs method.form=adapter")
+            if self.reading not in ("two_rings", "factored"):
+                raise UsageError(f"method.reading: {self.reading!r} needs method.form=adapter")
+        if self.share == "both":
+            readings.check_shared(towers, self.form == "delta")
+        for tower in towers:
+            if self.form == "adapter":
+                bottleneck.check_bottleneck(self.bottleneck, tower)
+            for rank in self._ranks:
+                rank.check(tower)

@@ -54,8 +54,12 @@ class FullRank(Method):
                 bottleneck.hang(
                     adapter,
                     block,
-                    (adapter.own(f"{block.key}.down", down),),
-                    (adapter.own(f"{block.key}.up", up),),
+                    [
+                        bottleneck.Branch(
+                            (adapter.own(f"{block.key}.down", down),),
+                            (adapter.own(f"{block.key}.up", up),),
+                        )
+                    ],
                     self.activation,
                     self.scale,
                 )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from methods.kit.bound import Bound
 from methods.kit.clip import Clip, Site
 from methods.kit.noise import Noise, generator
-from methods.kit.rig import Add, Call, Derived, Fn, Hung, Ref, Rig
+from methods.kit.rig import Add, Call, Derived, Fn, Hung, Penalty, Ref, Report, Rig
 
 PARTS = ("image", "text", "shared", "head")
 
@@ -39,14 +39,27 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Teacher:
+    """What the frozen model says of the same images and prompts, without gradients."""
+
+    image: Tensor  # (n, dim)
+    text: Tensor  # (classes, dim)
+    logits: Tensor  # (n, classes)
+
+
+@dataclass(frozen=True)
 class Step:
-    """What a penalty may look at: one training step, features normalised, ``teacher`` frozen."""
+    """What a penalty may look at: one training step, features normalised.
+
+    ``teacher`` is there when a penalty of the adapter asks for it.
+    """
 
     labels: Tensor  # (n,)
     image: Tensor  # (n, dim)
     text: Tensor  # (classes, dim)
     logits: Tensor  # (n, classes)
     progress: float
+    teacher: Teacher | None = None
 
 
 class Method(ABC):
@@ -148,9 +161,39 @@ class Adapter(nn.Module):
             raise ValueError("score: an adapter has one score")
         self.rig.score = Call(fn, refs)
 
-    def penalise(self, fn: Fn, *refs: Ref) -> None:
-        """loss += fn(step, ...), where ``step`` is a :class:`Step`."""
-        self.rig.penalties.append(Call(fn, refs))
+    def penalise(
+        self, fn: Fn, *refs: Ref, teacher: bool = False, alone: Sequence[str] = ()
+    ) -> None:
+        """loss += fn(step, ...), where ``step`` is a :class:`Step`.
+
+        With ``teacher`` the step holds what the frozen model says. ``alone`` names owned
+        parameters that are trained by this term and nothing else, while this term trains nothing
+        else: the same gradients as two forward passes with one part detached in each, for one
+        forward pass and a second backward pass.
+        """
+        unknown = [name for name in alone if name not in self.trained()]
+        if unknown:
+            raise ValueError(f"penalise: {unknown[0]!r} does not train")
+        self.rig.penalties.append(Penalty(fn, refs, teacher=teacher, alone=tuple(alone)))
+
+    def report(
+        self,
+        table: str,
+        fn: Fn,
+        *refs: Ref,
+        row: str,
+        columns: Sequence[str],
+        site: Site | None = None,
+    ) -> None:
+        """After training, fn(...) gives one row of a table of numbers, kept with the result.
+
+        With a ``site``, fn(x, y, ...) sees what goes in and out there, gives (rows, columns), and
+        is averaged over the training images as they are; it costs nothing while training.
+        """
+        key = None if site is None else site.key
+        self.rig.reports.append(
+            Report(fn, refs, table=table, row=row, columns=tuple(columns), key=key)
+        )
 
     def each_step(self, ref: Ref, fn: Callable[[float, torch.Generator], Tensor]) -> None:
         """The kept tensor ``ref`` becomes fn(progress, generator) before every step.
@@ -192,6 +235,11 @@ class Adapter(nn.Module):
         return any(key[0] == tower for key in self.rig.sites)
 
     @property
+    def needs_teacher(self) -> bool:
+        """Whether a penalty looks at what the frozen model says."""
+        return any(penalty.teacher for penalty in self.rig.penalties)
+
+    @property
     def foldable(self) -> bool:
         """Whether the adapted model can be written as a plain model with other weights."""
         return self.rig.foldable
@@ -201,9 +249,13 @@ class Adapter(nn.Module):
         values: Mapping[str, Tensor] | None = None,
         trials: int | None = None,
         noise: Noise | None = None,
+        watch: bool = False,
     ) -> Bound:
-        """Resolve everything for one step. With ``trials``, values carry a leading trial axis."""
-        return Bound(self.rig, self._values if values is None else values, trials, noise)
+        """Resolve everything for one step. With ``trials``, values carry a leading trial axis.
+
+        With ``watch``, what reports want to see at sites is gathered on the way.
+        """
+        return Bound(self.rig, self._values if values is None else values, trials, noise, watch)
 
     @torch.no_grad()
     def advance(self, progress: float, seed: int, step: int) -> None:

@@ -33,8 +33,11 @@ class Bound:
         values: Mapping[str, Tensor],
         trials: int | None = None,
         noise: Noise | None = None,
+        watch: bool = False,
     ) -> None:
         self.rig = rig
+        self._watched = [r for r in rig.reports if r.key is not None] if watch else []
+        self._seen: dict[tuple[str, str], list[Tensor]] = {}
         self.trials = trials
         self.noise = noise
         self._values: dict[str, Any] = dict(values)
@@ -76,6 +79,11 @@ class Bound:
     def after(self, key: Key, x: Tensor, y: Tensor, n: int) -> Tensor:
         """The output of a site as the method wants it."""
         hung = self.at(key)
+        for report in self._watched:
+            if report.key == key:
+                args = ((x, x.dim() == 3), (y, y.dim() == 3))
+                seen = self._call(report.fn, args, report.refs)
+                self._seen.setdefault((report.table, report.row), []).append(seen.float())
         for call in hung.after if hung else ():
             args = ((_seq(x, n, call), x.dim() == 3), (_seq(y, n, call), y.dim() == 3))
             y = _flat(self._call(call.fn, args, call.refs), call)
@@ -151,12 +159,38 @@ class Bound:
         return self._call(call.fn, args, call.refs)
 
     def penalty(self, step: Any) -> Tensor | None:
-        """The sum of what the method adds to the loss, or None."""
+        """The sum of what the method adds to the loss, or None; without terms that stand alone."""
         total: Tensor | None = None
         for call in self.rig.penalties:
-            value = self._call(call.fn, ((step, False),), call.refs)
-            total = value if total is None else total + value
+            if not call.alone:
+                value = self._call(call.fn, ((step, False),), call.refs)
+                total = value if total is None else total + value
         return total
+
+    def penalties_alone(self, step: Any) -> list[tuple[tuple[str, ...], Tensor]]:
+        """Terms that train some parameters by themselves: their names, and the term."""
+        return [
+            (call.alone, self._call(call.fn, ((step, False),), call.refs))
+            for call in self.rig.penalties
+            if call.alone
+        ]
+
+    def tables(self) -> dict[str, dict[str, dict[str, float]]]:
+        """What the method reports: table, row, column, number. Rows that saw nothing are left out.
+
+        Sites are averaged over all that passed since this was bound with ``watch``.
+        """
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for report in self.rig.reports:
+            if report.key is None:
+                numbers = self._call(report.fn, (), report.refs)
+            elif (report.table, report.row) in self._seen:
+                numbers = torch.cat(self._seen[report.table, report.row]).mean(0)
+            else:
+                continue
+            row = dict(zip(report.columns, numbers.tolist(), strict=True))
+            found.setdefault(report.table, {})[report.row] = row
+        return found
 
     def used(self) -> list[Tensor]:
         """The distinct tensors that stay in the computation after everything is folded."""
@@ -213,22 +247,26 @@ class Bound:
         )
 
     def _fuse(self, key: Key, adds: Sequence[Add], weight: Tensor) -> tuple[Tensor, Tensor]:
-        """All low-rank paths of a site as one pair: down (R, in), up (out, R), scale inside."""
+        """All low-rank paths of a site as one pair: down (R, in), up (out, R), scale inside.
+
+        Paths with one ``down`` (q, k and v of a ring over layers and sites) share its product.
+        """
         if key not in self._fused:
             self._fused[key] = self._fused_pair(adds, weight.shape[0])
         return self._fused[key]
 
     def _fused_pair(self, adds: Sequence[Add], out: int) -> tuple[Tensor, Tensor]:
-        downs = [self._get(a.down) for a in adds]
-        ups = []
+        ups: dict[Ref, Tensor] = {}
         for a in adds:
             up = self._get(a.up)
             up = up if a.scale == 1.0 else up * a.scale
             start, stop = a.rows or (0, out)
-            ups.append(F.pad(up, (0, 0, start, out - stop)) if stop - start < out else up)
-        if len(adds) == 1:
-            return downs[0], ups[0]
-        return torch.cat(downs, -2), torch.cat(ups, -1)
+            up = F.pad(up, (0, 0, start, out - stop)) if stop - start < out else up
+            ups[a.down] = ups[a.down] + up if a.down in ups else up
+        downs = [self._get(down) for down in ups]
+        if len(ups) == 1:
+            return downs[0], ups[adds[0].down]
+        return torch.cat(downs, -2), torch.cat([*ups.values()], -1)
 
     def _with_dropout(
         self, key: Key, adds: Sequence[Add], x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None

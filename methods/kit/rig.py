@@ -33,6 +33,24 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Penalty(Call):
+    """A term of the loss; ``alone`` names the parameters that train on it and nothing else."""
+
+    teacher: bool = False
+    alone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report(Call):
+    """One row of a table: fn of tensors, or a mean over what passes a site."""
+
+    table: str = ""
+    row: str = ""
+    columns: tuple[str, ...] = ()
+    key: Key | None = None
+
+
+@dataclass(frozen=True)
 class Add:
     """A low-rank path beside a linear map: y += scale * up(down(x))."""
 
@@ -74,7 +92,8 @@ class Rig:
     sites: dict[Key, Hung] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
     score: Call | None = None
-    penalties: list[Call] = field(default_factory=list)
+    penalties: list[Penalty] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     modules: dict[str, nn.Module] = field(default_factory=dict)
 
     @property

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.nn.functional as F
@@ -329,3 +330,18 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     assert isinstance(net, Classifier)
     for mine, first in zip(evaluate.test(nets, split.vault), result.predictions, strict=True):
         assert mine.predicted.tolist() == first.predicted.tolist()
+
+
+def test_what_a_method_reports_of_itself_is_kept_as_a_long_table(tmp_path: Path) -> None:
+    words = ["method=adaring", "method.ranks=[[1,4],[2,6]]", "method.combine=input_gate"]
+    result = execute(spec(*words))
+    entry = spool.write(tmp_path, result)
+    assert "tables.parquet" in [path.name for path in entry.artifacts()]
+    rows = pq.read_table(entry.folder / "tables.parquet").to_pylist()
+    assert {row["table"] for row in rows} == {"rank_usage"}
+    assert [row["row"] for row in rows[:4]] == ["image.1", "image.1", "image.2", "image.2"]
+    assert [row["column"] for row in rows[:2]] == ["1x4", "2x6"]
+    for row in rows:
+        assert result.tables[row["table"]][row["row"]][row["column"]] == row["value"]
+    plain = spool.write(tmp_path / "plain", execute(spec("method=lora")))
+    assert "tables.parquet" not in [path.name for path in plain.artifacts()]

@@ -7,9 +7,10 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import NAMES, TEMPLATE, task_of
+from conftest import BUILDS, NAMES, TEMPLATE, task_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from variants import VARIANT_BUILDS, VARIANTS, method_of
 
 import methods
 from harness import backbone as backbones
@@ -22,15 +23,19 @@ from harness.spec import BackboneSpec, TrainSpec
 from methods.kit.adapter import Adapter, Task, stack
 
 every_method = pytest.mark.parametrize("name", methods.names())
-every_build = pytest.mark.parametrize("build", ["flat", "nested", "custom", "bidirectional", "eos"])
+every_case = pytest.mark.parametrize(
+    ("name", "build"),
+    [(name, build) for name in methods.names() for build in BUILDS]
+    + [(name, build) for name in VARIANTS for build in VARIANT_BUILDS],
+)
 
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=3, batch_size=4, augment="none")
 
 
 def attach(name: str, backbone: Backbone, seed: int = 0) -> Adapter:
-    """The method with its defaults, drawn from a seed."""
+    """The method with its defaults, or a variant of one, drawn from a seed."""
     torch.manual_seed(seed)
-    return methods.find(name)().attach(backbone.clip, task_of(backbone))
+    return method_of(name).attach(backbone.clip, task_of(backbone))
 
 
 def classifier(backbone: Backbone, adapter: Adapter) -> Classifier:
@@ -59,8 +64,7 @@ def open_clip_logits(model: torch.nn.Module, backbone: Backbone, images: Images)
     return found[2] * found[0] @ found[1].T
 
 
-@every_method
-@every_build
+@every_case
 def test_the_backbone_is_bit_for_bit_what_it_was_after_training(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
@@ -76,8 +80,7 @@ def test_the_backbone_is_bit_for_bit_what_it_was_after_training(
     assert set(adapter.trained()) <= moved
 
 
-@every_method
-@every_build
+@every_case
 def test_without_the_adapter_the_model_is_zero_shot(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
@@ -88,8 +91,7 @@ def test_without_the_adapter_the_model_is_zero_shot(
     torch.testing.assert_close(frozen, plain, atol=1e-4, rtol=1e-5)
 
 
-@every_method
-@every_build
+@every_case
 def test_it_starts_as_the_frozen_model_exactly_when_it_says_so(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
@@ -97,11 +99,10 @@ def test_it_starts_as_the_frozen_model_exactly_when_it_says_so(
     frozen = logits(backbone, Adapter(backbone.clip), images)
     adapted = logits(backbone, attach(name, backbone), images)
     same = bool(torch.allclose(frozen, adapted, atol=1e-5))
-    assert same == methods.find(name)().identity
+    assert same == method_of(name).identity
 
 
-@every_method
-@every_build
+@every_case
 def test_training_moves_the_logits(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
@@ -113,8 +114,7 @@ def test_training_moves_the_logits(
     assert moved == bool(adapter.trained())
 
 
-@every_method
-@every_build
+@every_case
 def test_a_saved_state_gives_the_same_logits(
     name: str, build: str, tiny: dict[str, Backbone], images: Images, tmp_path: Path
 ) -> None:
@@ -126,8 +126,7 @@ def test_a_saved_state_gives_the_same_logits(
     assert torch.equal(logits(backbone, adapter, images), logits(backbone, other, images))
 
 
-@every_method
-@every_build
+@every_case
 def test_folding_gives_a_plain_open_clip_model_with_the_same_logits(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
@@ -144,8 +143,7 @@ def test_folding_gives_a_plain_open_clip_model_with_the_same_logits(
     torch.testing.assert_close(adapted / scale, plain / scale, atol=1e-5, rtol=0)
 
 
-@every_method
-@every_build
+@every_case
 def test_gradients_reach_every_parameter_within_two_steps(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
@@ -167,8 +165,7 @@ def test_gradients_reach_every_parameter_within_two_steps(
     assert reached == set(adapter.trained())
 
 
-@every_method
-@every_build
+@every_case
 def test_trials_side_by_side_give_what_they_give_alone(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:

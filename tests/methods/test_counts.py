@@ -44,11 +44,85 @@ def test_adaring_with_unequal_ranks(r0: int, r1: int, r2: int, b: int) -> None:
     assert trainable("adaring", *words) == expected
 
 
+@pytest.mark.parametrize(("rank", "expected"), [(6, 50_112), (8, 89_088)])
+def test_adaring_as_one_ring(rank: int, expected: int) -> None:
+    words = ["method.reading=one_ring", f"method.ring_rank={rank}", f"method.slice_size={rank}"]
+    assert trainable("adaring", *words) == expected  # r^2 (2 L + d + b) a tower
+
+
+@pytest.mark.parametrize("rank", [1, 8, 16])
+def test_adaring_with_widths_in_factors(rank: int) -> None:
+    words = ["method.reading=factored", f"method.ring_rank={rank}", f"method.slice_size={rank}"]
+    counts = counting.count("adaring", words, VIT, 100)
+    # L + 8 + 8 + 12 + 4 + 8 and L + 8 + 8 + 8 + 4 + 8, twice each
+    assert counts["by_tower"] == {"image": 2 * 52 * rank**2, "text": 2 * 48 * rank**2, "shared": 0}
+    assert counts["trainable"] == {1: 200, 8: 12_800, 16: 51_200}[rank]
+
+
+def test_adaring_with_cores_of_both_towers() -> None:
+    r0, r1, r2, b = 2, 5, 3, 16
+    words = [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}", f"method.bottleneck={b}"]
+    counts = counting.count("adaring", ["method.share=both", *words], VIT, 100)
+    assert counts["by_tower"]["shared"] == b * r2 * r0 + b * r1 * r2
+    assert counts["by_tower"]["image"] == 2 * 12 * r0 * r1 + 768 * r2 * (r0 + r1)
+    assert counts["by_tower"]["text"] == 2 * 12 * r0 * r1 + 512 * r2 * (r0 + r1)
+
+
+def test_adaring_beside_the_upper_blocks() -> None:
+    assert trainable("adaring", "method.reading=parallel") == trainable(
+        "adaring", "method.layers=5-12"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ranks", "expected"),
+    [
+        ("[[2,2],[4,4]]", 54_720),
+        ("[[3,3],[5,5]]", 93_024),
+        ("[[2,2],[3,3],[4,4]]", 79_344),
+        ("[[4,4],[8,8]]", 218_880),
+    ],
+)
+def test_adaring_with_rings_of_several_ranks(ranks: str, expected: int) -> None:
+    words = ["method.bottleneck=32", f"method.ranks={ranks}"]
+    assert trainable("adaring", *words) == expected
+    several = ranks.count("],[") + 1
+    gates = trainable("adaring", *words, "method.combine=layer_gate")
+    assert gates == expected + 24 * several
+    routed = trainable("adaring", *words, "method.combine=input_gate")
+    assert routed == expected + (24 + 768 + 512) * several
+
+
+def test_adaring_of_weight_updates() -> None:
+    r0, r1, r2 = 3, 4, 2
+    words = ["method.form=delta", f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}"]
+    sites = 'method.sites=["q","k","v","o","fc","proj"]'
+
+    def ring(layers: int, out: int, width: int) -> int:
+        return layers * r0 * r1 + out * r1 * r2 + width * r2 * r0
+
+    shapes = [(4, 1, 1), (1, 4, 1), (1, 1, 4)]  # q, k, v, o; fc; proj
+    cases = [(many, out * d, width * d) for many, out, width in shapes for d in (768, 512)]
+    by_shape = sum(ring(12 * many, out, width) for many, out, width in cases)
+    by_site = sum(many * ring(12, out, width) for many, out, width in cases)
+    assert trainable("adaring", *words, sites) == by_shape
+    assert trainable("adaring", *words, sites, "method.grouping=site") == by_site
+    assert counting.count("adaring", words, VIT, 100)["inference"] == 0
+
+
+def test_updates_with_a_ring_rank_of_one_count_as_lotr() -> None:
+    """The repository of LoTR: q and v, rank 2, 3,168; q, k and v, rank 8 and 16, both towers."""
+    words = ["method.form=delta", "method.ring_rank=1"]
+    small = ["method.towers=image", "method.sites=q,v", "method.slice_size=2"]
+    assert trainable("adaring", *words, *small) == 3_168
+    assert trainable("adaring", *words, "method.slice_size=8") == 25_088
+    assert trainable("adaring", *words, "method.slice_size=16") == 59_392
+
+
 def test_adaring_computes_with_the_factors_of_its_matrices() -> None:
-    inner = 2 * 12  # ring_rank * slice_size; the slices are folded into the left core, by layer
-    down = sum(12 * d * inner + inner * 32 for d in (768, 512))
-    up = sum(12 * 32 * inner + inner * d for d in (768, 512))
-    assert counting.count("adaring", [], VIT, 100)["inference"] == down + up
+    inner = 2 * 12  # ring_rank * slice_size; the slices are folded into the small core, by layer
+    one = sum(d * inner + 12 * inner * 32 for d in (768, 512))
+    assert counting.count("adaring", [], VIT, 100)["inference"] == 2 * one
 
 
 def test_a_wide_ring_computes_with_dense_matrices() -> None:

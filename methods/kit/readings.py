@@ -1,0 +1,128 @@
+"""How adapters become rings: the readings of AdaRing, as functions from sizes to rings.
+
+AdaRing's abstract says that adapters of all layers are one tensor ring with layer-shared cores and
+layer-specific slices. It says neither which tensor nor how many rings; each reading is one answer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from methods.kit.adapter import Adapter
+from methods.kit.bottleneck import Branch
+from methods.kit.clip import Tower
+from methods.kit.errors import UsageError
+from methods.kit.rig import Ref
+from methods.kit.ring import Homes, Ring
+from methods.kit.tensor_ring import modes_of
+
+Reading = Literal["two_rings", "one_ring", "factored", "parallel"]
+Share = Literal["tower", "both"]
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The ranks of one ring: between shared cores (one, or one for each bond), and a slice."""
+
+    ring: int | tuple[int, ...]
+    slice: tuple[int, int]
+    label: str = ""
+
+    def ring_of(
+        self, layers: int, rows: int, cols: int, factored: bool, reverse: bool = False
+    ) -> Ring:
+        """The ring of a stack of matrices; ``reverse``: ranks are listed from right to left."""
+        m, n = (modes_of(rows), modes_of(cols)) if factored else ((rows,), (cols,))
+        bonds = len(m) + len(n) - 1
+        ranks = (self.ring,) * bonds if isinstance(self.ring, int) else self.ring
+        if len(ranks) != bonds:
+            raise UsageError(
+                f"method.ring_rank: {len(ranks)} ranks for {bonds} bonds between the shared cores"
+                f" (modes {' '.join(map(str, (*m, *n)))})"
+            )
+        return Ring(layers, m, n, self.slice, ranks[::-1] if reverse else ranks)
+
+    def check(self, tower: Tower) -> None:
+        """Raises UsageError for a rank above the width of a tower."""
+        rings = (self.ring,) if isinstance(self.ring, int) else self.ring
+        for name, ranks in (("ring_rank", rings), ("slice_size", self.slice)):
+            for rank in ranks:
+                if rank > tower.width:
+                    raise UsageError(
+                        f"method.{name}: {rank} is larger than the width {tower.width}"
+                        f" of the {tower.name} tower"
+                    )
+
+
+def check_shared(towers: Sequence[Tower], deltas: bool) -> None:
+    """Raises UsageError where towers cannot share cores: adapters share those of the bottleneck,
+    updates those of the widths, which must be the same."""
+    if len(towers) < 2:
+        raise UsageError("method.share: 'both' needs both towers in method.towers")
+    one, two = towers
+    if deltas and (one.width, one.hidden) != (two.width, two.hidden):
+        raise UsageError(
+            "method.share: 'both' in delta form needs towers of one width, these are"
+            f" {one.width} and {two.width} wide"
+        )
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Bottleneck adapters in ``layers`` blocks of a tower, as rings of one rank."""
+
+    tower: Tower
+    layers: int
+    bottleneck: int
+    reading: Reading
+    share: Share
+    rank: Rank
+
+    def own(self, adapter: Adapter, gate: Ref | None = None) -> list[Branch]:
+        """Own the cores; one branch a layer. ``gate`` (layers,) weighs the branch of each layer.
+
+        ``two_rings``, ``parallel``: D_l of a ring with modes (L, d, b), U_l of one with (L, b, d).
+        ``one_ring``: D_l and U_l^T of one ring with modes (2 L, d, b); down and up share both
+        cores. ``factored``: as two rings, with d and b written as small factors.
+        ``share="both"``: the cores of the bottleneck's modes are one for both towers; those of the
+        width and the slices stay with their tower.
+        """
+        return self._one(adapter, gate) if self.reading == "one_ring" else self._two(adapter, gate)
+
+    def _one(self, adapter: Adapter, gate: Ref | None) -> list[Branch]:
+        width, layers = self.tower.width, self.layers
+        ring = self.rank.ring_of(2 * layers, width, self.bottleneck, False)
+        homes = self._homes("ring", wide="left")
+        refs = ring.own(adapter, homes, width, zero=slice(layers, None))
+        if gate is not None:
+            gate = adapter.derive(f"{homes.slices}.gate", _only_up, gate)
+        chains = ring.chains(adapter, homes.slices, refs, gate)
+        pairs = zip(chains[:layers], chains[layers:], strict=True)
+        return [Branch(d, u[::-1], True, self.rank.label) for d, u in pairs]
+
+    def _two(self, adapter: Adapter, gate: Ref | None) -> list[Branch]:
+        layers, width, small = self.layers, self.tower.width, self.bottleneck
+        factored = self.reading == "factored"
+        down = self.rank.ring_of(layers, width, small, factored)
+        up = self.rank.ring_of(layers, small, width, factored, reverse=True)
+        homes = self._homes("down", wide="left")
+        downs = down.chains(adapter, homes.slices, down.own(adapter, homes, width))
+        homes = self._homes("up", wide="right")
+        ups = up.own(adapter, homes, small, zero=slice(None))
+        pairs = zip(downs, up.chains(adapter, homes.slices, ups, gate), strict=True)
+        return [Branch(d, u, False, self.rank.label) for d, u in pairs]
+
+    def _homes(self, part: str, wide: Literal["left", "right"]) -> Homes:
+        """Where the cores are owned; ``wide`` is the side of the tower's width."""
+        part = f"{part}.{self.rank.label}" if self.rank.label else part
+        mine = f"{self.tower.name}.{part}"
+        other = f"shared.{part}" if self.share == "both" else mine
+        return Homes(mine, mine, other) if wide == "left" else Homes(mine, other, mine)
+
+
+def _only_up(gate: Tensor) -> Tensor:
+    """Gates (L,) for the 2 L matrices of one ring: the down half is left alone."""
+    return torch.cat((torch.ones_like(gate), gate))

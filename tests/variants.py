@@ -1,0 +1,36 @@
+"""Settings of methods that go through the conformance tests beside every method's defaults."""
+
+import methods
+from methods import Method
+from methods.adaring import AdaRing
+
+PAIR = ((2, 3), (4, 2))
+
+VARIANTS: dict[str, Method] = {
+    "adaring-one_ring": AdaRing(reading="one_ring", slice_size=(2, 3)),
+    "adaring-factored": AdaRing(reading="factored", slice_size=3),
+    "adaring-parallel": AdaRing(reading="parallel", scale=1.0),
+    "adaring-bonds": AdaRing(ring_rank=(3,), slice_size=(4, 2)),
+    "adaring-whole": AdaRing(ring_rank=8, slice_size=8),
+    "adaring-shared": AdaRing(share="both", slice_size=3),
+    "adaring-shared_one": AdaRing(share="both", reading="one_ring", slice_size=3),
+    "adaring-shared_factored": AdaRing(share="both", reading="factored", slice_size=3),
+    "adaring-sum": AdaRing(ranks=PAIR),
+    "adaring-layer_gate": AdaRing(ranks=PAIR, combine="layer_gate"),
+    "adaring-layer_gate_one": AdaRing(ranks=PAIR, combine="layer_gate", reading="one_ring"),
+    "adaring-input_gate": AdaRing(ranks=PAIR, combine="input_gate"),
+    "adaring-input_gate_parallel": AdaRing(
+        ranks=PAIR, combine="input_gate", reading="parallel", scale=0.5
+    ),
+    "adaring-delta": AdaRing(form="delta", slice_size=2, sites=("q", "k", "v", "o", "fc", "proj")),
+    "adaring-delta_sites": AdaRing(form="delta", slice_size=(3, 2), grouping="site"),
+    "adaring-delta_factored": AdaRing(form="delta", slice_size=2, reading="factored"),
+    "adaring-delta_whole": AdaRing(form="delta", ring_rank=8, slice_size=8),
+    "adaring-delta_layer_gate": AdaRing(form="delta", ranks=PAIR, combine="layer_gate"),
+}
+VARIANT_BUILDS = ("flat", "custom")
+
+
+def method_of(case: str) -> Method:
+    """The method of that name with its defaults, or the variant."""
+    return VARIANTS[case] if case in VARIANTS else methods.find(case)()
