@@ -193,7 +193,7 @@ def test_trials_side_by_side_give_what_they_give_alone(
 
 
 @every_method
-@every_build
+@pytest.mark.parametrize("build", BUILDS)
 def test_what_acts_inside_a_tower_learns_four_images_by_heart_on_every_build(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
