@@ -1,13 +1,12 @@
 """``python -m harness.embedded.build``: remake the corpus, the tasks and the backbone."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.console import say
+from harness.console import as_json, say
 from methods.kit.errors import UsageError, unknown
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -89,11 +88,23 @@ def pretrain(
 
 
 @app.command()
-def evaluate(backbone: Annotated[Path, typer.Argument(help="Folder of a backbone.")]) -> None:
+def evaluate(
+    backbone: Annotated[
+        Path | None, typer.Argument(help="Folder of a backbone; without it the shipped one.")
+    ] = None,
+) -> None:
     """Zero-shot accuracy of a backbone on every task, in per cent."""
     from harness.embedded.build.evaluate import zero_shot
 
-    sys.stdout.write(json.dumps(zero_shot(backbone), indent=2) + "\n")
+    as_json(zero_shot(backbone))
+
+
+@app.command()
+def golden() -> None:
+    """The numbers of the shipped suite that tests/embedded/golden.json keeps."""
+    from harness.embedded.build.evaluate import golden
+
+    as_json(golden())
 
 
 @app.command()
