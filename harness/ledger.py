@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -130,6 +131,20 @@ class Ledger:
         found = [r for r in self.runs(f"tags.digest = '{digest}'") if r.status == "finished"]
         return max(found, key=lambda r: r.started, default=None)
 
+    def pick(self, word: str) -> Run:
+        """The finished run whose id or digest begins with a word. Raises UsageError."""
+        found = [
+            run
+            for run in self.runs()
+            if run.status == "finished" and (run.id.startswith(word) or run.digest.startswith(word))
+        ]
+        if not found or not word:
+            raise UsageError(f"run {word!r}: no finished run of that id; see `ringbench ls runs`")
+        if len({run.digest for run in found}) > 1:
+            ids = ", ".join(sorted({run.digest for run in found})[:5])
+            raise UsageError(f"run {word!r}: several begin so ({ids}); give more of it")
+        return max(found, key=lambda r: r.started)
+
     def runs(self, where: str = "") -> Iterator[Run]:
         """Every recorded run, newest first. Raises Unreachable."""
         with _reaching(self.uri):
@@ -144,6 +159,12 @@ class Ledger:
                 token = page.token
                 if not token:
                     return
+
+    @contextmanager
+    def artifacts(self, run: Run) -> Iterator[Path]:
+        """A local folder with every artifact of a run, for as long as it is needed."""
+        with TemporaryDirectory() as folder, _reaching(self.uri):
+            yield Path(self._client.download_artifacts(run.id, "", folder))
 
     def artifact(self, run_id: str, name: str) -> Path:
         """A local path to an artifact of a run."""
@@ -163,6 +184,7 @@ class Ledger:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient  # takes seconds to import

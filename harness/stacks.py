@@ -4,28 +4,37 @@ import re
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from harness import backbone, cost
+from harness.anatomy import Anatomy
 from harness.spec import Spec
-from methods.kit.adapter import Adapter
+from methods.kit.adapter import Adapter, Task
 from methods.kit.bound import Bound
 from methods.kit.errors import UsageError
 
+UNRELATED = 6  # deviations of the cosine of two unrelated directions
 OF_A_LAYER = re.compile(r"(image|text)\.(\d+)\.(.+)")
 
 
-def stacks(spec: Spec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+@torch.no_grad()
+def stacks(spec: Spec, state: Mapping[str, Tensor], since_start: bool = True) -> dict[str, Tensor]:
     """Name to (layers, rows, columns) for each kind of matrix that a method has in every layer.
 
     A low-rank path counts as the update of the weight that it makes (``image.qkv``), any other
-    matrix as itself (``image.down``). Layers are in order. Raises UsageError when a method has no
-    matrices of its own in at least two layers.
+    matrix (``image.down``) as what training made of it: its change ``since_start``, or itself.
+    Random initial values, drawn for each layer apart, would hide what layers have in common.
+    Layers are in order. Raises UsageError when a method has no matrices of its own in at least two
+    layers, or its initial values cannot be drawn again here.
     """
     parts = backbone.outline(spec.backbone.name)
     adapter = cost.attached(spec.method, parts, classes=2)
     bound = adapter.bind(state)
-    layers = _updates(adapter, bound) | _matrices(adapter, bound)
+    matrices = _matrices(adapter, bound)
+    if since_start:
+        matrices = _changes(matrices, _matrices(*_started(spec, parts)))
+    layers = _updates(adapter, bound) | matrices
     found: dict[str, dict[int, Tensor]] = {}
     for (tower, layer, name), matrix in layers.items():
         found.setdefault(f"{tower}.{name}", {})[layer] = matrix
@@ -43,6 +52,28 @@ def stacks(spec: Spec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 Place = tuple[str, int, str]
+
+
+def _started(spec: Spec, parts: Anatomy) -> tuple[Adapter, Bound]:
+    """The adapter of a spec as it was before the first step, drawn from the run's seed again."""
+    task = Task(("a", "b"), "{}", torch.zeros(2, cost.PROMPT_TOKENS, dtype=torch.long))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        adapter = spec.method.attach(parts.clip, task)
+    return adapter, adapter.bind()
+
+
+def _changes(trained: dict[Place, Tensor], start: dict[Place, Tensor]) -> dict[Place, Tensor]:
+    """What training did; checks that it began where it is thought to have begun."""
+    for place, before in start.items():
+        if before.any():
+            cosine = F.cosine_similarity(before.flatten(), trained[place].flatten(), dim=0)
+            if abs(float(cosine)) < UNRELATED * before.numel() ** -0.5:
+                raise UsageError(
+                    "the initial values of this run cannot be drawn again here (another kind of"
+                    " device drew them); use --as-trained"
+                )
+    return {place: matrix - start[place] for place, matrix in trained.items()}
 
 
 def _updates(adapter: Adapter, bound: Bound) -> dict[Place, Tensor]:

@@ -8,7 +8,7 @@ from harness import backbone, cost
 from harness.config import build
 from harness.spec import Spec
 from harness.stacks import stacks
-from methods.kit.adapter import Adapter
+from methods.kit.adapter import Adapter, Task
 from methods.kit.errors import UsageError
 
 
@@ -36,10 +36,27 @@ def test_low_rank_paths_count_as_the_updates_they_make() -> None:
 
 def test_other_matrices_count_as_themselves() -> None:
     spec, adapter, state = made("method=full_rank", "method.bottleneck=4")
-    found = stacks(spec, state)
+    found = stacks(spec, state, since_start=False)
     assert set(found) == {"image.down", "image.up", "text.down", "text.up"}
     for i in range(adapter.clip.text.depth):
         assert torch.equal(found["text.up"][i], state[f"text.{i}.up"])
+
+
+def test_what_training_changed_is_what_counts() -> None:
+    spec, _, _ = made("method=full_rank", "method.bottleneck=4", "seed=3")
+    backbone_of = backbone.load(spec.backbone)
+    torch.manual_seed(3)
+    task = Task(("a", "b"), "{}", backbone_of.prompts("{}", ["a", "b"]).ids)
+    state = spec.method.attach(backbone_of.clip, task).state()
+    moved = {name: value + 0.01 for name, value in state.items()}
+    found = stacks(spec, moved)
+    assert all(torch.allclose(m, torch.full_like(m, 0.01), atol=1e-6) for m in found.values())
+
+
+def test_initial_values_of_another_device_are_noticed() -> None:
+    spec, _, state = made("method=full_rank", "method.bottleneck=4")
+    with pytest.raises(UsageError, match="cannot be drawn again here"):
+        stacks(spec, state)
 
 
 @pytest.mark.parametrize("method", ["adaring", "clip_adapter", "zero_shot"])
