@@ -151,7 +151,7 @@ def _meant(key: str, kind: type, value: Any) -> Any:
         return value
     if isinstance(value, str):
         value = [word.strip() for word in value.split(",") if word.strip()]
-    words = [w for w in value if isinstance(w, str)] if isinstance(value, list) else []
+    words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
     twice = [word for word in words if words.count(word) > 1]
     if twice:
         raise UsageError(f"{key}: {twice[0]!r} is given twice")

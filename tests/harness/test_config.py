@@ -46,6 +46,8 @@ def test_lists_and_pairs_are_read() -> None:
     assert spec.method.slice_size == (2, 5)  # type: ignore[attr-defined]
     assert spec.method.layers == "top:3"  # type: ignore[attr-defined]
     assert build("method=adaring", "method.layers=2").flat()["method.layers"] == "2"
+    same = build("method=adaring", "method.temperature=[1, 1]", "method.ranks=[[2, 2], [2, 2]]")
+    assert same.flat()["method.ranks"] == [[2, 2], [2, 2]]  # numbers may repeat, words may not
 
 
 @pytest.mark.parametrize(
