@@ -95,6 +95,8 @@ def check(model: nn.Module, name: str) -> None:
     if getattr(text, "use_pad_mask", False):
         raise _refuse(name, "its text tower masks padding")
     for tower, blocks in (("image", visual.transformer), ("text", text.transformer)):
+        if not len(blocks.resblocks):
+            raise _refuse(name, f"its {tower} tower has no blocks")
         for block in blocks.resblocks:
             _check_block(block, tower, name)
 

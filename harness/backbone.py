@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -84,8 +85,9 @@ class Backbone:
         rows = self.tokenizer(texts)
         for text, row in zip(texts, rows, strict=True):
             if len(row) > self.context:
+                shown = shorten(text, 80, placeholder=" ...")
                 raise UsageError(
-                    f"the prompt {text!r} has {len(row)} tokens, {self.name} reads {self.context};"
+                    f"the prompt {shown!r} has {len(row)} tokens, {self.name} reads {self.context};"
                     " shorten the template or the class name"
                 )
         tokens = torch.zeros(len(rows), self.context, dtype=torch.long)
@@ -172,7 +174,7 @@ def model_config(name: str) -> dict[str, Any]:
         return _config_file(Path(name))
     config = open_clip.get_model_config(name)
     if config is None:
-        raise unknown(f"backbone {name!r}", name, [EMBEDDED, *open_clip.list_models()])
+        raise unknown(f"backbone {name!r}", name, names())
     return dict(config)
 
 
@@ -181,12 +183,16 @@ def _config_file(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_text())
         config = config.get("model_cfg", config)
         missing = {"embed_dim", "vision_cfg", "text_cfg"} - set(config)
-    except FileNotFoundError:
-        raise UsageError(f"backbone.name: {path}: no such file") from None
+        flat = [k for k in ("vision_cfg", "text_cfg") if not isinstance(config.get(k, {}), dict)]
+    except OSError as error:
+        reason = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UsageError(f"backbone.name: {path}: {reason}") from None
     except (json.JSONDecodeError, AttributeError, UnicodeDecodeError):
         raise UsageError(f"backbone.name: {path} is not a JSON object") from None
     if missing:
         raise UsageError(f"backbone.name: {path} has no {sorted(missing)[0]!r}")
+    if flat:
+        raise UsageError(f"backbone.name: {path}: {flat[0]!r} must be a JSON object")
     return dict(config)
 
 
@@ -205,8 +211,10 @@ def build(name: str, config: dict[str, Any]) -> nn.Module:
     kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     try:
         model: nn.Module = kind(**arguments)
-    except (TypeError, AssertionError) as error:
-        raise UsageError(f"backbone {name!r}: open_clip cannot build it: {error}") from None
+    except Exception as error:  # open_clip raises whatever impossible sizes lead to
+        raise UsageError(
+            f"backbone {name!r}: open_clip cannot build it: {_reason(error)}"
+        ) from None
     return model
 
 

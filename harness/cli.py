@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-MODULES = ("harness.commands", "sweeps.commands", "reports.commands")
+MODULES = ("harness.commands", "sweeps.commands", "reports.commands", "reports.inside")
 
 # typer carries its own copy of click in newer releases; its exceptions are found by ancestry.
 ClickException: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
@@ -49,6 +49,8 @@ def call(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk that is full, a file that may not be written
+        return _refuse(f"{error.filename or 'cannot write'}: {error.strerror or error}")
 
 
 def _refuse(line: str, code: int = 2) -> int:

@@ -9,7 +9,7 @@ Words = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves the choice to torch.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: torch chooses.")]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is already recorded.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -69,7 +69,9 @@ def params(
     method: Annotated[str, typer.Argument(help="A method: see `ringbench ls methods`.")],
     words: Words = None,
     backbone: Annotated[str, typer.Option(help="Any backbone, by name.")] = "ViT-B-16-quickgelu",
-    classes: Annotated[int, typer.Option(min=1, help="Classes, for methods with a head.")] = 100,
+    classes: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Classes, for methods with a head.")
+    ] = 100,
     json: Json = False,
 ) -> None:
     """Count a method's parameters on a backbone, without weights and without training."""

@@ -5,12 +5,14 @@ data set's own shots < what the user says.
 """
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -122,8 +124,8 @@ def _checked(kind: type[Method], values: Values) -> Spec:
             raise unknown(key, key, _all_keys(kind))
         tables[part][name] = value
     parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise UsageError(f"seed: expected a whole number from 0, got {seed!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UsageError(f"seed: expected a whole number from 0 to 2^32 - 1, got {seed!r}")
     return Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
 
 
@@ -133,18 +135,26 @@ def check_part(part: str, kind: type, values: Values) -> Any:
     for name in values:
         if name not in known:
             raise unknown(f"{part}.{name}", name, known)
-    as_lists = {n: _listed(kind, n, v) for n, v in values.items()}
+    as_meant = {n: _meant(f"{part}.{n}", kind, v) for n, v in values.items()}
     try:
-        return _adapter(kind).validate_json(json.dumps(as_lists), strict=True)
+        return _adapter(kind).validate_json(json.dumps(as_meant), strict=True)
     except ValidationError as error:
         raise UsageError(_sentence(part, error, values)) from None
 
 
-def _listed(kind: type, name: str, value: Any) -> Any:
-    """``q,v`` for a field that is a tuple means a list of words."""
-    annotation = str(kind.__dataclass_fields__[name].type)  # type: ignore[attr-defined]
-    if isinstance(value, str) and annotation.startswith("tuple["):
-        return [word.strip() for word in value.split(",") if word.strip()]
+def _meant(key: str, kind: type, value: Any) -> Any:
+    """``q,v`` means a list where a field is one (of different words), ``2`` a word where it is."""
+    wanted = next(f.type for f in fields(kind) if f.name == key.rpartition(".")[2])
+    if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if get_origin(wanted) is not tuple:
+        return value
+    if isinstance(value, str):
+        value = [word.strip() for word in value.split(",") if word.strip()]
+    words = [w for w in value if isinstance(w, str)] if isinstance(value, list) else []
+    twice = [word for word in words if words.count(word) > 1]
+    if twice:
+        raise UsageError(f"{key}: {twice[0]!r} is given twice")
     return value
 
 
@@ -166,6 +176,8 @@ def _sentence(part: str, error: ValidationError, values: Values) -> str:
         "string_type": "expected a word",
         "tuple_type": "expected a list",
     }.get(first["type"])
+    if isinstance(got, float) and not math.isfinite(got):
+        expected = "expected a finite number"
     if expected is None and first["type"] == "literal_error":
         words = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         wrong = str(first["input"])

@@ -71,9 +71,15 @@ def part_of(name: str) -> str:
 def outline(method: Method, parts: anatomy.Anatomy, classes: int) -> Counts:
     """The counts of a method on a model without its numbers."""
     with torch.device("meta"):
+        return count(attached(method, parts, classes))
+
+
+def attached(method: Method, parts: anatomy.Anatomy, classes: int) -> Adapter:
+    """A method on a model without its numbers (on the meta device)."""
+    with torch.device("meta"):
         names = tuple(f"class {i}" for i in range(classes))
         tokens = torch.zeros(classes, PROMPT_TOKENS, dtype=torch.long)
-        return count(method.attach(parts.clip, Task(names, "{}", tokens)))
+        return method.attach(parts.clip, Task(names, "{}", tokens))
 
 
 # --- measured while training -----------------------------------------------------------------

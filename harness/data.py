@@ -144,11 +144,15 @@ def decode(table: Table, transform: Transform) -> Tensor:
     return _decoded[key]
 
 
+# What Pillow raises for files that are no images, end early, or decode to something enormous.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
 def _pixels(data: bytes, transform: Transform, table: Table, row: int) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return transform.pixels(image)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError) as error:
+    except UNREADABLE as error:
         name = table.classnames[int(table.labels[row])]
         reason = " ".join(str(error).split())
         if isinstance(error, UnidentifiedImageError):

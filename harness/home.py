@@ -10,17 +10,7 @@ HOME, TRACKING = "RINGBENCH_HOME", "RINGBENCH_TRACKING_URI"
 
 def home() -> Path:
     """The folder of results, made if it is missing. Raises UsageError where it cannot be."""
-    folder = Path(os.environ.get(HOME) or "runs").resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be written to ({error.strerror}); set {HOME} to a folder that can"
-        ) from None
-    return folder
+    return _writable(Path(os.environ.get(HOME) or "runs").resolve(), f"set {HOME}")
 
 
 def tracking_uri() -> str:
@@ -29,5 +19,19 @@ def tracking_uri() -> str:
     return named or f"sqlite:///{home() / 'mlflow.db'}"
 
 
-def report_folder() -> Path:
-    return home() / "report"
+def report_folder(out: Path | None = None) -> Path:
+    """The folder of reports, made if it is missing. Raises UsageError where it cannot be."""
+    return home() / "report" if out is None else _writable(out, "set --out")
+
+
+def _writable(folder: Path, remedy: str) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written to ({error.strerror}); {remedy} to a folder that can"
+        ) from None
+    return folder

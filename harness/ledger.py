@@ -9,10 +9,11 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -34,7 +35,7 @@ STATUS = {
 }
 
 
-class Unreachable(Exception):
+class Unreachable(UsageError):
     """The tracking store does not answer."""
 
 
@@ -110,8 +111,8 @@ class Ledger:
             return str(self._client.create_run(experiment, tags=tags).info.run_id)
 
     def end_group(self, run_id: str, complete: bool) -> None:
-        """Close the parent run of a suite or sweep."""
-        with _reaching(self.uri):
+        """Close the parent run of a suite or sweep, if the store still answers."""
+        with suppress(Unreachable), _reaching(self.uri):
             self._client.set_terminated(run_id, "FINISHED" if complete else "FAILED")
 
     # --- reading -----------------------------------------------------------------------------
@@ -130,6 +131,20 @@ class Ledger:
         found = [r for r in self.runs(f"tags.digest = '{digest}'") if r.status == "finished"]
         return max(found, key=lambda r: r.started, default=None)
 
+    def pick(self, word: str) -> Run:
+        """The finished run whose id or digest begins with a word. Raises UsageError."""
+        found = [
+            run
+            for run in self.runs()
+            if run.status == "finished" and (run.id.startswith(word) or run.digest.startswith(word))
+        ]
+        if not found or not word:
+            raise UsageError(f"run {word!r}: no finished run of that id; see `ringbench ls runs`")
+        if len({run.digest for run in found}) > 1:
+            ids = ", ".join(sorted({run.digest for run in found})[:5])
+            raise UsageError(f"run {word!r}: several begin so ({ids}); give more of it")
+        return max(found, key=lambda r: r.started)
+
     def runs(self, where: str = "") -> Iterator[Run]:
         """Every recorded run, newest first. Raises Unreachable."""
         with _reaching(self.uri):
@@ -144,6 +159,12 @@ class Ledger:
                 token = page.token
                 if not token:
                     return
+
+    @contextmanager
+    def artifacts(self, run: Run) -> Iterator[Path]:
+        """A local folder with every artifact of a run, for as long as it is needed."""
+        with TemporaryDirectory() as folder, _reaching(self.uri):
+            yield Path(self._client.download_artifacts(run.id, "", folder))
 
     def artifact(self, run_id: str, name: str) -> Path:
         """A local path to an artifact of a run."""
@@ -163,12 +184,32 @@ class Ledger:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient  # takes seconds to import
-        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
+        for name in ("alembic", "mlflow"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        told_once = "mlflow.store.db.utils"  # logs what it raises, too
+        logging.getLogger(told_once).setLevel(logging.CRITICAL)
+        self._make_database(MlflowClient)
         return MlflowClient(tracking_uri=self.uri)
+
+    def _make_database(self, client: Any) -> None:
+        """A SQLite store appears whole, by a rename: MLflow takes a second to build its tables,
+        and cannot open a database whose builder was killed."""
+        path = Path(self.uri.removeprefix("sqlite:///"))
+        if not self.uri.startswith("sqlite:///") or "?" in self.uri or path.exists():
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(str(self._locks / "create.lock")):
+            if path.exists():
+                return
+            scrap = path.with_name(f".{path.name}-scrap")
+            for left in (scrap, scrap.with_name(f"{scrap.name}-journal")):
+                left.unlink(missing_ok=True)
+            client(tracking_uri=f"sqlite:///{scrap}").search_experiments()
+            scrap.rename(path)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -251,7 +292,8 @@ class _reaching:
         if error is None or not isinstance(error, Exception) or isinstance(error, Unreachable):
             return
         module = type(error).__module__
-        if module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
+        here = isinstance(error, OSError | ModuleNotFoundError)  # a full disk, a missing driver
+        if here or module.startswith(("mlflow", "requests", "urllib3", "sqlalchemy", "sqlite3")):
             text = " ".join(str(error).split())
             raise Unreachable(text[:200] or type(error).__name__) from error
 

@@ -70,8 +70,8 @@ def check(spec: Spec) -> Counts:
 
     Raises UsageError in one line.
     """
-    backbones.check_weights(spec.backbone)
     parts = backbones.outline(spec.backbone.name)
+    backbones.check_weights(spec.backbone)
     classes = data.check(spec)
     return cost.outline(spec.method, parts, classes)
 

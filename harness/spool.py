@@ -43,11 +43,10 @@ class Entry:
 
 def write(root: Path, result: Result, parent: str | None = None) -> Entry:
     """Put a result into the spool. Raises UsageError when the disk does not take it."""
-    root.mkdir(parents=True, exist_ok=True)
     name = f"{result.spec.digest()}-{time.time_ns()}-{uuid.uuid4().hex[:6]}"
     scrap = root / f"{SCRAP}{os.getpid()}-{name}"
     try:
-        scrap.mkdir()
+        scrap.mkdir(parents=True)
         _fill(scrap, result, parent)
         for path in scrap.iterdir():
             _flush(path)
@@ -60,11 +59,14 @@ def write(root: Path, result: Result, parent: str | None = None) -> Entry:
             f"{root}: the result of run {result.spec.digest()} could not be written"
             f" ({error.strerror or error}); free some space and run the same command again"
         ) from None
-    return Entry(final, json.loads((final / RESULT).read_text()))
+    return _entry(final)
 
 
 def waiting(root: Path) -> Iterator[Entry]:
-    """Entries that are not delivered yet, oldest first; scraps of dead writers are removed."""
+    """Entries that are not delivered yet, oldest first; scraps of dead writers are removed.
+
+    Raises UsageError for an entry that something else has damaged.
+    """
     if not root.is_dir():
         return
     for folder in sorted(root.iterdir(), key=lambda p: p.name.split("-")[1:2]):
@@ -72,7 +74,14 @@ def waiting(root: Path) -> Iterator[Entry]:
             if not _alive(folder):
                 shutil.rmtree(folder, ignore_errors=True)
         elif (folder / RESULT).is_file():
-            yield Entry(folder, json.loads((folder / RESULT).read_text()))
+            yield _entry(folder)
+
+
+def _entry(folder: Path) -> Entry:
+    try:
+        return Entry(folder, json.loads((folder / RESULT).read_text()))
+    except ValueError:
+        raise UsageError(f"{folder}: not a result any more; move it out of the spool") from None
 
 
 def remove(entry: Entry) -> None:
@@ -83,11 +92,11 @@ def remove(entry: Entry) -> None:
 
 
 def _alive(scrap: Path) -> bool:
-    pid = int(scrap.name.removeprefix(SCRAP).split("-")[0])
-    if pid == 0:
+    pid = scrap.name.removeprefix(SCRAP).partition("-")[0]
+    if not pid.isdecimal() or int(pid) == 0:
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -1,8 +1,8 @@
 """Our own forward pass of a CLIP tower over frozen weights, with sites where methods act.
 
 Equal to open_clip's encoders to 1e-5 in fp32 (tests/harness/test_tower.py), and faster: all frozen
-products run on flat rows, attention is one packed product, text is cut to the longest prompt and
-the last block computes only the token that is pooled. The weights are read, never written.
+products run on flat rows, attention is one packed product, text is packed without padding and the
+last block computes only the token that is pooled. The weights are read, never written.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.packing import Packing, pack
 from methods.kit.bound import Bound
 from methods.kit.clip import Key, weight_name
 from methods.kit.rig import Rig
@@ -47,13 +48,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Tokenised prompts, cut where that is exact."""
+    """Tokenised prompts, cut and packed where that is exact."""
 
     ids: Tensor  # (classes, length)
     pooled: Tensor  # (classes,) position of the token that is pooled
+    packed: Packing | None = None  # without padding
+    shared: Packing | None = None  # and with the common prefix once
 
     def to(self, device: torch.device | str) -> "Prompts":
-        return Prompts(self.ids.to(device), self.pooled.to(device))
+        packings = (p and p.to(device) for p in (self.packed, self.shared))
+        return Prompts(self.ids.to(device), self.pooled.to(device), *packings)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,10 +65,14 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Stream:
-    """The residual stream: rows (n * length, width), or (K, n * length, width)."""
+    """The residual stream of n sequences: rows (N, width), or (K, N, width).
+
+    N is n * length, or fewer where the sequences are packed.
+    """
 
     x: Tensor
     n: int
+    packing: Packing | None = None
 
     @property
     def length(self) -> int:
@@ -100,28 +108,34 @@ class Tower:
             pooled = (tokens == s.eos).int().argmax(-1)
         else:
             pooled = torch.full((len(tokens),), 0 if s.pool == "first" else tokens.shape[1] - 1)
-        length = int(pooled.max()) + 1 if s.cuts else tokens.shape[1]
-        return Prompts(tokens[:, :length].contiguous(), pooled)
+        if not s.cuts:
+            return Prompts(tokens, pooled)
+        ids = tokens[:, : int(pooled.max()) + 1].contiguous()
+        return Prompts(ids, pooled, pack(ids, pooled, False), pack(ids, pooled, True))
 
     def embed(self, inputs: Tensor | Prompts, bound: Bound = FROZEN) -> Stream:
         """The sequence that enters the first block."""
+        n, packing = len(inputs), None
         if isinstance(inputs, Prompts):
-            n, x = len(inputs), self._words(inputs, bound)
+            packing = _packing(inputs, bound)
+            x = self._words(inputs, bound, packing)
         else:
-            n, x = len(inputs), self._patches(inputs, bound)
+            x = self._patches(inputs, bound)
         key: Key = (self.shape.name, None, "tokens")
-        return Stream(bound.after(key, x, x, n), n)
+        return Stream(bound.after(key, x, x, n), n, packing)
 
     def run(self, stream: Stream, bound: Bound = FROZEN, start: int = 0, stop: int = 0) -> Stream:
         """Blocks ``start`` to ``stop`` (excluded) over all tokens."""
         for i in range(start, stop):
-            stream = Stream(self.block(i, stream, bound), stream.n)
+            stream = Stream(self.block(i, stream, bound), stream.n, stream.packing)
         return stream
 
     def pooled_rows(self, inputs: Tensor | Prompts, stream: Stream) -> Tensor | None:
         """Which rows are pooled; None when the pool is a mean over tokens."""
         if self.shape.pool == "mean":
             return None
+        if stream.packing is not None:
+            return stream.packing.pooled
         starts = torch.arange(stream.n, device=stream.x.device) * stream.length
         return starts + inputs.pooled if isinstance(inputs, Prompts) else starts
 
@@ -142,7 +156,7 @@ class Tower:
         x = bound.before((tower, i, "block"), stream.x, n)
         entered = x if rows is None else x[..., rows, :]
         seen = bound.before((tower, i, "attn"), x, n)
-        y = self._attention(i, Stream(seen, n), bound, rows)
+        y = self._attention(i, Stream(seen, n, stream.packing), bound, rows)
         seen = seen if rows is None else seen[..., rows, :]
         y = self._scaled((tower, i, "ls_1"), bound.after((tower, i, "attn"), seen, y, n), bound)
         x = entered + y
@@ -166,8 +180,18 @@ class Tower:
             q = bound.linear(key, h[..., rows, :], *self._pair(key), rows=(0, s.width))
             kv = bound.linear(key, h, *self._pair(key), rows=(s.width, 3 * s.width))
             k, v = kv.split(s.width, -1)
-        ends = None if rows is None else rows - torch.arange(n, device=rows.device) * stream.length
-        y = attend(q, k, v, n, s.heads, s.causal, ends)
+        packing = stream.packing
+        if packing is None:
+            ends = None
+            if rows is not None:
+                ends = rows - torch.arange(n, device=rows.device) * stream.length
+            y = attend(q, k, v, n, s.heads, s.causal, ends)
+        else:
+            k, v = packing.pad(k), packing.pad(v)
+            if rows is None:
+                y = packing.strip(attend(packing.pad(q), k, v, n, s.heads, s.causal))
+            else:
+                y = attend(q, k, v, n, s.heads, s.causal, packing.ends)
         return self._site_linear((s.name, i, "out_proj"), y, n, bound)
 
     def _mlp(self, i: int, x: Tensor, n: int, bound: Bound) -> Tensor:
@@ -194,14 +218,16 @@ class Tower:
         gamma = bound.tensor(key, gamma)
         return y * (gamma.unsqueeze(-2) if gamma.dim() == 2 else gamma)
 
-    def _words(self, prompts: Prompts, bound: Bound) -> Tensor:
+    def _words(self, prompts: Prompts, bound: Bound, packing: Packing | None) -> Tensor:
         key: Key = ("text", None, "words")
         table = bound.tensor(key, self.weights["text.words.weight"])
-        x = F.embedding(prompts.ids, table) if table.dim() == 2 else table[:, prompts.ids]
-        x = x.flatten(-3, -2)
-        x = bound.after(key, x, x, len(prompts))
-        length = prompts.ids.shape[1]
-        return self._placed(x, len(prompts), bound, length)
+        n, length = prompts.ids.shape
+        ids = prompts.ids.flatten() if packing is None else prompts.ids.flatten()[packing.places]
+        x = F.embedding(ids, table) if table.dim() == 2 else table[:, ids]
+        x = bound.after(key, x, x, n)
+        if packing is None:
+            return self._placed(x, n, bound, length)
+        return x + self._positions(bound)[..., packing.places % length, :]
 
     def _patches(self, images: Tensor, bound: Bound) -> Tensor:
         n, (ph, pw) = len(images), self.shape.patch
@@ -220,12 +246,15 @@ class Tower:
         return x if self._weight(key) is None else self._norm(key, x, bound)
 
     def _placed(self, x: Tensor, n: int, bound: Bound, length: int | None) -> Tensor:
-        key: Key = (self.shape.name, None, "positions")
-        table = bound.tensor(key, self.weights[weight_name(key, "weight")])
+        table = self._positions(bound)
         table = table if length is None else table[..., :length, :]
         if table.dim() == 3:
             table = table.unsqueeze(1)
         return (x.unflatten(-2, (n, -1)) + table).flatten(-3, -2)
+
+    def _positions(self, bound: Bound) -> Tensor:
+        key: Key = (self.shape.name, None, "positions")
+        return bound.tensor(key, self.weights[weight_name(key, "weight")])
 
     def _pool(self, x: Tensor, rows: Tensor | None, stream: Stream, bound: Bound) -> Tensor:
         if rows is not None:
@@ -253,6 +282,14 @@ class Tower:
 
     def _pair(self, key: Key) -> tuple[Tensor, Tensor | None]:
         return self.weights[weight_name(key, "weight")], self._bias(key)
+
+
+def _packing(prompts: Prompts, bound: Bound) -> Packing | None:
+    """The tightest packing that changes nothing: a function that looks at whole sequences needs
+    them padded, and with dropout every prompt draws a mask for its own copy of the prefix."""
+    if bound.sees_sequences("text"):
+        return None
+    return prompts.packed if bound.draws("text") else prompts.shared
 
 
 def attend(
@@ -288,8 +325,8 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Two products and a softmax: in bf16 on a CPU 4 to 15 times as fast as the fused kernel,
-    which has no bf16 backward of its own (tests/benchmarks/attention.py)."""
+    """Two products and a softmax: in bf16 on a CPU 2 to 10 times as fast as the fused kernel
+    (tests/benchmarks/attention.py)."""
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()

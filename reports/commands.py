@@ -31,7 +31,7 @@ def leaderboard(
     from reports.build import collect
 
     found = collect(tracking_uri, protocol, backbone)
-    paths = board_of.write(found, out or report_folder())
+    paths = board_of.write(found, report_folder(out))
     if json:
         console.as_json([row for b in found for row in board_of.records(b)])
         return
@@ -63,7 +63,7 @@ def pareto(
     quality = quality or board.headline
     front_of.check(board, cost, quality)
     found = front_of.points(board, cost, quality)
-    paths = front_of.write(board, out or report_folder(), cost, quality)
+    paths = front_of.write(board, report_folder(out), cost, quality)
     if json:
         console.as_json([vars(p) for p in found])
         return

@@ -20,6 +20,7 @@ from reports.table import Board
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
 FADED = 0.35
+STYLE = {"font.size": 9, "svg.hashsalt": "ringbench", "axes.unicode_minus": False}
 
 NAMES = {
     "params/trainable": "trainable parameters",
@@ -45,7 +46,7 @@ def pareto(
 
     The cost axis is logarithmic; what costs nothing stands in a column of its own at the left.
     """
-    with mpl.rc_context({"font.size": 9, "svg.hashsalt": "ringbench", "axes.unicode_minus": False}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.6), dpi=200, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_subplot()

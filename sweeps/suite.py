@@ -12,6 +12,7 @@ from harness.spec import Spec
 from methods.kit.errors import UsageError
 
 AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
+MOST_SEEDS = 1000
 COLLECTIONS = {"data.name": {"embedded": datasets.names}, "method.name": {"all": methods.names}}
 
 
@@ -82,12 +83,20 @@ def _choices(key: str, raw: str) -> list[Any]:
         if known is not None:
             values += known()
         elif key == "seed" and dash and first.isdigit() and last.isdigit():
-            values += range(int(first), int(last) + 1)
+            values += _seeds(int(first), int(last))
         else:
             values.append(config.read_value(word))
     if not values:
         raise UsageError(f"{key}: no value given")
     return values
+
+
+def _seeds(first: int, last: int) -> range:
+    if not 0 <= last - first < MOST_SEEDS:
+        raise UsageError(
+            f"seeds: {first}-{last} must count up and name at most {MOST_SEEDS:,} seeds"
+        )
+    return range(first, last + 1)
 
 
 def _split(raw: str) -> list[str]:

@@ -38,7 +38,8 @@ def check_name(name: str) -> None:
             raise UsageError(f"data.name: {name!r} is not a Parquet file")
         raise unknown(f"data set {name!r}", name, names())
     if not path.is_file():
-        raise UsageError(f"data.name: {name}: no such file")
+        reason = "a folder, not a Parquet file" if path.is_dir() else "no such file"
+        raise UsageError(f"data.name: {name}: {reason}")
 
 
 @cache

@@ -51,10 +51,10 @@ def _load(path: Path) -> pa.Table:
 
 
 def _labels(path: Path, table: Any) -> np.ndarray:
-    try:
-        labels = np.asarray(table["label"].to_pylist(), dtype=np.int64)
-    except (TypeError, ValueError):
-        raise UsageError(f"{path}: column 'label' must hold whole numbers") from None
+    kind = table.schema.field("label").type
+    if not pa.types.is_integer(kind):
+        raise UsageError(f"{path}: column 'label' must hold whole numbers, not {kind}")
+    labels = np.asarray(table["label"].to_pylist(), dtype=np.int64)
     present = np.unique(labels)
     if present[0] != 0 or present[-1] != len(present) - 1:
         gap = next(i for i, p in enumerate([*present, -1]) if i != p)
@@ -76,6 +76,8 @@ def _split(path: Path, table: Any) -> np.ndarray:
 def _classnames(path: Path, labels: np.ndarray, names: list[str]) -> tuple[str, ...]:
     found: dict[int, str] = {}
     for label, name in zip(labels.tolist(), names, strict=True):
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(f"{path}: label {label} has the class name {name!r}; give it a word")
         if found.setdefault(label, name) != name:
             raise UsageError(f"{path}: label {label} is called both {found[label]!r} and {name!r}")
     if len(set(found.values())) < len(found):
@@ -86,7 +88,9 @@ def _classnames(path: Path, labels: np.ndarray, names: list[str]) -> tuple[str, 
 
 def _images(path: Path, table: Any) -> list[bytes]:
     kind = table.schema.field("image").type
-    if pa.types.is_struct(kind):  # Hugging Face's image type: {bytes, path}
+    if (
+        pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    ):  # Hugging Face's image type: {bytes, path}
         cells = [cell["bytes"] for cell in table["image"].to_pylist()]
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         cells = table["image"].to_pylist()

@@ -60,6 +60,15 @@ class Bound:
         hung = self.at(key)
         return hung is None or not any(c.sequence for c in (*hung.before, *hung.after))
 
+    def sees_sequences(self, tower: str) -> bool:
+        """Whether any function of a tower looks at more than one row at a time."""
+        return not all(self.rowwise(key) for key in self.rig.sites if key[0] == tower)
+
+    def draws(self, tower: str) -> bool:
+        """Whether anything in a tower is random in this step."""
+        hung = (h for key, h in self.rig.sites.items() if key[0] == tower)
+        return self.noise is not None and any(a.dropout for h in hung for a in h.adds)
+
     def before(self, key: Key, x: Tensor, n: int) -> Tensor:
         """The input of a site as the method wants it; ``n`` sequences share the rows."""
         hung = self.at(key)
@@ -127,6 +136,19 @@ class Bound:
             down, up = self._fuse(key, hung.adds, weight)
             w = w + up @ down
         return w, b
+
+    def update(self, key: Key, shape: tuple[int, ...]) -> Tensor | None:
+        """What the low-rank paths of a site add to its weight (out, in); None without any."""
+        hung = self.at(key)
+        if hung is None or not hung.adds:
+            return None
+        down, up = self._fused_pair(hung.adds, shape[0])
+        return up @ down
+
+    def value(self, name: str) -> Tensor:
+        """An owned tensor."""
+        tensor: Tensor = self._values[name]
+        return tensor
 
     def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
         """Logits (n, classes); ``known``: the classes are those the adapter was attached for."""

@@ -125,7 +125,8 @@ class Tower:
 def layer_indices(layers: str, depth: int, tower: str = "tower") -> tuple[int, ...]:
     """Zero-based block numbers from ``all``, ``top:N``, ``bottom:N``, ``5-12`` or ``1,3,9-12``.
 
-    Numbers count from 1, as papers do. Raises UsageError for numbers the tower does not have.
+    Numbers count from 1, as papers do. Raises UsageError for numbers the tower does not have and
+    for ranges that count down.
     """
     text = layers.strip().lower()
     if text == "all":
@@ -141,20 +142,21 @@ def layer_indices(layers: str, depth: int, tower: str = "tower") -> tuple[int, .
             return tuple(range(depth))[-n:] if end == "top" else tuple(range(n))
         chosen: set[int] = set()
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            chosen.update(range(int(first), int(last or first) + 1))
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
+            if not 1 <= low <= high <= depth:
+                raise UsageError(
+                    f"method.layers: {part.strip()!r} is not within 1-{depth}, the blocks of the"
+                    f" {tower} tower ('top:N' and 'bottom:N' fit towers of any depth)"
+                )
+            chosen.update(range(low - 1, high))
     except UsageError:
         raise
     except ValueError:
         raise UsageError(
             f"method.layers: expected 'all', 'top:4', 'bottom:4', '5-12' or '1,3', got {layers!r}"
         ) from None
-    if not chosen or min(chosen) < 1 or max(chosen) > depth:
-        raise UsageError(
-            f"method.layers: {layers!r} names blocks outside 1-{depth} of the {tower} tower"
-            " ('top:N' and 'bottom:N' fit towers of any depth)"
-        )
-    return tuple(sorted(i - 1 for i in chosen))
+    return tuple(sorted(chosen))
 
 
 @dataclass(frozen=True)

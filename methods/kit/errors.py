@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MANY = 30  # of a longer list the rest is counted
+
 
 class UsageError(ValueError):
     """What was asked for cannot be done; the message is one line that says what to do instead."""
@@ -15,4 +17,5 @@ def unknown(kind: str, word: str, known: Iterable[str]) -> UsageError:
     close = [tails[word]] if word in tails else get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return UsageError(f"{kind}: unknown, did you mean {close[0]!r}?")
-    return UsageError(f"{kind}: unknown; known: {', '.join(known) or 'none'}")
+    listed = ", ".join(known[:MANY]) + (f" and {len(known) - MANY} more" if known[MANY:] else "")
+    return UsageError(f"{kind}: unknown; known: {listed or 'none'}")

@@ -1,12 +1,13 @@
 """Types for the fields of a method: what configuration checks before anything is built."""
 
+import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
 Positive = Annotated[int, Gt(0)]
-Rate = Annotated[float, Gt(0)]
-Weight = Annotated[float, Ge(0)]
+Rate = Annotated[float, Gt(0), Lt(math.inf)]
+Weight = Annotated[float, Ge(0), Lt(math.inf)]
 Share = Annotated[float, Ge(0), Le(1)]
 Dropout = Annotated[float, Ge(0), Lt(1)]
 

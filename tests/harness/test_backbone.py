@@ -53,6 +53,34 @@ def test_what_cannot_be_had_is_told(name: str, pretrained: str, message: str) ->
     assert "\n" not in str(raised.value)
 
 
+VISION = '"vision_cfg": {"layers": 2, "width": 64, "head_width": 16, "image_size": 32'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{nonsense", "is not a JSON object"),
+        ("[1, 2]", "is not a JSON object"),
+        ("{}", "has no 'embed_dim'"),
+        ('{"embed_dim": 8, "vision_cfg": 3, "text_cfg": {}}', "'vision_cfg' must be a JSON object"),
+        ('{"embed_dim": 8, "vision_cfg": {"wdth": 8}, "text_cfg": {}}', "argument 'wdth'"),
+        (f'{{"embed_dim": -3, {VISION}}}, "text_cfg": {{}}}}', "open_clip cannot build it: "),
+        (f'{{"embed_dim": 8, {VISION}, "patch_size": 0}}, "text_cfg": {{}}}}', "by zero"),
+        ('{"embed_dim": 8, "vision_cfg": {"layers": 0}, "text_cfg": {}}', "has no blocks"),
+    ],
+)
+def test_a_configuration_that_is_nonsense_is_told_in_one_line(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "clip.json"
+    path.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        backbones.outline(str(path))
+    assert message in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_quick_gelu_mismatch_is_an_error_both_ways() -> None:
     plain, quick = {"quick_gelu": False}, {"quick_gelu": True}
     with pytest.raises(UsageError, match="trained with GELU, ViT-B-16-quickgelu has QuickGELU"):

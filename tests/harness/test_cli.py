@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from harness import cli, listing
+from harness import backbone, cli, listing
+from methods import find
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 
@@ -68,7 +69,12 @@ def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Pa
     words = ["run", "base_to_novel", "method=adaring", *FAST, "--dry-run", "--json"]
     assert cli.call(words) == 0
     plan = json.loads(capsys.readouterr().out)
-    assert plan["parameters"]["trainable"] == 11_520
+    ring, clip = find("adaring")(), backbone.outline("embedded").clip
+    expected = 0
+    for tower in (clip.image, clip.text):  # slices (r, L, r), cores (r, d, r2) and (r2, b, r)
+        r, r2, b = ring.slice_size, ring.ring_rank, ring.bottleneck
+        expected += 2 * (tower.depth * r * r + (tower.width + b) * r * r2)  # down and up
+    assert plan["parameters"]["trainable"] == expected
     assert plan["spec"]["data"]["shots"] == 1
     assert not own_home.exists()
 
@@ -133,10 +139,19 @@ WRONG = {
     ("run", "base_to_novel", "method=lora", "data=none.parquet"): "none.parquet: no such file",
     ("run", "base_to_novel", "method=lora", "data=flags", "shots=99"): "data.shots: class",
     ("run", "base_to_novel", "method=lora", "backbone=RN50", "pretrained=random"): "a ResNet",
+    ("run", "base_to_novel", "method=lora", "backbone=RN50", "pretrained=openai"): "a ResNet",
     ("run", "base_to_novel", "method=lora", "backbone=ViT-B16"): "did you mean 'ViT-B-16'",
     ("run", "base_to_novel", "method=lora", "backbone=ViT-B-16"): "needs weights",
     ("run", "base_to_novel", "method=lora", "--device", "tpu"): "expected auto, cpu or cuda",
     ("run", "base_to_novel", "method=lora", "--threads", "-1"): "--threads",
+    ("run", "base_to_novel", "method=lora", "--threads", "100000000"): "--threads",
+    ("run", "base_to_novel", "method=lora", "data=."): "'.' is not a Parquet file",
+    ("run", "base_to_novel", "method=lora", "data="): "'' is not a Parquet file",
+    ("run", "base_to_novel", "method="): "method '': unknown",
+    ("run", "base_to_novel", "method=lora", "метод=лора"): "метод: unknown",
+    ("run", "base_to_novel", "method=lora", "data=digits", "--tracking-uri", "postgresql://a/b"): (
+        "does not answer"
+    ),
     ("suite", "base_to_novel", "methods=lora", "--workers", "0"): "--workers",
     ("suite", "base_to_novel", "methods=lora", "seeds=1,1.5"): "seed: expected a whole number",
     ("ls", "method"): "did you mean 'methods'?",
@@ -144,6 +159,8 @@ WRONG = {
     ("params", "lora", "train.lr=1"): "params takes settings of the method only",
     ("params", "lora", "--backbone", "RN50"): "a ResNet",
     ("params", "lora", "--classes", "0"): "--classes",
+    ("params", "lora", "--classes", "1000000000000"): "--classes",
+    ("params", "lora", "--backbone", ""): "more",
     ("leaderboard",): "nothing is recorded yet",
     ("pareto", "--cost", "params/trainable"): "nothing is recorded yet",
 }
@@ -161,6 +178,19 @@ def test_an_unknown_metric_names_the_nearest(capsys: pytest.CaptureFixture[str])
     capsys.readouterr()
     assert "did you mean 'params/stored'" in refused(capsys, "pareto", "--cost", "params/storde")
     assert "recorded: base_to_novel" in refused(capsys, "leaderboard", "--protocol", "few_shot")
+
+
+@pytest.mark.parametrize("report", ["leaderboard", "pareto"])
+def test_a_report_that_cannot_be_written_is_told_in_one_line(
+    report: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
+    (tmp_path / "file").write_text("")
+    told = refused(capsys, report, "--out", str(tmp_path / "file"))
+    assert "cannot be written to (File exists); set --out to a folder that can" in told
+    (tmp_path / "out" / f"{report}.csv").mkdir(parents=True)
+    told = refused(capsys, report, "--out", str(tmp_path / "out"))
+    assert f"{report}.csv: Is a directory" in told
 
 
 def test_broken_files_are_told_in_one_line(

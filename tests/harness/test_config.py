@@ -45,6 +45,7 @@ def test_lists_and_pairs_are_read() -> None:
     spec = build("method=adaring", "method.slice_size=[2, 5]", "method.layers=top:3")
     assert spec.method.slice_size == (2, 5)  # type: ignore[attr-defined]
     assert spec.method.layers == "top:3"  # type: ignore[attr-defined]
+    assert build("method=adaring", "method.layers=2").flat()["method.layers"] == "2"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,12 @@ def test_lists_and_pairs_are_read() -> None:
         (["method=lora", "method.rslora=1"], "method.rslora: expected true or false, got 1"),
         (["method=lora", "method.dropout=1"], "method.dropout: must be less than 1, got 1"),
         (["method=lora", "method.sites=q,w"], "method.sites 'w': unknown"),
+        (["method=lora", "method.sites=q,v,q"], "method.sites: 'q' is given twice"),
+        (["method=lora", 'method.towers=["text", "text"]'], "'text' is given twice"),
+        (["method=lora", "method.alpha=inf"], "method.alpha: expected a finite number, got inf"),
+        (["method=lora", "train.lr=nan"], "train.lr: expected a finite number, got nan"),
+        (["method=lora", "train.lr=1e999"], "train.lr: expected a finite number, got inf"),
+        (["method=lora", "train.clip_grad=inf"], "train.clip_grad: expected a finite number"),
         (["method=lora", "train.lr=0"], "train.lr: must be greater than 0, got 0"),
         (["method=lora", "train.lr=quick"], "train.lr: expected a number, got 'quick'"),
         (["method=lora", "train.optimizer=adam"], "did you mean 'adamw'?"),
@@ -66,7 +73,9 @@ def test_lists_and_pairs_are_read() -> None:
         (["method=lora", "lr=1"], "lr: unknown, did you mean 'train.lr'?"),
         (["method=lora", "backbone.precision=fp16"], "backbone.precision 'fp16': unknown"),
         (["method=lora", "data.shots=0"], "data.shots: must be greater than 0, got 0"),
-        (["method=lora", "seed=one"], "seed: expected a whole number from 0, got 'one'"),
+        (["method=lora", "seed=one"], "seed: expected a whole number from 0 to 2^32 - 1"),
+        (["method=lora", "seed=99999999999"], "seed: expected a whole number from 0 to 2^32 - 1"),
+        (["method=lora", "seed=-1"], "got -1"),
         (["method=lora", "seed"], "'seed': expected key=value"),
         (["method=lora", "seed=1", "seed=2"], "seed: given twice"),
         (["seed=1"], "method: missing"),

@@ -88,7 +88,16 @@ BROKEN = {
     "labels must count from 0 without gaps; 1 is missing": lambda t: t.update(
         label=[3 if c == 1 else c for c in t["label"]]
     ),
-    "column 'label' must hold whole numbers": lambda t: t.update(label=["x"] * len(t["label"])),
+    "column 'label' must hold whole numbers, not string": lambda t: t.update(
+        label=[str(c) for c in t["label"]]
+    ),
+    "column 'label' must hold whole numbers, not double": lambda t: t.update(
+        label=[c + 0.5 for c in t["label"]]
+    ),
+    "label 0 has the class name 0; give it a word": lambda t: t.update(classname=t["label"]),
+    "label 1 has the class name ' '; give it a word": lambda t: t.update(
+        classname=[" " if c == 1 else f"thing {c}" for c in t["label"]]
+    ),
     "split 'dev' is none of train, val, test": change("split", 0, "dev"),
     "it has no test images": lambda t: t.update(split=["train"] * len(t["split"])),
     "it has no train images": lambda t: t.update(split=["test"] * len(t["split"])),
@@ -97,6 +106,9 @@ BROKEN = {
         classname=["thing 0" if c < 2 else "thing 2" for c in t["label"]]
     ),
     "must hold the bytes of image files": lambda t: t.update(image=[1] * len(t["image"])),
+    "must hold the bytes of image files, not struct<path: string>": lambda t: t.update(
+        image=[{"path": "a.png"}] * len(t["image"])
+    ),
     "it holds no rows": lambda t: t.update({k: [] for k in t}),
 }
 
@@ -126,7 +138,12 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, share: flo
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
-    [(b"", "no bytes"), (b"not an image", "not an image"), (png(3)[:60], "cannot be read")],
+    [
+        (b"", "no bytes"),
+        (b"not an image", "not an image"),
+        (png(3)[:60], "cannot be read"),
+        (png(3, (20_000, 20_000)), "exceeds limit of"),
+    ],
 )
 def test_a_corrupt_image_is_named_by_row_and_class(
     broken: bytes, reason: str, tmp_path: Path
@@ -199,5 +216,6 @@ def test_a_template_needs_a_place_for_the_name() -> None:
 
 def test_a_prompt_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     backbone = backbones.load(BackboneSpec())
-    with pytest.raises(UsageError, match="tokens, embedded reads 32"):
-        backbone.prompts("a photo of a {}.", ["very " * 40 + "long name"])
+    with pytest.raises(UsageError, match="tokens, embedded reads 32") as raised:
+        backbone.prompts("a photo of a {}.", ["very " * 400 + "long name"])
+    assert len(str(raised.value)) < 250

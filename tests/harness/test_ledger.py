@@ -99,6 +99,28 @@ def test_a_store_that_is_down_loses_nothing(
     assert not list(spool.waiting(living.spool))
 
 
+def test_a_process_killed_while_it_makes_the_database_leaves_no_half_of_one(
+    result: Result, own_home: Path
+) -> None:
+    script = "from harness.ledger import open_ledger; open_ledger()"
+    for delay in (0.2, 0.6, 1.0):
+        maker = subprocess.Popen([sys.executable, "-c", script])
+        while not list(own_home.glob("*mlflow.db*")) and maker.poll() is None:
+            time.sleep(0.01)
+        time.sleep(delay)
+        os.kill(maker.pid, signal.SIGKILL)
+        maker.wait()
+    assert open_ledger().record(result)
+    assert [p.name for p in own_home.glob("*mlflow.db*")] == ["mlflow.db"]
+
+
+def test_a_store_that_dies_before_a_group_is_closed_does_no_harm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    Ledger("http://127.0.0.1:9").end_group("0" * 32, complete=True)
+
+
 def test_two_runs_of_one_spec_are_both_kept_and_the_newest_is_found(result: Result) -> None:
     ledger = open_ledger()
     ledger.record(result)
@@ -147,6 +169,15 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_scrap(
     with pytest.raises(UsageError, match="No space left on device"):
         spool.write(tmp_path, result)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_entry_that_something_damaged_is_said_in_one_line(result: Result) -> None:
+    ledger = open_ledger()
+    entry = spool.write(ledger.spool, result)
+    (entry.folder / spool.RESULT).write_text('{"digest": ')
+    with pytest.raises(UsageError, match="not a result any more; move it out of the spool"):
+        open_ledger()
+    assert entry.folder.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_one_line(

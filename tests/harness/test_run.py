@@ -19,7 +19,9 @@ from harness.evaluate import Predictions
 from harness.fit import NonFiniteLoss, build_optimizer, fit, schedule
 from harness.run import attempt, execute
 from harness.spec import Spec, TrainSpec
+from methods.kit.adapter import Adapter
 from methods.kit.errors import UsageError
+from methods.kit.noise import generator
 
 SHORT = ["train.epochs=2", "data=digits", "shots=2"]
 
@@ -139,12 +141,15 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["method=lora", "method.rank=500"], "method.rank: 500 is larger than the width 160"),
-        (["method=adaring", "method.bottleneck=100"], "larger than the width 64 of the text"),
-        (["method=adaring", "method.ring_rank=900"], "method.ring_rank: 900 is larger"),
-        (["method=adaring", "method.slice_size=[2, 900]"], "method.slice_size: 900 is larger"),
-        (["method=lora", "method.layers=7-9"], "names blocks outside 1-6 of the text tower"),
-        (["method=lora", "method.layers=top:7"], "asks for 7 blocks, the text tower has 6"),
+        (["method=lora", "method.rank=9000"], "method.rank: 9000 is larger than the width"),
+        (["method=adaring", "method.bottleneck=9000"], "9000 is larger than the width"),
+        (["method=adaring", "method.ring_rank=9000"], "method.ring_rank: 9000 is larger"),
+        (["method=adaring", "method.slice_size=[2, 9000]"], "method.slice_size: 9000 is larger"),
+        (["method=lora", "method.layers=900"], "'900' is not within 1-"),
+        (["method=lora", "method.layers=3-1"], "'3-1' is not within 1-"),
+        (["method=lora", "method.layers=1-999999999999"], "'1-999999999999' is not within 1-"),
+        (["method=lora", "method.layers=1-"], "expected 'all', 'top:4'"),
+        (["method=lora", "method.layers=top:900"], "asks for 900 blocks, the image tower has"),
         (["method=lora", "method.layers=upper"], "expected 'all', 'top:4'"),
         (["method=lora", "method.sites=[]"], "method.sites: name at least one"),
         (["method=lora", "method.towers=[]"], "method.towers: name at least one"),
@@ -195,6 +200,51 @@ def test_one_step_of_sgd_is_the_textbooks() -> None:
     gradient = scale * error.T @ image / len(split.train)
     found = net.adapter.values()["head.weight"]
     torch.testing.assert_close(found.detach(), -0.01 * gradient, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_training_is_torchs_own_optimiser_on_the_same_batches(optimizer: str) -> None:
+    words = ["method=linear_probe", f"train.optimizer={optimizer}", "train.weight_decay=0.1"]
+    words += ["train.lr=0.02", "train.clip_grad=0.5", "train.batch_size=4", "train.epochs=3"]
+    chosen = spec(*words, "train.momentum=0.8", "train.final_lr=0.1", "train.warmup=0.3")
+    backbone = backbones.load(chosen.backbone)
+    split = data.load(chosen, backbone.transform)
+    net = runs.attach(chosen, backbone, split)
+    rows = list(fit(net, split.train, chosen.train, seed=1))
+    image = F.normalize(features.image_features(backbone, split.train), dim=-1)
+    n, total = len(image), 3 * math.ceil(len(image) / 4)
+    weight = torch.zeros(net.prompts.ids.shape[0], image.shape[1], requires_grad=True)
+    bias = torch.zeros(len(weight), requires_grad=True)
+    groups = [{"params": [weight]}, {"params": [bias], "weight_decay": 0.0}]
+    theirs: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=0.02, weight_decay=0.1)
+    if optimizer == "sgd":
+        theirs = torch.optim.SGD(groups, lr=0.02, weight_decay=0.1, momentum=0.8)
+    rate = torch.optim.lr_scheduler.LambdaLR(theirs, lambda t: schedule(t, total, chosen.train))
+    scale, losses = net.scale(net.adapter.bind()), []
+    for epoch in range(3):
+        order = torch.randperm(n, generator=generator(1, "order", epoch))
+        for part in order.split(4):
+            loss = F.cross_entropy(scale * image[part] @ weight.T + bias, split.train.labels[part])
+            theirs.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([weight, bias], 0.5)
+            theirs.step()
+            rate.step()
+            losses.append(loss.item())
+    assert [x for row in rows for x in row.losses] == pytest.approx(losses, rel=1e-4)
+    mine = net.adapter.values()
+    torch.testing.assert_close(mine["head.weight"].detach(), weight.detach(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mine["head.bias"].detach(), bias.detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_rate_of_its_own_multiplies_the_learning_rate() -> None:
+    backbone = backbones.load(spec("method=lora").backbone)
+    adapter = Adapter(backbone.clip)
+    for name, rate in (("image.slow", 1.0), ("image.fast", 16.0)):
+        adapter.own(name, torch.nn.Parameter(torch.zeros(2, 2)), rate)
+    groups = adapter.groups(lr=0.5, weight_decay=0.1)
+    fast = adapter.values()["image.fast"]
+    assert {(g["params"][0] is fast, g["lr"]) for g in groups} == {(True, 8.0), (False, 0.5)}
 
 
 def test_clipping_bounds_the_gradient() -> None:

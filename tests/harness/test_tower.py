@@ -42,6 +42,20 @@ def test_input_gradients_equal_open_clip(build: str, tiny: dict[str, Backbone]) 
     torch.testing.assert_close(grads[0], grads[1], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_attention_in_bf16_is_that_of_fp32(causal: bool, pooled: bool) -> None:
+    rng = torch.Generator().manual_seed(4)
+    n, length, width = 3, 7, 16
+    q, k, v = (torch.randn(n * length, width, generator=rng) for _ in range(3))
+    ends = torch.tensor([2, 6, 4]) if pooled else None
+    q = q[:n] if pooled else q
+    exact = attend(q, k, v, n, 2, causal, ends)
+    rounded = attend(*(t.bfloat16() for t in (q, k, v)), n, 2, causal, ends)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, atol=3e-2, rtol=3e-2)
+
+
 def test_the_embedded_backbone_equals_open_clip_on_real_input() -> None:
     backbone = backbones.load(BackboneSpec())
     tokens = open_clip.SimpleTokenizer(context_length=32)(["an icon of a map pin.", "a bell"])

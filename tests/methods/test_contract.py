@@ -193,6 +193,26 @@ def test_trials_side_by_side_give_what_they_give_alone(
 
 
 @every_method
+@pytest.mark.parametrize("build", BUILDS)
+def test_what_acts_inside_a_tower_learns_four_images_by_heart_on_every_build(
+    name: str, build: str, tiny: dict[str, Backbone], images: Images
+) -> None:
+    wrong = torch.tensor([1, 2, 3, 0])
+    four = replace(images, pixels=images.pixels[:4], labels=wrong, ids=(0, 1, 2, 3), key="four")
+    if not attach(name, tiny[build]).touches("image"):
+        return  # heads see features alone, whatever the build: the next test tries them
+    for lr in (1e-2, 3e-2, 1e-3):
+        adapter = attach(name, tiny[build])
+        curve = list(
+            fit(classifier(tiny[build], adapter), four, replace(TRAIN, epochs=80, lr=lr), seed=1)
+        )
+        if curve[-1].loss < 0.1:
+            break
+    assert curve[-1].loss < 0.1
+    assert logits(tiny[build], adapter, four).argmax(-1).tolist() == wrong.tolist()
+
+
+@every_method
 def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
     backbone = backbones.load(BackboneSpec())
     table = datasets.read("emoji-things")

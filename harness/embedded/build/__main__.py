@@ -1,13 +1,12 @@
 """``python -m harness.embedded.build``: remake the corpus, the tasks and the backbone."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.console import say
+from harness.console import as_json, say
 from methods.kit.errors import UsageError, unknown
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -89,20 +88,48 @@ def pretrain(
 
 
 @app.command()
-def evaluate(backbone: Annotated[Path, typer.Argument(help="Folder of a backbone.")]) -> None:
+def evaluate(
+    backbone: Annotated[
+        Path | None, typer.Argument(help="Folder of a backbone; without it the shipped one.")
+    ] = None,
+) -> None:
     """Zero-shot accuracy of a backbone on every task, in per cent."""
     from harness.embedded.build.evaluate import zero_shot
 
-    sys.stdout.write(json.dumps(zero_shot(backbone), indent=2) + "\n")
+    as_json(zero_shot(backbone))
 
 
-def main() -> int:
+@app.command()
+def golden() -> None:
+    """The numbers of the shipped suite that tests/embedded/golden.json keeps."""
+    from harness.embedded.build.evaluate import golden
+
+    as_json(golden())
+
+
+@app.command()
+def spread() -> None:
+    """How well the tasks tell methods apart, from the runs that are recorded."""
+    from harness.console import table
+    from harness.embedded.build.spread import spreads
+    from harness.ledger import open_ledger
+
+    rows = [
+        [s.dataset, s.metric, s.methods, s.between, s.within, "yes" if s.tells else "no"]
+        for s in spreads(open_ledger().runs())
+    ]
+    heads = ["data set", "metric", "methods", "SD of methods", "SD of seeds", "tells"]
+    table(heads, rows)
+
+
+def call(arguments: list[str]) -> int:
+    """Run a command; returns the exit code."""
     try:
-        return int(app(standalone_mode=False) or 0)
+        return int(app(arguments, standalone_mode=False) or 0)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(call(sys.argv[1:]))

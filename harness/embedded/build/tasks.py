@@ -231,6 +231,7 @@ def flags(icons: Iconify) -> Rows:
                 picture = _paint(icons, prefix, name) if name else None
                 domain = f"{prefix}-4x3" if name.endswith("4x3") else prefix
                 rows.add(picture, label[country], domain, split)
+    rows.drop_small(1)
     return rows
 
 

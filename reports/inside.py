@@ -1,0 +1,97 @@
+"""Commands about the inside of one run: redundancy, anatomy."""
+
+from typing import Annotated
+
+import typer
+
+from harness.commands import Json, Tracking
+from reports.commands import Out
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its digest or MLflow id, or the start.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(redundancy)
+    app.command()(anatomy)
+
+
+def redundancy(
+    run: RunId,
+    slices: Annotated[
+        str, typer.Option(help="Slice sizes of the rings that are tried.")
+    ] = "1,2,4,8",
+    rings: Annotated[str, typer.Option(help="Ring ranks that are tried.")] = "1,2,4,8",
+    as_trained: Annotated[
+        bool, typer.Option("--as-trained", help="Matrices as they are, not their change.")
+    ] = False,
+    out: Out = None,
+    json: Json = False,
+    tracking_uri: Tracking = None,
+) -> None:
+    """How much the layers of a trained full_rank, adapter or LoRA run repeat each other."""
+    from harness import console, export
+    from harness.config import from_dict
+    from harness.home import report_folder
+    from harness.ledger import open_ledger
+    from harness.stacks import stacks
+    from reports import redundancy as measured
+
+    sizes, ranks = numbers("--slices", slices), numbers("--rings", rings)
+    ledger = open_ledger(tracking_uri)
+    found = ledger.pick(run)
+    with ledger.artifacts(found) as folder:
+        config, state = export.read(folder)
+    stacked = stacks(from_dict(config["spec"]), state, not as_trained)
+    spectra = [measured.spectrum(name, stack) for name, stack in stacked.items()]
+    fitted = [
+        f for name, stack in stacked.items() for f in measured.fits(name, stack, sizes, ranks)
+    ]
+    title = f"{found.tags['method']} on {found.tags['dataset']}, seed {found.tags['seed']}"
+    paths = measured.write(spectra, fitted, title, out or report_folder())
+    if json:
+        tables = measured.tables(spectra, fitted)
+        console.as_json({name: table.to_dict("records") for name, table in tables.items()})
+        return
+    rows = [[s.name, len(s.shares), s.effective, 100 * s.shares[0]] for s in spectra]
+    heads = ["matrix", "layers", "effective layers", "energy of the first, %"]
+    console.table(heads, rows, title)
+    best = measured.front(fitted)
+    rows = [[f.name, f.slice_size, f.ring_rank, 100 * f.share, 100 * f.error] for f in best]
+    console.table(["matrix", "slices", "ring rank", "size, %", "error, %"], rows, "best rings")
+    console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Tracking = None) -> None:
+    """What a trained AdaRing run looks like inside: slices, cores, and which ranks layers use."""
+    from harness import console, export
+    from harness.home import report_folder
+    from harness.ledger import open_ledger
+    from reports import anatomy as seen
+
+    ledger = open_ledger(tracking_uri)
+    found = ledger.pick(run)
+    with ledger.artifacts(found) as folder:
+        _, state = export.read(folder)
+        usage = seen.usage(folder)
+    parts = seen.read(state, usage, found.tags["method"])
+    title = f"{found.tags['method']} on {found.tags['dataset']}, seed {found.tags['seed']}"
+    paths = seen.write(parts, title, out or report_folder())
+    if json:
+        console.as_json({name: t.to_dict("records") for name, t in seen.tables(parts).items()})
+        return
+    rows = [[c.name, "x".join(map(str, c.shape)), c.norm, c.rms] for c in parts.cores]
+    console.table(["core", "shape", "norm", "root mean square"], rows, title)
+    console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def numbers(option: str, words: str) -> list[int]:
+    """``1,2,4`` as numbers. Raises UsageError."""
+    from methods.kit.errors import UsageError
+
+    try:
+        found = sorted({int(word) for word in words.split(",")})
+    except ValueError:
+        found = [0]
+    if not found or found[0] < 1:
+        raise UsageError(f"{option}: expected whole numbers from 1, such as 1,2,4, got {words!r}")
+    return found
