@@ -24,8 +24,8 @@ but one that says which rank a layer uses); or soft routing of tokens by ``input
 temperature that falls from the first to the second of ``temperature``. ``consistency_*``: weights
 of the penalties that hold the model near the frozen one (methods/kit/consistency.py); with
 ``consistency_on="low_rank"`` the ring of smallest rank is trained by them alone and the others by
-the task alone, at the cost of a second backward pass. It then answers the others: it starts to
-move one step after them.
+the task alone, at the cost of a second backward pass. As both act in the model that is held, it
+learns to undo what the others do beyond need, and starts to move one step after them.
 
 Wide slices with a small ring rank did better on validation data than equal ranks of the same
 count (ring rank 2 with slices 12 x 12 against 4 with 4 x 4 and 8 with 8 x 8, embedded backbone),
@@ -86,7 +86,7 @@ class AdaRing(Method):
         self._check(towers)
         adapter = Adapter(clip)
         for tower in towers:
-            blocks = list(tower.blocks(self._layers(tower)))
+            blocks = readings.blocks(self.reading, self.layers, tower)
             gates: Sequence[Ref | None] = [None] * len(self._ranks)
             if self.combine == "layer_gate":
                 gates = layer_gates(adapter, tower, blocks, [r.label for r in self._ranks])
@@ -110,34 +110,24 @@ class AdaRing(Method):
         router = None
         if self.combine == "input_gate":
             router = InputGates.own(adapter, tower, blocks, len(rings), self.temperature)
-        place: bottleneck.Place = "block" if self.reading == "parallel" else "mlp"
+        place, scale = readings.place(self.reading), readings.scale(self.reading, self.scale)
         for i, (block, *branches) in enumerate(zip(blocks, *rings, strict=True)):
-            bottleneck.hang(
-                adapter, block, branches, self.activation, self._scale, place, router, i
-            )
+            bottleneck.hang(adapter, block, branches, self.activation, scale, place, router, i)
 
     def _deltas(
         self, adapter: Adapter, blocks: Sequence[Block], gates: Sequence[Ref | None]
     ) -> None:
         factored, shared = self.reading == "factored", self.share == "both"
+        scale = readings.scale(self.reading, self.scale)
         for rank, gate in zip(self._ranks, gates, strict=True):
             for group in deltas.groups(blocks, self.sites, self.grouping):
-                deltas.hang(adapter, group, rank, factored, self._scale, gate, shared)
+                deltas.hang(adapter, group, rank, factored, scale, gate, shared)
 
     # --- what the fields say ------------------------------------------------------------------
 
     @property
     def _ranks(self) -> list[Rank]:
-        if self.ranks:
-            return [Rank(ring, (size, size), f"{ring}x{size}") for ring, size in self.ranks]
-        size = self.slice_size
-        return [Rank(self.ring_rank, (size, size) if isinstance(size, int) else size)]
-
-    @property
-    def _scale(self) -> float:
-        if self.scale == "auto":
-            return 0.001 if self.reading == "parallel" else 1.0
-        return self.scale
+        return readings.ranks(self.ring_rank, self.slice_size, self.ranks)
 
     @property
     def _weights(self) -> consistency.Weights:
@@ -145,21 +135,14 @@ class AdaRing(Method):
             self.consistency_logits, self.consistency_image, self.consistency_text
         )
 
-    def _layers(self, tower: Tower) -> str:
-        if self.layers != "auto":
-            return self.layers
-        return f"top:{max(1, round(tower.depth * 2 / 3))}" if self.reading == "parallel" else "all"
-
     def _low_rank(self, adapter: Adapter) -> list[str]:
         """The parameters of the ring whose matrices have the smallest rank."""
-        ring, size = min(self.ranks, key=lambda pair: pair[0] * pair[1])
-        return [name for name in adapter.trained() if f".{ring}x{size}." in name]
+        label = readings.lowest(self._ranks).label
+        return [name for name in adapter.trained() if f".{label}." in name]
 
     def _check(self, towers: Sequence[Tower]) -> None:
         """Raises UsageError for settings that do not go together."""
         several = len(self.ranks) > 1
-        if len(set(self.ranks)) < len(self.ranks):
-            raise UsageError("method.ranks: two rings of the same ranks are one wider ring")
         if self.combine != "sum" and not several:
             raise UsageError(f"method.combine: {self.combine!r} needs two rings in method.ranks")
         if self.consistency_on == "low_rank" and not (several and self._weights):

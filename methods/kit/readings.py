@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from methods.kit.adapter import Adapter
-from methods.kit.bottleneck import Branch
-from methods.kit.clip import Tower
+from methods.kit.bottleneck import Branch, Place
+from methods.kit.clip import Block, Tower
 from methods.kit.errors import UsageError
 from methods.kit.rig import Ref
 from methods.kit.ring import Homes, Ring
@@ -30,6 +30,10 @@ class Rank:
     ring: int | tuple[int, ...]
     slice: tuple[int, int]
     label: str = ""
+
+    @property
+    def smallest(self) -> int:
+        return self.ring if isinstance(self.ring, int) else min(self.ring)
 
     def ring_of(
         self, layers: int, rows: int, cols: int, factored: bool, reverse: bool = False
@@ -55,6 +59,48 @@ class Rank:
                         f"method.{name}: {rank} is larger than the width {tower.width}"
                         f" of the {tower.name} tower"
                     )
+
+
+def ranks(
+    ring_rank: int | tuple[int, ...],
+    slice_size: int | tuple[int, int],
+    several: Sequence[tuple[int, int]],
+) -> list[Rank]:
+    """One rank, or ``several`` as (ring rank, slice size). Raises UsageError for equal ones."""
+    if len(set(several)) < len(several):
+        raise UsageError("method.ranks: two rings of the same ranks are one wider ring")
+    if several:
+        return [Rank(ring, (size, size), f"{ring}x{size}") for ring, size in several]
+    pair = (slice_size, slice_size) if isinstance(slice_size, int) else slice_size
+    return [Rank(ring_rank, pair)]
+
+
+def lowest(several: Sequence[Rank]) -> Rank:
+    """The one whose matrices have the smallest rank; of rings with one ring rank each."""
+    return min(several, key=lambda rank: rank.smallest * min(rank.slice))
+
+
+# --- where a reading has its adapters ---------------------------------------------------------
+
+
+def blocks(reading: Reading, layers: str, tower: Tower) -> list[Block]:
+    """The blocks that ``layers`` names; ``auto``: all, or the upper two thirds, as in MMA."""
+    if layers == "auto":
+        upper = max(1, round(tower.depth * 2 / 3))
+        layers = f"top:{upper}" if reading == "parallel" else "all"
+    return list(tower.blocks(layers))
+
+
+def place(reading: Reading) -> Place:
+    """Behind the MLP, or beside the whole block."""
+    return "block" if reading == "parallel" else "mlp"
+
+
+def scale(reading: Reading, given: float | Literal["auto"]) -> float:
+    """What adapters are multiplied by; ``auto``: 1, or MMA's 0.001."""
+    if given == "auto":
+        return 0.001 if reading == "parallel" else 1.0
+    return given
 
 
 def check_shared(towers: Sequence[Tower], deltas: bool) -> None:
