@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from harness import anatomy, backbone
 from harness.embedded.build.augment import augment
 from harness.embedded.build.evaluate import zero_shot
 from harness.embedded.build.pairs import Batch, Corpus, Sampler
-from harness.tower import FROZEN, Prompts, Stream, Tower
+from harness.tower import FROZEN, Prompts, Tower
 from methods.kit.errors import UsageError
 from methods.kit.fields import Positive, Rate, Share, Weight
 from methods.kit.noise import generator
@@ -247,7 +247,7 @@ class Trainer:
 def _encode(tower: Tower, inputs: Tensor | Prompts, device: torch.device) -> Tensor:
     """A tower's features with its residual stream in bf16, which is faster."""
     stream = tower.embed(inputs)
-    stream = Stream(stream.x.bfloat16(), stream.n)
+    stream = replace(stream, x=stream.x.bfloat16())
     last = tower.shape.depth - 1
     stream = tower.run(stream, FROZEN, 0, last)
     x = tower.block(last, stream, FROZEN, tower.pooled_rows(inputs, stream))
