@@ -10,7 +10,7 @@ from sweeps import plan as plans
 from sweeps import search, show, space
 from sweeps.plan import Options
 from sweeps.search import Where
-from sweeps.study import TRIALS, Goal
+from sweeps.study import TRIALS, Goal, queue
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def sweep(request: Request, trials: int | None, where: Where, dry_run: bool, as_
     )
     goal = Goal(trials=trials or TRIALS)
     if request.options.sampler == "grid":
-        goal = Goal(trials=min(trials or len(plan.grid()), len(plan.grid())))
+        points = len(queue(plan))
+        goal = Goal(trials=min(trials or points, points))
     if dry_run:
         return show.plan(plan, goal, as_json)
     return show.found(search.run(plan, goal, where), as_json, where.quiet)

@@ -29,7 +29,7 @@ from sweeps.plan import Plan
 from sweeps.prune import SameStep
 from sweeps.space import Choice, Dim
 
-DIGEST, PLAN, READY = "ringbench.digest", "ringbench.plan", "ringbench.ready"
+DIGEST, PLAN = "ringbench.digest", "ringbench.plan"
 FREE_ENDS = ("capped", "refused")  # known before training and whatever else was tried
 FREE = 10  # as many of them for each trial of the goal, before a sweep gives up
 TRIALS = 40  # the usual goal
@@ -71,6 +71,7 @@ class Study:
         self.url = storage or default_storage()
         folder = lock_folder(self.url)
         self._lock = FileLock(str(folder / f"sweep-{plan.name}.lock"))
+        self._queue = queue(plan)
         self._storage = open_storage(self.url)
         self._leases: Leases = (
             FileLeases(folder, plan.name) if is_file(self.url) else Heartbeats(self._storage)
@@ -115,8 +116,9 @@ class Study:
         with self.locked():
             trials = self.study.get_trials(deepcopy=False)
         ended = [t for t in _counted(trials) if t.state in ENDED and not free(t)]
-        if self.plan.options.sampler == "grid" and all(t.state.is_finished() for t in trials):
-            return True
+        grid = self.plan.options.sampler == "grid"
+        if grid and len(_counted(trials)) >= len(self._queue):
+            return all(t.state.is_finished() for t in trials)
         if goal.trials is not None:
             return len(ended) >= goal.trials
         return spent(ended) >= (goal.seconds or 0)
@@ -203,7 +205,8 @@ class Study:
         if goal.seconds is not None:
             return spent([t for t in counted if t.state in ENDED]) < goal.seconds
         grid = self.plan.options.sampler == "grid"
-        return not grid or any(t.state == TrialState.WAITING for t in trials)
+        waiting = any(t.state == TrialState.WAITING for t in trials)
+        return not grid or waiting or len(counted) < len(self._queue)
 
     def _next(self, trials: list[FrozenTrial]) -> optuna.Trial:
         """A trial that was cut short comes first, so that the history is as it would have been."""
@@ -211,10 +214,16 @@ class Study:
             if t.state == TrialState.WAITING and "retry_history" in t.system_attrs:
                 self._storage.set_trial_state_values(t._trial_id, state=TrialState.RUNNING)
                 return optuna.Trial(self.study, t._trial_id)
+        ordinal = len(_counted(trials))
+        if ordinal < len(self._queue):
+            origin, values = self._queue[ordinal]
+            facts = {"origin": origin}
+            params = encoded(self.plan, values)
+            self.study.enqueue_trial(params, user_attrs=facts, skip_if_exists=True)
         return self.study.ask()
 
     def _begin(self) -> None:
-        """Refuse another sweep's study; queue the defaults, once."""
+        """Refuse another sweep's study; sign one's own."""
         facts, digest = self.study.user_attrs, self.plan.digest()
         if facts.get(DIGEST, digest) != digest or (DIGEST not in facts and self.study.trials):
             there = json.loads(facts.get(PLAN, "{}")).get("space", "of unknown origin")
@@ -222,21 +231,11 @@ class Study:
                 f"--name {self.plan.name}: holds another sweep (space {there}, other settings or"
                 " aims); take another name"
             )
-        if facts.get(READY):
+        if DIGEST in facts:
             return
         self.study.set_metric_names(list(self.plan.objectives))
         self.study.set_user_attr(PLAN, json.dumps(self.plan.as_dict()))
         self.study.set_user_attr(DIGEST, digest)
-        for values in self.plan.defaults():
-            self._queue(values, "default")
-        if self.plan.options.sampler == "grid":
-            for values in shuffled(self.plan):
-                self._queue(values, "grid")
-        self.study.set_user_attr(READY, True)
-
-    def _queue(self, values: dict[str, Any], origin: str) -> None:
-        params = encoded(self.plan, values)
-        self.study.enqueue_trial(params, user_attrs={"origin": origin}, skip_if_exists=True)
 
     def _end(self, taken: Taken, state: TrialState, values: list[float] | None = None) -> None:
         with self.locked():
@@ -332,12 +331,17 @@ def spent(ended: list[FrozenTrial]) -> float:
     return sum(t.duration.total_seconds() for t in ended if t.duration is not None)
 
 
-def shuffled(plan: Plan) -> list[dict[str, Any]]:
-    """The grid in an order that spreads over it from the start, the same every time."""
-    return sorted(
-        plan.grid(),
-        key=lambda point: hashlib.sha256(f"{plan.options.sampler_seed}{point}".encode()).digest(),
-    )
+def queue(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
+    """What is tried first: the defaults, then a grid, in an order that spreads over it.
+
+    Each is enqueued when its turn has come, so that a trial that was cut short keeps its place.
+    """
+    first = plan.defaults()
+    points = plan.grid() if plan.options.sampler == "grid" else []
+    seed = plan.options.sampler_seed
+    points.sort(key=lambda point: hashlib.sha256(f"{seed}{point}".encode()).digest())
+    named = [("default", values) for values in first]
+    return named + [("grid", values) for values in points if values not in first]
 
 
 def _counted(trials: list[FrozenTrial]) -> list[FrozenTrial]:
