@@ -314,11 +314,14 @@ def encoded(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def decoded(plan: Plan, params: dict[str, Any]) -> dict[str, Any]:
-    """Values by spec key, of a trial's parameters."""
-    return {
-        key: json.loads(params[key]) if isinstance(dim, Choice) else params[key]
-        for key, dim in plan.space.dims.items()
-    }
+    """Values by spec key, of a trial's parameters; numbers to four digits, to be read and typed."""
+    return {key: _decoded(dim, params[key]) for key, dim in plan.space.dims.items()}
+
+
+def _decoded(dim: Dim, value: Any) -> Any:
+    if isinstance(dim, Choice):
+        return json.loads(value)
+    return value if dim.whole else dim.nearest(float(f"{value:.4g}"))
 
 
 def free(trial: FrozenTrial) -> bool:
