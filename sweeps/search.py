@@ -46,6 +46,7 @@ class Found:
     folder: Path
     ends: dict[str, int]  # how many trials ended how
     best: tuple[FrozenTrial, ...]  # the best trial, or the front
+    audited: tuple[int, ...]  # trials that the bound would have stopped, run nevertheless
     reached: bool  # the goal
     stopped: bool  # by the user
 
@@ -114,6 +115,7 @@ def read(study: Study, goal: Goal, stopped: bool = False) -> Found:
         folder=export.write(study),
         ends=dict(Counter(ended_of(study.plan, t).end for t in ended)),
         best=tuple(_best(study, ended)),
+        audited=tuple(t.number for t in ended if t.user_attrs.get("bound", {}).get("audited")),
         reached=study.reached(goal),
         stopped=stopped,
     )

@@ -51,6 +51,12 @@ def found(result: Found, as_json: bool, quiet: bool = False) -> int:
     if not result.reached and set(result.ends) <= set(FREE_ENDS) and result.ends:
         left = "; nothing within the caps was found"
     console.say(f"{result.plan.name}: {ends}{left}")
+    if result.audited and not quiet:
+        missed = len(_missed(result))
+        console.say(
+            f"  of {len(result.audited)} trials that the bound would have stopped and that ran"
+            f" nevertheless, {missed} entered the front"
+        )
     if not quiet:
         console.say(f"  optuna-dashboard {result.url}")
         console.say(f"  ringbench report --sweep {result.plan.name}")
@@ -66,6 +72,8 @@ def record(result: Found) -> dict[str, Any]:
         "goal": str(result.goal),
         "reached": result.reached,
         "ends": result.ends,
+        "audited": len(result.audited),
+        "missed": len(_missed(result)),
         "best": [
             {
                 "trial": t.number,
@@ -80,6 +88,11 @@ def record(result: Found) -> dict[str, Any]:
 
 def _number(value: float) -> float | int:
     return int(value) if value == int(value) and value >= 1000 else value
+
+
+def _missed(result: Found) -> set[int]:
+    """Audited trials on the front."""
+    return set(result.audited) & {t.number for t in result.best}
 
 
 def _settings(shown: Plan, trial: Any) -> str:

@@ -3,7 +3,7 @@
 On one machine it lies in SQLite, where a kill leaves a whole transaction or none and
 optuna-dashboard reads it as it is. SQLite is not made for many writers, so every access is made
 under one file lock; trials take seconds, accesses milliseconds. Across machines: a database server
-by its URL.
+by its URL; no lock spans them, so a goal may be passed by one trial a machine.
 """
 
 import hashlib

@@ -1,6 +1,8 @@
 """The study: what is taken, what is counted, and what happens to trials of the dead."""
 
 import json
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from methods.kit.errors import UsageError
-from sweeps import plan
+from sweeps import lease, plan
 from sweeps.lease import FileLeases
 from sweeps.plan import Options, Plan
 from sweeps.prune import SameStep
@@ -212,3 +214,30 @@ def test_a_storage_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> 
             Study(planned(), url)
         assert "\n" not in str(raised.value)
         assert "secret" not in str(raised.value)
+
+
+def test_a_heart_that_stops_is_noticed_across_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.lease.BEAT", 1)
+    with lease.quietly():
+        callback = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=lease.TRIES)
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{tmp_path}/far.db", heartbeat_interval=1, grace_period=3,
+            heartbeat_stale_trial_callback=callback,
+        )  # fmt: skip
+    far = optuna.create_study(storage=storage)
+    here, there = lease.Heartbeats(storage), lease.Heartbeats(storage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        alive, dead = far.ask(), far.ask()
+    here.hold(alive)
+    there.hold(dead)
+    there.release(dead.number)  # its worker is gone, without a word
+    until = time.monotonic() + 30
+    while not (reaped := here.reap(far)) and time.monotonic() < until:
+        time.sleep(0.2)
+    assert reaped == 1
+    states = [t.state for t in far.get_trials()]
+    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
+    here.release(alive.number)

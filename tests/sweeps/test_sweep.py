@@ -326,6 +326,12 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
     for row in found["table"]:
         mine = [r.metrics["acc/hmean"] for r in tested if r.tags["method"] == row["method"]]
         assert row["acc/hmean"] == pytest.approx(sum(mine) / 2)
+    assert cli.call(["report", "--sweep", "fair"]) == 0
+    files = {p.name for p in (own_home / "report" / "fair").iterdir()}
+    assert {"leaderboard.csv", "leaderboard.md", "curves.png", "curves.svg", "curves.csv"} <= files
+    curves = pd.read_csv(own_home / "report" / "fair" / "curves.csv")
+    assert curves["method"].value_counts().to_dict() == {"linear_probe": 2, "clip_adapter": 2}
+    capsys.readouterr()
     again = sweep(capsys, *words, "seeds=1,2", "--name", "fair")
     assert again["table"] == found["table"]
     assert len(list(open_ledger().runs())) == len(runs)
