@@ -50,7 +50,9 @@ def run(
 def list_(
     what: Annotated[
         str,
-        typer.Argument(help="methods, datasets, backbones, protocols, presets or runs."),
+        typer.Argument(
+            help="methods, datasets, backbones, protocols, presets, spaces, sweeps or runs."
+        ),
     ],
     json: Json = False,
     tracking_uri: Tracking = None,

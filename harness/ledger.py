@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from harness import spool
 from harness.home import TRACKING, home, tracking_uri
-from harness.run import Result
+from harness.run import ONLY_VAL, Result
 from methods.kit.errors import UsageError
 
 PARENT = "mlflow.parentRunId"
@@ -53,6 +53,11 @@ class Run:
     @property
     def digest(self) -> str:
         return self.tags.get("digest", "")
+
+    @property
+    def tested(self) -> bool:
+        """False for a run that served to choose settings on validation data."""
+        return self.tags.get("selection") != ONLY_VAL
 
 
 class Ledger:
@@ -119,24 +124,30 @@ class Ledger:
 
     def finished(self) -> set[str]:
         """Digests of the runs that are done, in MLflow or waiting to be delivered to it."""
-        done = {run.digest for run in self.runs() if run.status == "finished"}
+        done = {run.digest for run in self.runs() if run.status == "finished" and run.tested}
         return done | {
             e.result["digest"]
             for e in spool.waiting(self.spool)
-            if e.result["status"] == "finished"
+            if e.result["status"] == "finished" and e.result["tags"]["selection"] != ONLY_VAL
         }
 
-    def find(self, digest: str) -> Run | None:
-        """The newest finished run of a spec's digest."""
-        found = [r for r in self.runs(f"tags.digest = '{digest}'") if r.status == "finished"]
+    def find(self, digest: str, test: bool = True) -> Run | None:
+        """The newest finished run of a spec's digest; ``test=False`` takes untested ones too."""
+        found = [
+            run
+            for run in self.runs(f"tags.digest = '{digest}'")
+            if run.status == "finished" and (run.tested or not test)
+        ]
         return max(found, key=lambda r: r.started, default=None)
 
     def pick(self, word: str) -> Run:
-        """The finished run whose id or digest begins with a word. Raises UsageError."""
+        """The finished, tested run whose id or digest begins with a word. Raises UsageError."""
         found = [
             run
             for run in self.runs()
-            if run.status == "finished" and (run.id.startswith(word) or run.digest.startswith(word))
+            if run.status == "finished"
+            and run.tested
+            and (run.id.startswith(word) or run.digest.startswith(word))
         ]
         if not found or not word:
             raise UsageError(f"run {word!r}: no finished run of that id; see `ringbench ls runs`")

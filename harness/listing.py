@@ -1,5 +1,6 @@
 """``ringbench ls``: what there is, as columns and rows."""
 
+import importlib
 import re
 import sys
 from collections.abc import Callable
@@ -10,11 +11,17 @@ from methods.kit.errors import unknown
 
 Listing = tuple[list[str], list[list[Any]]]
 
+# Named as strings, as the command line names its modules: nothing here imports upwards.
+ELSEWHERE = {"spaces": "sweeps.listing", "sweeps": "sweeps.listing"}
+
 
 def of(what: str, uri: str | None = None) -> Listing:
     """Columns and rows of a listing. Raises UsageError for an unknown one."""
     if what == "runs":
         return _runs(uri)
+    if what in ELSEWHERE:
+        found: Listing = getattr(importlib.import_module(ELSEWHERE[what]), what)()
+        return found
     listings: dict[str, Callable[[], Listing]] = {
         "methods": _methods,
         "datasets": _datasets,
@@ -23,7 +30,7 @@ def of(what: str, uri: str | None = None) -> Listing:
         "presets": _presets,
     }
     if what not in listings:
-        raise unknown(f"ls {what!r}", what, [*listings, "runs"])
+        raise unknown(f"ls {what!r}", what, [*listings, *ELSEWHERE, "runs"])
     return listings[what]()
 
 

@@ -48,15 +48,21 @@ def run(spec: Spec, device: str, force: bool, uri: str | None, bars: console.Bar
 
 
 def fresh(
-    spec: Spec, device: str, ledger: Ledger, bars: console.Bars, parent: str | None = None
+    spec: Spec,
+    device: str,
+    ledger: Ledger,
+    bars: console.Bars,
+    parent: str | None = None,
+    test: bool = True,
 ) -> Done:
     """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
     started = time.time()
     bars.start(name_of(spec))
     try:
-        result = attempt(spec, device, bars.epoch)
+        result = attempt(spec, device, bars.epoch, test)
     except KeyboardInterrupt:
-        ledger.record(failure(spec, device, "cancelled", started, "stopped by the user"), parent)
+        stopped = failure(spec, device, "cancelled", started, "stopped by the user", test)
+        ledger.record(stopped, parent)
         raise
     delivered = ledger.record(result, parent)
     done = from_result(result, delivered)

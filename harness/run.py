@@ -25,6 +25,7 @@ from methods.kit.errors import UsageError
 
 Status = Literal["finished", "failed", "pruned", "cancelled", "out_of_memory"]
 SELECTION = "last"  # the rule by which a trained state is chosen: the last one
+ONLY_VAL = "val"  # the tag of a run that served to choose settings: its test split stayed shut
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,13 @@ def check(spec: Spec) -> Counts:
     return cost.outline(spec.method, parts, classes)
 
 
-def execute(spec: Spec, device: str = "auto", progress: Progress | None = None) -> Result:
-    """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss."""
+def execute(
+    spec: Spec, device: str = "auto", progress: Progress | None = None, test: bool = True
+) -> Result:
+    """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
+
+    ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
+    """
     started = time.time()
     backbone = backbones.load(spec.backbone, pick_device(device))
     split = data.load(spec, backbone.transform)
@@ -92,9 +98,11 @@ def execute(spec: Spec, device: str = "auto", progress: Progress | None = None) 
                 progress(row)
     nets = _testers(net, split, backbone)
     metrics = val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
-    split.vault.close_selection()
-    predictions = evaluate.test(nets, split.vault)
-    metrics |= scores(predictions)
+    predictions: list[Predictions] = []
+    if test:
+        split.vault.close_selection()
+        predictions = evaluate.test(nets, split.vault)
+        metrics |= scores(predictions)
     state = net.adapter.state()
     metrics |= {
         "params/trainable": counts.trainable,
@@ -113,7 +121,7 @@ def execute(spec: Spec, device: str = "auto", progress: Progress | None = None) 
         started=started,
         ended=time.time(),
         metrics=metrics,
-        tags=_tags(spec, backbone.device)
+        tags=_tags(spec, backbone.device, test)
         | split.hashes
         | {
             "backbone_hash": backbone.digest,
@@ -123,38 +131,42 @@ def execute(spec: Spec, device: str = "auto", progress: Progress | None = None) 
         counts=counts,
         predictions=predictions,
         classnames={part.name: part.classnames for part in split.vault.parts},
-        state=state,
-        tables=evaluate.tables(net, split.train),
+        state=state if test else {},
+        tables=evaluate.tables(net, split.train) if test else {},
     )
 
 
-def attempt(spec: Spec, device: str = "auto", progress: Progress | None = None) -> Result:
+def attempt(
+    spec: Spec, device: str = "auto", progress: Progress | None = None, test: bool = True
+) -> Result:
     """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
 
     UsageError and KeyboardInterrupt are raised: the first is nobody's run, the second ends all.
     """
     started = time.time()
     try:
-        return execute(spec, device, progress)
+        return execute(spec, device, progress, test)
     except (UsageError, KeyboardInterrupt):
         raise
     except NonFiniteLoss as error:
-        return failure(spec, device, "failed", started, str(error))
+        return failure(spec, device, "failed", started, str(error), test)
     except torch.cuda.OutOfMemoryError as error:
         text = f"out of memory; lower train.batch_size ({str(error).splitlines()[0]})"
-        return failure(spec, device, "out_of_memory", started, text)
+        return failure(spec, device, "out_of_memory", started, text, test)
     except MemoryError:
         text = "out of memory; lower train.batch_size"
-        return failure(spec, device, "out_of_memory", started, text)
+        return failure(spec, device, "out_of_memory", started, text, test)
     except Exception as error:  # a run's bug must not take the other runs of a suite with it
         text = f"{type(error).__name__}: {error}"
-        result = failure(spec, device, "failed", started, text)
+        result = failure(spec, device, "failed", started, text, test)
         return replace(result, trace=traceback.format_exc())
 
 
-def failure(spec: Spec, device: str, status: Status, started: float, error: str) -> Result:
+def failure(
+    spec: Spec, device: str, status: Status, started: float, error: str, test: bool = True
+) -> Result:
     """The record of a run that did not finish."""
-    tags = _tags(spec, pick_device(device))
+    tags = _tags(spec, pick_device(device), test)
     return Result(spec, status, started, time.time(), tags=tags, error=error)
 
 
@@ -209,7 +221,7 @@ def _count_first(meter: cost.Meter) -> Callable[[int, Callable[[], Outcome]], Ou
     return lambda step, run: cost.counted(meter, run) if step == 0 else run()
 
 
-def _tags(spec: Spec, device: torch.device) -> dict[str, str]:
+def _tags(spec: Spec, device: torch.device, test: bool) -> dict[str, str]:
     commit, dirty = versions.git()
     return {
         "method": spec.method_name,
@@ -220,7 +232,7 @@ def _tags(spec: Spec, device: torch.device) -> dict[str, str]:
         "seed": str(spec.seed),
         "digest": spec.digest(),
         "configuration": spec.configuration(),
-        "selection": SELECTION,
+        "selection": SELECTION if test else ONLY_VAL,
         "git_commit": commit,
         "git_dirty": str(dirty).lower(),
         "device": versions.device_name(device),

@@ -122,7 +122,7 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
     }
     (folder / RESULT).write_text(json.dumps(stored))
     (folder / "spec.json").write_text(json.dumps(spec.as_dict(), indent=2) + "\n")
-    if result.status == "finished":
+    if result.predictions:
         counts = stored["counts"]
         export.write(folder, spec, result.state, {"parameters": counts, "tags": result.tags})
         pq.write_table(predictions_table(result), folder / "predictions.parquet")

@@ -36,6 +36,8 @@ NAMES = {
     "acc/novel": "novel accuracy, %",
     "acc/test": "accuracy, %",
     "acc/val": "validation accuracy, %",
+    "acc/val_novel": "novel validation accuracy, %",
+    "acc/val_hmean": "H on validation data, %",
 }
 
 

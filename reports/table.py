@@ -58,9 +58,12 @@ class Board:
 
 
 def frame(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins."""
+    """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins.
+
+    Runs that only served to choose settings are not among them.
+    """
     rows = []
-    for run in runs:
+    for run in (r for r in runs if r.tested):
         params = run.params
         rows.append(
             {

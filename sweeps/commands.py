@@ -1,4 +1,4 @@
-"""Commands about many runs: suite."""
+"""Commands about many runs: suite, sweep."""
 
 from typing import Annotated
 
@@ -6,15 +6,18 @@ import typer
 
 from harness.commands import Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
 
+Workers = Annotated[int, typer.Option(min=1, help="Local processes.")]
+
 
 def register(app: typer.Typer) -> None:
     app.command()(suite)
+    app.command()(sweep)
 
 
 def suite(
     preset: Annotated[str, typer.Argument(help="A preset: see `ringbench ls presets`.")],
     words: Words = None,
-    workers: Annotated[int, typer.Option(min=1, help="Local processes.")] = 1,
+    workers: Workers = 1,
     force: Force = False,
     dry_run: DryRun = False,
     json: Json = False,
@@ -36,3 +39,69 @@ def suite(
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
     return grid.run(plan, device, tracking_uri, workers, force, quiet, json)
+
+
+def sweep(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SPACE] [KEY=VALUE]...",
+            help="A space (`ringbench ls spaces`, or a TOML file), then fixed settings.",
+        ),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Until so many ended; 40.")] = None,
+    workers: Workers = 1,
+    sampler: Annotated[str, typer.Option(help="tpe, gp, nsga2, grid or random.")] = "tpe",
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(help="One quantity or two, as acc/val_hmean,params/trainable."),
+    ] = None,
+    cap: Annotated[
+        list[str] | None, typer.Option(help="A limit known before training: params/stored=50000.")
+    ] = None,
+    pruner: Annotated[
+        str, typer.Option(help="Between the runs of a trial: median, hyperband or none.")
+    ] = "median",
+    bound: Annotated[
+        bool, typer.Option(help="Stop trials that cannot enter the front before they train.")
+    ] = True,
+    methods: Annotated[
+        str | None, typer.Option(help="Compare methods, each tuned within --budget.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Of each method: 30 trials, or 20m or 2h of trials.")
+    ] = None,
+    fresh: Annotated[int, typer.Option(min=1, help="Fresh seeds that test each winner.")] = 3,
+    name: Annotated[str | None, typer.Option(help="The sweep's name; made up if none.")] = None,
+    preset: Annotated[str, typer.Option(help="See `ringbench ls presets`.")] = "base_to_novel",
+    storage: Annotated[
+        str | None, typer.Option(help="Optuna storage, as postgresql://...; a file here if none.")
+    ] = None,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Of the search itself.")] = 0,
+    dry_run: DryRun = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    device: Device = "auto",
+    threads: Threads = 0,
+    tracking_uri: Tracking = None,
+) -> int:
+    """Search settings on validation data: ringbench sweep ring_rank data=emoji-things --trials 40
+
+    The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
+    each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
+    tested with fresh seeds.
+    """
+    from harness import one
+    from sweeps import desk
+    from sweeps.plan import Options
+    from sweeps.search import Where
+
+    one.use_threads(threads)
+    options = Options(sampler, pruner, sampler_seed, bound)
+    where = Where(device, tracking_uri, storage, workers, quiet or json)
+    request = desk.Request(
+        tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name
+    )
+    if methods is not None or budget is not None:
+        return desk.contest(request, methods, budget, trials, fresh, where, dry_run, json)
+    return desk.sweep(request, trials, where, dry_run, json)

@@ -38,7 +38,7 @@ def build(preset: str, words: Sequence[str]) -> Suite:
         key = AXES.get(key, config.SHORT.get(key, key))
         if key in axes:
             raise UsageError(f"{key}: given twice")
-        axes[key] = _choices(key, raw)
+        axes[key] = choices(key, raw)
     names = [str(name) for name in axes.pop("method.name", [])]
     if not names:
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
@@ -74,7 +74,7 @@ def _grid(
     ]
 
 
-def _choices(key: str, raw: str) -> list[Any]:
+def choices(key: str, raw: str) -> list[Any]:
     """The values of an axis: split at commas outside of brackets and quotes; 1-3 for seeds."""
     values: list[Any] = []
     for word in _split(raw):

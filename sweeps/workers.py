@@ -57,7 +57,7 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
         with ProcessPoolExecutor(
             max_workers=min(workers, len(jobs)),
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start,
+            initializer=start,
             initargs=(max(1, torch.get_num_threads() // workers),),
         ) as pool:
             futures: dict[Future[Done], Job] = {pool.submit(_run_quietly, j): j for j in jobs}
@@ -78,7 +78,8 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
                 yield Done(job.spec, "failed", {}, "its worker process died (out of memory?)")
 
 
-def _start(threads: int) -> None:
+def start(threads: int) -> None:
+    """Begin as a worker: few threads, and no life beyond the parent's."""
     torch.set_num_threads(threads)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 

@@ -78,7 +78,7 @@ def test_the_method_of_the_readme_keeps_the_contract(
     contract.test_a_saved_state_gives_the_same_logits("bitfit", "flat", tiny, images, tmp_path)
 
 
-@pytest.mark.parametrize("words", commands("suite", "run"), ids=lambda w: " ".join(w[:3]))
+@pytest.mark.parametrize("words", commands("suite", "run", "sweep"), ids=lambda w: " ".join(w[:3]))
 def test_the_commands_of_the_readme_that_train_can_be_planned(
     words: list[str],
     capsys: pytest.CaptureFixture[str],

@@ -1,0 +1,110 @@
+"""All pictures and tables of a sweep or of a contest, written to a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.ledger import open_ledger
+from methods.kit.errors import UsageError
+from reports import leaderboard
+from reports import sweep as sweeps
+from reports.sweep import Sweep
+from reports.table import Board, boards
+
+
+def write(name: str, folder: Path, uri: str | None) -> list[Path]:
+    """Everything there is to say about a sweep or contest; returns the files."""
+    facts = sweeps.facts_of(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    if facts["kind"] == "contest":
+        return _contest(facts, folder, uri)
+    sweep = sweeps.read(name)
+    curve = sweeps.curve(sweep, sweep.facts["method"])
+    return [
+        *front(sweep, folder, "front"),
+        *_map(sweep, folder),
+        *_importances(sweep, folder),
+        *_curves(curve, sweep.facts["objectives"][0], _title(sweep), False, folder),
+    ]
+
+
+def front(
+    sweep: Sweep, folder: Path, stem: str, cost: str | None = None, quality: str | None = None
+) -> list[Path]:
+    """The front of a sweep with its hypervolume over trials."""
+    from reports import draw_sweep  # matplotlib is slow to import
+
+    cost, quality = cost or sweep.cost, quality or sweep.quality
+    table = sweeps.front_table(sweep, cost, quality)
+    paths = _paths(folder, stem)
+    draw_sweep.front(table, cost, quality, _title(sweep), paths[0], paths[1])
+    return _csv(table, paths)
+
+
+def tested(name: str, facts: dict[str, Any], uri: str | None) -> list[Board]:
+    """The leaderboard of a contest's winners. Raises UsageError before they are tested."""
+    digests = {d for m in facts["methods"] for d in m["digests"]}
+    runs = [r for r in open_ledger(uri).runs() if r.digest in digests and r.tested]
+    found = boards(runs) if runs else []
+    if not found:
+        raise UsageError(f"contest {name}: no winner is tested yet; the same command goes on")
+    return found
+
+
+def _contest(facts: dict[str, Any], folder: Path, uri: str | None) -> list[Path]:
+    parts = [(m["method"], sweeps.read(m["sweep"])) for m in facts["methods"]]
+    table = pd.concat([sweeps.curve(sweep, method) for method, sweep in parts])
+    timed = "minutes" in facts["goal"]
+    written = _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed,
+                      folder)  # fmt: skip
+    return [*leaderboard.write(tested(facts["name"], facts, uri), folder), *written]
+
+
+def _map(sweep: Sweep, folder: Path) -> list[Path]:
+    from reports import draw_sweep
+
+    keys = sweeps.map_keys(sweep)
+    if keys is None:
+        return []
+    cells = sweeps.map_table(sweep, keys)
+    values = (sweeps.grid(sweep, keys[0]), sweeps.grid(sweep, keys[1]))
+    paths = _paths(folder, "map")
+    draw_sweep.heat_map(cells, keys, values, sweep.quality, _title(sweep), paths[0], paths[1])
+    return _csv(cells, paths)
+
+
+def _importances(sweep: Sweep, folder: Path) -> list[Path]:
+    from reports import draw_sweep
+
+    table = sweeps.importances(sweep)
+    if table.empty:
+        return []
+    paths = _paths(folder, "importances")
+    draw_sweep.importances(table, _title(sweep), paths[0], paths[1])
+    return _csv(table, paths)
+
+
+def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool, folder: Path) -> list[Path]:
+    from reports import draw_sweep
+
+    paths = _paths(folder, "curves")
+    draw_sweep.curves(table, aim, "seconds" if timed else "trial", title, paths[0], paths[1])
+    return _csv(table, paths)
+
+
+def _title(sweep: Sweep) -> str:
+    cells = sweep.facts["cells"]
+    data = ", ".join(dict.fromkeys(d for d, _ in cells))
+    seeds = len({s for _, s in cells})
+    return f"{sweep.name}: {sweep.facts['protocol']} on {data}, {seeds} seed" + "s" * (seeds > 1)
+
+
+def _paths(folder: Path, stem: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    return [folder / f"{stem}.{kind}" for kind in ("png", "svg", "csv")]
+
+
+def _csv(table: pd.DataFrame, paths: list[Path]) -> list[Path]:
+    paths[2].write_text(table.to_csv(index=False, lineterminator="\n"))
+    return paths

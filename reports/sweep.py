@@ -1,0 +1,197 @@
+"""A sweep's files (sweeps/export.py) as tables: front, hypervolume, map, importances, curves."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from harness.home import home
+from methods.kit.errors import UsageError, unknown
+from reports.pareto import front
+
+COST = "params/trainable"
+MAP_LIMIT = 16  # values of a key beyond which a map would be dust
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is stored of a sweep: facts, and a row a trial that ended, in order."""
+
+    facts: dict[str, Any]
+    trials: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        return str(self.facts["name"])
+
+    @property
+    def keys(self) -> list[str]:
+        return list(self.facts["dims"])
+
+    @property
+    def quality(self) -> str:
+        """The accuracy among the objectives, else the first of them."""
+        aims: list[str] = self.facts["objectives"]
+        return next((a for a in aims if a.startswith("acc/")), aims[0])
+
+    @property
+    def cost(self) -> str:
+        """The other objective, else the parameters that train."""
+        aims: list[str] = self.facts["objectives"]
+        return next((a for a in aims if a != self.quality), COST)
+
+    @property
+    def complete(self) -> pd.DataFrame:
+        return self.trials[self.trials["end"] == "complete"].reset_index(drop=True)
+
+
+def names() -> tuple[str, ...]:
+    """The sweeps and contests that are stored here."""
+    return tuple(sorted(p.parent.name for p in (home() / "sweeps").glob("*/sweep.json")))
+
+
+def facts_of(name: str) -> dict[str, Any]:
+    """What is stored of a sweep or contest. Raises UsageError for an unknown one."""
+    if name not in names():
+        raise unknown(f"sweep {name!r}", name, names())
+    facts: dict[str, Any] = json.loads((_folder(name) / "sweep.json").read_text())
+    return facts
+
+
+def read(name: str) -> Sweep:
+    """A sweep by name. Raises UsageError when there is none, or nothing ended in it yet."""
+    facts = facts_of(name)
+    if facts["kind"] != "sweep":
+        raise UsageError(f"{name} is a contest of sweeps; its sweeps: {', '.join(parts(facts))}")
+    found = Sweep(facts, pd.read_csv(_folder(name) / "trials.csv", keep_default_na=True))
+    if found.complete.empty:
+        raise UsageError(f"sweep {name}: no trial is complete yet")
+    return found
+
+
+def parts(contest: dict[str, Any]) -> list[str]:
+    """The sweeps of a contest."""
+    return [m["sweep"] for m in contest["methods"]]
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+def front_table(sweep: Sweep, cost: str, quality: str) -> pd.DataFrame:
+    """Complete trials with their settings, whether they are on the front, and the share of the
+    accuracy-cost plane that was dominated by then."""
+    table = sweep.complete
+    check(table, cost, quality)
+    pairs = list(zip(table[cost], table[quality], strict=True))
+    kept = front(pairs)
+    shown = table[["order", "number", *sweep.keys, cost, quality]].copy()
+    shown["front"] = [i in kept for i in range(len(pairs))]
+    shown["hypervolume"] = [hypervolume(pairs[: i + 1], pairs) for i in range(len(pairs))]
+    return shown
+
+
+def hypervolume(
+    pairs: Sequence[tuple[float, float]], whole: Sequence[tuple[float, float]]
+) -> float:
+    """The share of the plane that (cost, quality) pairs dominate, cost on a logarithmic axis.
+
+    The plane spans all pairs of ``whole``; 1 would be the best quality at the least cost.
+    """
+    costs = [math.log10(1 + c) for c, _ in whole]
+    left, right = min(costs), max(costs)
+    low, high = min(q for _, q in whole), max(q for _, q in whole)
+    if left == right or low == high:
+        return 1.0 if any(q == high and math.log10(1 + c) == left for c, q in pairs) else 0.0
+    area, best = 0.0, low
+    for i in sorted(front(pairs), key=lambda i: pairs[i]):
+        cost, quality = pairs[i]
+        area += (right - math.log10(1 + cost)) * max(0.0, quality - best)
+        best = max(best, quality)
+    return area / ((right - left) * (high - low))
+
+
+def map_keys(sweep: Sweep) -> tuple[str, str] | None:
+    """Two keys to draw a map over: those tried on few values, most of them on the grid.
+
+    Of more than two the most important ones; None when there are not two.
+    """
+    weight = sweep.facts["importances"]
+    few = [key for key in sweep.keys if _on_grid(sweep, key)]
+    if len(few) > 2:
+        few.sort(key=lambda key: -weight.get(key, 0.0))
+    return (few[0], few[1]) if len(few) >= 2 else None
+
+
+def _on_grid(sweep: Sweep, key: str) -> bool:
+    tried = {str(plain(v)) for v in sweep.complete[key].unique()}
+    planned = {str(v) for v in _planned(sweep, key)}
+    return 1 < len(tried) <= MAP_LIMIT and 2 * len(tried & planned) >= len(tried)
+
+
+def _planned(sweep: Sweep, key: str) -> list[Any]:
+    """The grid of a key, lists as the text that they are in a table."""
+    return [json.dumps(v) if isinstance(v, list) else v for v in sweep.facts["grid"][key]]
+
+
+def map_table(sweep: Sweep, keys: tuple[str, str]) -> pd.DataFrame:
+    """The best value in each cell of two keys, with how many trials it holds."""
+    better = "max" if sweep.quality.startswith("acc/") else "min"
+    grouped = sweep.complete.groupby(list(keys), dropna=False)[sweep.quality]
+    return grouped.agg([better, "count"]).reset_index().rename(columns={better: sweep.quality})
+
+
+def grid(sweep: Sweep, key: str) -> list[Any]:
+    """The values that a map shows of a key: those of its grid and any other that was tried."""
+    tried = [plain(v) for v in sweep.complete[key].unique()]
+    known = _planned(sweep, key)
+    shown = {str(v) for v in known}
+    values = [*known, *(v for v in tried if str(v) not in shown)]
+    return values if any(isinstance(v, str) for v in values) else sorted(values)
+
+
+def importances(sweep: Sweep) -> pd.DataFrame:
+    rows = sorted(sweep.facts["importances"].items(), key=lambda item: (-item[1], item[0]))
+    return pd.DataFrame(rows, columns=["key", "importance"])
+
+
+def curve(sweep: Sweep, label: str) -> pd.DataFrame:
+    """Best so far against budget: trials and the seconds they took; free ones are not counted."""
+    table = sweep.trials[~sweep.trials["end"].isin(["capped", "refused"])]
+    aim = sweep.facts["objectives"][0]
+    values = table[aim].where(table["end"] == "complete")
+    up = sweep.facts["directions"][0] == "maximize"
+    best = values.cummax() if up else values.cummin()
+    return pd.DataFrame(
+        {
+            "method": label,
+            "trial": range(1, len(table) + 1),
+            "seconds": table["seconds"].cumsum().round(3).to_numpy(),
+            aim: values.to_numpy(),
+            "best": best.ffill().to_numpy(),
+        }
+    )
+
+
+def plain(value: Any) -> Any:
+    """A cell as a plain Python value; whole numbers as such."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def check(table: pd.DataFrame, *wanted: str) -> None:
+    """Raises UsageError for a quantity that the sweep did not keep."""
+    there = [c for c in table.columns if "/" in c and not c.startswith("data")]
+    for name in wanted:
+        if name not in there:
+            raise unknown(f"metric {name!r}", name, there)
+
+
+def _folder(name: str) -> Path:
+    return home() / "sweeps" / name

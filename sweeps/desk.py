@@ -1,0 +1,99 @@
+"""What ``ringbench sweep`` was asked, made into a sweep or a contest, run and shown."""
+
+from dataclasses import dataclass
+
+from harness import console
+from harness.one import Done
+from methods.kit.errors import UsageError
+from sweeps import contest as contests
+from sweeps import plan as plans
+from sweeps import search, show, space
+from sweeps.plan import Options
+from sweeps.search import Where
+from sweeps.study import TRIALS, Goal, queue
+
+
+@dataclass(frozen=True)
+class Request:
+    """The words and options that sweeps and contests share."""
+
+    words: tuple[str, ...]
+    preset: str
+    objective: tuple[str, ...]
+    cap: tuple[str, ...]
+    options: Options
+    name: str | None
+
+
+def sweep(request: Request, trials: int | None, where: Where, dry_run: bool, as_json: bool) -> int:
+    """One sweep; returns the exit code."""
+    first, *rest = request.words or ("",)
+    if not first or "=" in first:
+        raise UsageError(f"sweep: name a space first, one of {', '.join(space.names())}")
+    plan = plans.build(
+        first, rest, request.preset, request.objective, request.cap, request.options, request.name
+    )
+    goal = Goal(trials=trials or TRIALS)
+    if request.options.sampler == "grid":
+        points = len(queue(plan))
+        goal = Goal(trials=min(trials or points, points))
+    if dry_run:
+        return show.plan(plan, goal, as_json)
+    return show.found(search.run(plan, goal, where), as_json, where.quiet)
+
+
+def contest(
+    request: Request,
+    methods: str | None,
+    budget: str | None,
+    trials: int | None,
+    fresh: int,
+    where: Where,
+    dry_run: bool,
+    as_json: bool,
+) -> int:
+    """Methods on equal budgets; returns the exit code."""
+    if methods is None:
+        raise UsageError("--budget: goes with --methods A,B; for one sweep say --trials")
+    if budget is None or trials is not None:
+        raise UsageError("--methods: say what each may spend, --budget 30 or --budget 20m")
+    odd = next((w for w in request.words if "=" not in w), None)
+    if odd is not None:
+        raise UsageError(f"{odd!r}: with --methods every method has its own space; name none")
+    names = [name for name in methods.split(",") if name]
+    if not names:
+        raise UsageError("--methods: name at least one method")
+    asked = contests.build(
+        names, request.words, request.preset, request.objective, request.cap, request.options,
+        contests.budget(budget), fresh, request.name,
+    )  # fmt: skip
+    if dry_run:
+        if as_json:
+            console.as_json([show.planned(p, asked.goal) for p in asked.plans])
+            return 0
+        return max(show.plan(p, asked.goal, False) for p in asked.plans)
+    tested, done, code = contests.run(asked, where)
+    _show(asked, tested, done, as_json)
+    return code
+
+
+def _show(
+    asked: contests.Contest,
+    tested: list[contests.Tested],
+    done: list[Done],
+    as_json: bool,
+) -> None:
+    protocol = asked.plans[0].protocol
+    metrics = contests.TESTED[protocol]
+    heads = ["method", asked.plans[0].objectives[0], *metrics, "trainable", "runs"]
+    rows = contests.table(tested, done, protocol)
+    if as_json:
+        shown = [dict(zip(heads, row, strict=True)) for row in rows]
+        sweeps = [show.record(t.sweep) for t in tested]
+        console.as_json({"contest": asked.name, "seeds": asked.seeds, "table": shown,
+                         "sweeps": sweeps})  # fmt: skip
+        return
+    if rows:
+        seeds = ", ".join(str(s) for s in asked.seeds)
+        console.table(heads, rows, f"{asked.name}: {asked.goal} each, tested with seeds {seeds}")
+    console.say(f"  with intervals and tuning curves: ringbench report --sweep {asked.name}")

@@ -1,0 +1,35 @@
+"""``ringbench ls spaces`` and ``ringbench ls sweeps``."""
+
+import json
+from typing import Any
+
+from harness.home import home
+from harness.listing import Listing
+from sweeps import space
+
+
+def spaces() -> Listing:
+    rows: list[list[Any]] = []
+    for name in space.names():
+        if name == space.FIELDS:
+            rows.append(
+                [name, "any", "its fields, train.lr", "a space made from a method's fields"]
+            )
+            continue
+        found = space.load(name)
+        rows.append([name, found.method, ", ".join(found.dims), found.about])
+    return ["space", "method", "keys", "what"], rows
+
+
+def sweeps() -> Listing:
+    rows: list[list[Any]] = []
+    for path in sorted((home() / "sweeps").glob("*/sweep.json")):
+        facts = json.loads(path.read_text())
+        if facts["kind"] == "contest":
+            aims, what = facts["objective"], ", ".join(m["method"] for m in facts["methods"])
+            rows.append([facts["name"], "equal budget", what, aims, facts["goal"]])
+            continue
+        trials = len((path.parent / "trials.csv").read_text().splitlines()) - 1
+        aims = ", ".join(facts["objectives"])
+        rows.append([facts["name"], facts["space"], facts["method"], aims, f"{trials} trials"])
+    return ["sweep", "space", "method", "objective", "so far"], rows

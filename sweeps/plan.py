@@ -1,0 +1,263 @@
+"""A sweep as a value: what is searched, what is fixed, what a trial runs, what it aims at."""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import methods
+from harness import config
+from harness.run import check
+from harness.spec import Protocol, Spec
+from methods.kit.errors import UsageError, unknown
+from sweeps import fields, quantity, space
+from sweeps.quantity import Cap
+from sweeps.space import Dim, Range, Space
+from sweeps.suite import AXES, choices
+
+SAMPLERS = ("tpe", "gp", "nsga2", "grid", "random")
+PRUNERS = ("median", "hyperband", "none")
+GRID_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a sweep searches; part of its identity."""
+
+    sampler: str = "tpe"
+    pruner: str = "median"
+    sampler_seed: int = 0
+    bound: bool = True
+
+    def __post_init__(self) -> None:
+        for name, word, known in (
+            ("--sampler", self.sampler, SAMPLERS),
+            ("--pruner", self.pruner, PRUNERS),
+        ):
+            if word not in known:
+                raise unknown(f"{name} {word!r}", word, known)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One sweep. ``words`` are the fixed settings, without data set and seed."""
+
+    name: str
+    space: Space
+    preset: str
+    protocol: Protocol
+    words: tuple[str, ...]
+    cells: tuple[tuple[str, int], ...]  # (data set, seed), in the order in which a trial runs them
+    objectives: tuple[str, ...]
+    caps: tuple[Cap, ...]
+    options: Options
+
+    @property
+    def directions(self) -> list[quantity.Direction]:
+        return [quantity.direction(name) for name in self.objectives]
+
+    @property
+    def bounded(self) -> tuple[int, int] | None:
+        """Places of accuracy and of a cost known before training, where the bound applies."""
+        if not self.options.bound or len(self.objectives) != 2:
+            return None
+        for a, c in ((0, 1), (1, 0)):
+            cost, accuracy = self.objectives[c], self.objectives[a]
+            if cost in quantity.KNOWN_BEFORE and accuracy in quantity.VALIDATION:
+                return a, c
+        return None
+
+    # --- trials ------------------------------------------------------------------------------
+
+    def overrides(self, values: dict[str, Any]) -> list[str]:
+        """The words of a trial, for any data set and seed."""
+        sampled = [word(key, value) for key, value in values.items()]
+        return [f"method={self.space.method}", *self.words, *sampled]
+
+    def paste(self, values: dict[str, Any], data: str, seed: int) -> list[str]:
+        """The words of one run of a trial, to follow ``ringbench run PRESET``."""
+        return [*self.overrides(values), word("data", data), f"seed={seed}"]
+
+    def specs(self, values: dict[str, Any]) -> list[Spec]:
+        """The runs of a trial, built from the very words that can be pasted. Raises UsageError."""
+        return [config.build(self.preset, self.paste(values, d, s)) for d, s in self.cells]
+
+    def command(self, values: dict[str, Any]) -> str:
+        """The first run of a trial as a command line."""
+        words = self.paste(values, *self.cells[0])
+        return shlex.join(["ringbench", "run", self.preset, *words])
+
+    def defaults(self) -> list[dict[str, Any]]:
+        """Where the search begins: the paper's settings, then those that `run` would take."""
+        usual = config.build(self.preset, self.paste({}, *self.cells[0])).flat()
+        kind = methods.find(self.space.method)
+        paper = {f"method.{k}": _plain(v) for k, v in vars(kind()).items()}
+        paper |= dict(kind.recipe)
+        found = []
+        for source in (usual | paper, usual):
+            values = {key: dim.nearest(source[key]) for key, dim in self.space.dims.items()}
+            if values not in found:
+                found.append(values)
+        return found
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every point of the space's grid. Raises UsageError for one that is too large."""
+        axes = {key: dim.grid() for key, dim in self.space.dims.items()}
+        size = math.prod(len(axis) for axis in axes.values())
+        if size > GRID_LIMIT:
+            raise UsageError(f"--sampler grid: {size:,} points; fix keys or take another sampler")
+        return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+    def unit(self, values: dict[str, Any]) -> tuple[float, ...]:
+        """A trial's settings in the unit cube; words become one coordinate each."""
+        return tuple(
+            x for key, dim in self.space.dims.items() for x in coordinates(dim, values[key])
+        )
+
+    # --- identity ----------------------------------------------------------------------------
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is shown and stored of a sweep."""
+        return {
+            "name": self.name,
+            "space": self.space.name,
+            "method": self.space.method,
+            "dims": self.space.as_dict(),
+            "preset": self.preset,
+            "protocol": self.protocol,
+            "fixed": list(self.words),
+            "cells": [list(cell) for cell in self.cells],
+            "objectives": list(self.objectives),
+            "directions": list(self.directions),
+            "caps": [str(cap) for cap in self.caps],
+            **vars(self.options),
+        }
+
+    def digest(self) -> str:
+        """The identity of a sweep: its space, the specs it starts from, its aims and options."""
+        facts = {k: v for k, v in self.as_dict().items() if k not in ("name", "space", "fixed")}
+        facts["dims"] = {key: repr(dim) for key, dim in self.space.dims.items()}
+        facts["specs"] = [spec.digest() for spec in self.specs({})]
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def build(
+    wanted: str,
+    words: Sequence[str],
+    preset: str,
+    objective: Sequence[str],
+    cap: Sequence[str],
+    options: Options,
+    name: str | None = None,
+) -> Plan:
+    """The sweep that a command describes, all of it checked. Raises UsageError in one line."""
+    given, data, seeds = _read(words)
+    method = given.pop("method.name", None)
+    found = _space(wanted, method, preset, given)
+    if method not in (None, found.method):
+        raise UsageError(f"method={method}: space {wanted!r} searches {found.method}")
+    found = found.without(given)
+    usual = config.resolve(preset, {**given, "method.name": found.method, **_first("data", data)})
+    cells = tuple((d, s) for s in seeds or [usual.seed] for d in data or [usual.data.name])
+    fixed = tuple(word(key, value) for key, value in given.items())
+    aims = quantity.objectives(objective, usual.protocol)
+    plan = Plan("", found, preset, usual.protocol, fixed, cells, aims, quantity.caps(cap), options)
+    _check(plan)
+    digest = plan.digest()
+    return Plan(**{**vars(plan), "name": _name(name) if name else f"{found.name}-{digest}"})
+
+
+def word(key: str, value: Any) -> str:
+    """``key=value`` that reads back as the value."""
+    plain = isinstance(value, str) and value and config.read_value(value) == value
+    return f"{key}={value}" if plain else f"{key}={json.dumps(value)}"
+
+
+def coordinates(dim: Dim, value: Any) -> list[float]:
+    """A value in the unit interval, or one coordinate a choice where choices are not numbers."""
+    if isinstance(dim, Range):
+        return [_place(value, dim.low, dim.high, dim.log)]
+    values = dim.edges()
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(numbers) == len(values):
+        low, high = min(numbers), max(numbers)
+        return [_place(value, low, high, low > 0)]
+    return [float(value == v) for v in values]
+
+
+def _place(value: float, low: float, high: float, log: bool) -> float:
+    if low == high:
+        return 0.0
+    if log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return (value - low) / (high - low)
+
+
+def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
+    """Fixed settings, data sets and seeds."""
+    given: dict[str, Any] = {}
+    for text in words:
+        key, equals, raw = text.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{text!r}: expected key=value, such as data=digits")
+        if key == "methods":
+            raise UsageError("methods=...: to compare methods, say --methods A,B --budget 30")
+        key = AXES.get(key, config.SHORT.get(key, key))
+        if key in given:
+            raise UsageError(f"{key}: given twice")
+        axis = key in ("data.name", "seed")
+        given[key] = choices(key, raw) if axis else config.read_value(raw)
+    data = [str(d) for d in given.pop("data.name", [])]
+    seeds = list(dict.fromkeys(given.pop("seed", [])))
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise UsageError(f"seed: expected a whole number from 0, got {seed!r}")
+    return given, list(dict.fromkeys(data)), seeds
+
+
+def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Space:
+    if wanted != space.FIELDS:
+        return space.load(wanted)
+    if method is None:
+        raise UsageError(f"space {space.FIELDS!r}: say of which method, method=NAME")
+    lr = config.resolve(preset, {**given, "method.name": str(method)}).train.lr
+    return fields.space(str(method), lr)
+
+
+def _check(plan: Plan) -> None:
+    """All that can be wrong before the first trial."""
+    (data, seed), *_ = plan.cells
+    for key, dim in plan.space.dims.items():
+        for value in dim.edges():
+            try:
+                config.build(plan.preset, plan.paste({key: value}, data, seed))
+            except UsageError as error:
+                raise UsageError(f"space {plan.space.name!r}: {error}") from None
+    for spec in plan.specs({}):
+        counts = check(spec)
+        if spec.data.val_shots == 0:
+            raise UsageError("data.val_shots: a sweep needs validation images, not 0 a class")
+        if counts.trainable == 0:
+            raise UsageError(f"{plan.space.method}: trains nothing, so there is nothing to tune")
+    if plan.options.sampler == "grid":
+        plan.grid()
+
+
+def _first(key: str, values: Sequence[str]) -> dict[str, str]:
+    return {f"{key}.name": values[0]} if values else {}
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(f"--name {name!r}: letters, digits, '.', '-' and '_' only")
+    return name
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -1,0 +1,247 @@
+"""One trial: refused, stopped by its bound, pruned between runs, failed, or complete.
+
+A trial runs its method with its settings on every data set and seed of the sweep and takes the
+mean. Its runs see training and validation images; the test split stays shut.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from optuna.trial import FrozenTrial, TrialState
+
+from harness import console, one
+from harness.ledger import Ledger
+from harness.one import Done
+from harness.run import check
+from harness.spec import Spec
+from methods.kit.errors import UsageError
+from sweeps import quantity
+from sweeps.bound import AUDIT, Bound, Point, best, drift
+from sweeps.plan import Plan
+from sweeps.study import ENDED, Study, Taken, decoded
+
+End = Literal["complete", "refused", "capped", "bounded", "pruned", "failed"]
+POLL = 0.5  # seconds between looks at a run that another process is at
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a trial ended, and why when it was not complete."""
+
+    number: int
+    end: End
+    why: str
+    settings: str
+    values: tuple[float, ...] = ()
+
+    def sentence(self, names: Sequence[str]) -> str:
+        head = f"trial {self.number}: {self.settings}: "
+        if self.end != "complete":
+            return f"{head}{self.end}: {self.why}"
+        shown = (
+            console.count_text(v) if quantity.direction(n) == "minimize" else f"{v:.2f}"
+            for n, v in zip(names, self.values, strict=True)
+        )
+        return head + ", ".join(f"{n} {v}" for n, v in zip(names, shown, strict=True))
+
+
+def ended_of(plan: Plan, trial: FrozenTrial) -> Ended:
+    """How a trial of the study ended, read from its record."""
+    facts = trial.user_attrs
+    overrides = facts.get("overrides", [])
+    return Ended(
+        trial.number,
+        facts.get("end", "failed"),
+        facts.get("why", "its worker died each time it was run"),
+        " ".join(overrides[1 + len(plan.words) :]),
+        tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
+    )
+
+
+class Stop(Exception):
+    """A trial ends before all of its runs."""
+
+    def __init__(self, end: End, why: str) -> None:
+        super().__init__(why)
+        self.end: End = end
+        self.why = why
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where trials are run."""
+
+    study: Study
+    ledger: Ledger
+    device: str
+    parent: str
+    bars: console.Bars
+
+    @property
+    def plan(self) -> Plan:
+        return self.study.plan
+
+
+def run(bench: Bench, taken: Taken) -> Ended:
+    """Run a trial to its end and tell the study. Raises KeyboardInterrupt, the trial given back."""
+    study, plan = bench.study, bench.plan
+    settings = " ".join(plan.overrides(taken.values)[1 + len(plan.words) :])
+    overrides = plan.overrides(taken.values)
+    study.note(taken, overrides=overrides, command=plan.command(taken.values))
+    try:
+        means = _measured(bench, taken)
+        values = tuple(means[name] for name in plan.objectives)
+        study.note(taken, end="complete", metrics=means)
+        study.complete(taken, list(values))
+        return Ended(taken.number, "complete", "", settings, values)
+    except Stop as stop:
+        study.note(taken, end=stop.end, why=stop.why)
+        (study.fail if stop.end == "failed" else study.prune)(taken)
+        return Ended(taken.number, stop.end, stop.why, settings)
+    except KeyboardInterrupt:
+        study.give_back(taken)
+        raise
+
+
+def _measured(bench: Bench, taken: Taken) -> dict[str, float]:
+    """The mean of every recorded quantity over the runs. Raises Stop."""
+    plan = bench.plan
+    specs, counts = _counts(plan, taken)
+    bench.study.note(taken, counts=counts)
+    _capped(bench, taken, counts)
+    history = _History(bench.study) if plan.bounded else None
+    if history:
+        history.judge(taken, counts)
+    done: list[Done] = []
+    for step, spec in enumerate(specs):
+        done.append(measure(bench, spec))
+        if not done[-1].ok:
+            raise Stop("failed", f"{one.name_of(spec)}: {done[-1].error}")
+        _noted(bench.study, taken, done)
+        if step < len(specs) - 1:
+            _compare(bench, taken, history, counts, done)
+    return _means(done)
+
+
+def measure(bench: Bench, spec: Spec) -> Done:
+    """A run on validation data: found in the ledger, or made now and recorded there."""
+    ledger = bench.ledger
+    while True:
+        with ledger.claim(spec.digest()) as mine:
+            if mine:
+                found = ledger.find(spec.digest(), test=False)
+                if found is not None:
+                    return one.from_ledger(spec, found)
+                return one.fresh(spec, bench.device, ledger, bench.bars, bench.parent, test=False)
+        time.sleep(POLL)  # another worker is at the very same run
+
+
+def _counts(plan: Plan, taken: Taken) -> tuple[list[Spec], dict[str, float]]:
+    """The runs of a trial and its parameters, known before step 0."""
+    try:
+        specs = plan.specs(taken.values)
+        found = [check(spec) for spec in specs]
+    except UsageError as error:
+        raise Stop("refused", str(error)) from None
+    names = [name.removeprefix("params/") for name in quantity.KNOWN_BEFORE]
+    return specs, {f"params/{n}": fmean(getattr(c, n) for c in found) for n in names}
+
+
+def _capped(bench: Bench, taken: Taken, counts: dict[str, float]) -> None:
+    above = []
+    for cap in bench.plan.caps:
+        excess = counts[cap.name] - cap.limit
+        bench.study.constrain(taken, cap.name, excess / max(cap.limit, 1))
+        if excess > 0:
+            above.append(f"{cap.name} {counts[cap.name]:,.0f} is above {cap.limit:,.0f}")
+    if above:
+        raise Stop("capped", "; ".join(above))
+
+
+def _noted(study: Study, taken: Taken, done: Sequence[Done]) -> None:
+    runs = [
+        {
+            "digest": d.spec.digest(),
+            "data": d.spec.data.name,
+            "seed": d.spec.seed,
+            **{k: v for k, v in d.metrics.items() if k in quantity.VALIDATION},
+        }
+        for d in done
+    ]
+    study.note(taken, runs=runs)
+
+
+def _compare(
+    bench: Bench,
+    taken: Taken,
+    history: "_History | None",
+    counts: dict[str, float],
+    done: Sequence[Done],
+) -> None:
+    """Between two runs of a trial: is it worth going on? Raises Stop."""
+    plan = bench.plan
+    means = _means(done)
+    if history:
+        history.judge_again(taken, counts, [d.metrics[history.accuracy] for d in done])
+    if len(plan.objectives) == 1 and len(done) < len(plan.cells):
+        value = means[plan.objectives[0]]
+        if bench.study.report(taken, len(done), value):
+            reached = (
+                f"{plan.objectives[0]} {value:.2f} after {len(done)} of {len(plan.cells)} runs"
+            )
+            raise Stop("pruned", reached)
+
+
+def _means(done: Sequence[Done]) -> dict[str, float]:
+    """H of a trial is the mean of its runs' H."""
+    shared = set.intersection(*(set(d.metrics) for d in done))
+    kept = sorted(
+        k for k in shared if not k.startswith(("acc/", "ece/")) or k in quantity.VALIDATION
+    )
+    return {name: fmean(d.metrics[name] for d in done) for name in kept}
+
+
+class _History:
+    """What finished trials say about the next, where there are accuracy and a known cost."""
+
+    def __init__(self, study: Study) -> None:
+        plan = study.plan
+        assert plan.bounded is not None
+        a, c = plan.bounded
+        self.study, self.plan = study, plan
+        self.accuracy, self.cost = plan.objectives[a], plan.objectives[c]
+        complete = [t for t in study.trials() if t.user_attrs.get("end") == "complete" and t.values]
+        self.points = [
+            Point(plan.unit(decoded(plan, t.params)), t.values[c], t.values[a]) for t in complete
+        ]
+        self.rows = [[r[self.accuracy] for r in t.user_attrs["runs"]] for t in complete]
+
+    def judge(self, taken: Taken, counts: dict[str, float]) -> None:
+        """Before the first run. Raises Stop when even the bound is not above the front."""
+        point = Point(self.plan.unit(taken.values), counts[self.cost])
+        bound = Bound(self.points)
+        if not (bound.active and bound.stops(point)):
+            return
+        upper, there = bound.upper(point), best(self.points, point.cost)
+        facts: dict[str, Any] = {"upper": upper, "front": there}
+        earlier = sum("bound" in t.user_attrs for t in self.study.trials() if t.state in ENDED)
+        audited = earlier % AUDIT == AUDIT - 1
+        self.study.note(taken, bound={**facts, "audited": audited})
+        if not audited:
+            why = f"{self.accuracy} at most {upper:.2f}, and {there:.2f} is there for less"
+            raise Stop("bounded", why)
+
+    def judge_again(self, taken: Taken, counts: dict[str, float], so_far: list[float]) -> None:
+        """Between runs. Raises Stop when the mean cannot rise above the front any more."""
+        k = len(so_far)
+        means = [[fmean(row[: i + 1]) for i in range(len(row))] for row in self.rows]
+        upper = fmean(so_far) + drift(means, k)
+        there = best(self.points, counts[self.cost])
+        if upper <= there:
+            why = (
+                f"{self.accuracy} at most {upper:.2f} after {k} runs, {there:.2f} is there for less"
+            )
+            raise Stop("bounded", why)

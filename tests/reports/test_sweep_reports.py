@@ -1,0 +1,153 @@
+"""Reports of sweeps whose truth is known: planted files, no training."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import cli
+from reports import studies
+from reports import sweep as sweeps
+
+AIMS = ["acc/val_hmean", "params/trainable"]
+RANKS, SLICES = [1, 2, 4], [2, 4, "[4, 8]"]
+
+
+def planted(home: Path, name: str = "mine", **facts: Any) -> Path:
+    """A sweep of nine trials over ring rank and slice size; one more was pruned, one capped."""
+    rows = []
+    for i, (rank, size) in enumerate((r, s) for r in RANKS for s in SLICES):
+        rows.append(
+            {"order": i, "number": i, "end": "complete", "why": "", "origin": "grid",
+             "seconds": 2.0, "method.ring_rank": rank, "method.slice_size": size,
+             AIMS[0]: 50 + 2.5 * i - 0.3 * i * i, AIMS[1]: 1000.0 * rank * (1 + i % 3)}
+        )  # fmt: skip
+    for end in ("pruned", "capped"):
+        rows.insert(4, {**rows[0], "order": 4, "number": 20, "end": end, AIMS[0]: math.nan})
+    folder = home / "sweeps" / name
+    folder.mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+    stored = {
+        "kind": "sweep", "name": name, "space": "ring_rank", "method": "adaring",
+        "protocol": "base_to_novel", "dims": {"method.ring_rank": "", "method.slice_size": ""},
+        "cells": [["digits", 1], ["flags", 1]], "objectives": AIMS,
+        "directions": ["maximize", "minimize"],
+        "importances": {"method.ring_rank": 0.7, "method.slice_size": 0.3},
+        "grid": {"method.ring_rank": RANKS, "method.slice_size": [2, 4, [4, 8]]},
+    }  # fmt: skip
+    (folder / "sweep.json").write_text(json.dumps(stored | facts))
+    return folder
+
+
+def test_a_sweep_is_drawn_and_the_same_rows_give_the_same_bytes(
+    own_home: Path, tmp_path: Path
+) -> None:
+    planted(own_home)
+    for copy in ("one", "two"):
+        assert cli.call(["report", "--sweep", "mine", "--out", str(tmp_path / copy)]) == 0
+    files = sorted(p.name for p in (tmp_path / "one").iterdir())
+    stems = ("curves", "front", "importances", "map")
+    assert files == sorted(f"{s}.{kind}" for s in stems for kind in ("png", "svg", "csv"))
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_the_front_and_its_hypervolume_are_what_they_say(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted(own_home)
+    assert cli.call(["pareto", "--sweep", "mine", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    table = sweeps.front_table(sweeps.read("mine"), AIMS[1], AIMS[0])
+    pairs = list(zip(table[AIMS[1]], table[AIMS[0]], strict=True))
+    beaten = [any(c <= p[0] and q >= p[1] and (c, q) != p for c, q in pairs) for p in pairs]
+    assert [r["number"] for r in rows] == sorted(
+        table.loc[[not b for b in beaten], "number"], key=lambda n: pairs[n][0]
+    )
+    assert table["hypervolume"].is_monotonic_increasing
+    assert 0 < table["hypervolume"].iloc[-1] <= 1
+    assert (own_home / "report" / "mine" / "pareto.svg").exists()
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=2, max_size=12))
+def test_the_hypervolume_is_the_share_of_dominated_cells(pairs: list[tuple[int, int]]) -> None:
+    """On a lattice whose logarithm of cost is whole, the area can be counted."""
+    costs = [(10.0**c - 1, float(q)) for c, q in pairs]
+    left, right = min(c for c, _ in pairs), max(c for c, _ in pairs)
+    low, high = min(q for _, q in pairs), max(q for _, q in pairs)
+    found = sweeps.hypervolume(costs, costs)
+    if left == right or low == high:
+        assert found in (0.0, 1.0)
+        return
+    cells = [(x, y) for x in range(left, right) for y in range(low, high)]
+    inside = sum(any(c <= x and q >= y + 1 for c, q in pairs) for x, y in cells)
+    assert found == pytest.approx(inside / len(cells), abs=1e-6)
+
+
+def test_the_map_has_the_best_of_each_cell(own_home: Path) -> None:
+    planted(own_home)
+    sweep = sweeps.read("mine")
+    keys = sweeps.map_keys(sweep)
+    assert keys == ("method.ring_rank", "method.slice_size")
+    cells = sweeps.map_table(sweep, keys)
+    assert len(cells) == 9
+    assert cells["count"].sum() == 9
+    assert sweeps.grid(sweep, "method.slice_size") == [2, 4, "[4, 8]"]
+
+
+def test_the_curve_counts_what_cost_something(own_home: Path) -> None:
+    planted(own_home)
+    table = sweeps.curve(sweeps.read("mine"), "adaring")
+    assert table["trial"].tolist() == list(range(1, 11))  # pruned counts, capped does not
+    assert table["seconds"].iloc[-1] == 20.0
+    assert table["best"].is_monotonic_increasing
+    assert table["best"].iloc[-1] == table[AIMS[0]].max()
+
+
+def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(
+    own_home: Path, tmp_path: Path
+) -> None:
+    planted(own_home, objectives=AIMS[:1], directions=["maximize"], importances={},
+            dims={"method.ring_rank": ""})  # fmt: skip
+    written = studies.write("mine", tmp_path, None)
+    assert {p.stem for p in written} == {"front", "curves"}
+
+
+def test_wrong_input_is_told_in_one_line(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = planted(own_home)
+    for words, message in (
+        (["report", "--sweep", "mien"], "sweep 'mien': unknown, did you mean 'mine'?"),
+        (
+            ["pareto", "--sweep", "mine", "--cost", "params/storde"],
+            "metric 'params/storde': unknown",
+        ),
+    ):
+        assert cli.call(words) == 2
+        shown = capsys.readouterr().err
+        assert message in shown
+        assert shown.count("\n") == 1
+    table = pd.read_csv(folder / "trials.csv")
+    table[table["end"] != "complete"].to_csv(folder / "trials.csv", index=False)
+    assert cli.call(["report", "--sweep", "mine"]) == 2
+    assert "no trial is complete yet" in capsys.readouterr().err
+
+
+def test_everything_recorded_is_reported(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fast = ["data=digits", "data.shots=1", "data.val_shots=1", "-q"]
+    for preset in ("base_to_novel", "few_shot"):
+        assert cli.call(["run", preset, "method=zero_shot", *fast]) == 0
+    assert cli.call(["report", "--out", str(tmp_path / "site"), "--json"]) == 0
+    written = [Path(p) for p in json.loads(capsys.readouterr().out)]
+    assert all(p.exists() for p in written)
+    assert {p.parent.name for p in written} == {
+        "site", "base_to_novel-embedded", "few_shot-embedded"
+    }  # fmt: skip

@@ -1,0 +1,167 @@
+"""Spaces: what is read, what is refused, and that a trial is words that can be pasted."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import methods
+from harness import config
+from methods.kit.errors import UsageError
+from sweeps import fields, plan, quantity, space
+from sweeps.plan import Options, Plan
+from sweeps.space import Choice, Range
+
+SHIPPED = [name for name in space.names() if name != space.FIELDS]
+FAST = ["data=digits", "data.shots=1"]
+TUNABLE = [name for name in methods.names() if name != "zero_shot"]
+
+
+def planned(name: str, *words: str, **options: Any) -> Plan:
+    return plan.build(name, [*FAST, *words], "base_to_novel", [], [], Options(**options))
+
+
+def anything(found: Plan, rng: random.Random) -> dict[str, Any]:
+    """Some settings of a space."""
+    values: dict[str, Any] = {}
+    for key, dim in found.space.dims.items():
+        if isinstance(dim, Choice):
+            values[key] = rng.choice(dim.edges())
+        elif dim.whole:
+            values[key] = rng.randint(int(dim.low), int(dim.high))
+        else:
+            values[key] = rng.uniform(dim.low, dim.high)
+    return values
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_space_holds_the_settings_it_starts_from(name: str) -> None:
+    found = planned(name)
+    usual = config.build("base_to_novel", found.paste({}, "digits", 1)).flat()
+    for values in found.defaults():
+        assert all(dim.nearest(values[key]) == values[key] for key, dim in found.space.dims.items())
+    assert found.defaults()[-1] == {key: usual[key] for key in found.space.dims}
+
+
+@pytest.mark.parametrize("name", TUNABLE)
+def test_the_fields_of_a_method_make_a_space(name: str) -> None:
+    found = planned(space.FIELDS, f"method={name}")
+    assert found.space.method == name
+    assert "train.lr" in found.space.dims
+    assert found.defaults()
+
+
+def test_the_space_of_a_method_follows_its_types() -> None:
+    dims = fields.space("lora", 1e-3).dims
+    assert dims["method.rank"] == Range(1, 16, log=True)
+    assert dims["method.dropout"] == Range(0.0, 0.5)
+    assert dims["method.rslora"] == Choice(("true", "false"))
+    assert dims["method.towers"].edges() == [["image", "text"], ["image"], ["text"]]
+    assert "method.layers" not in dims
+    assert dims["train.lr"] == Range(1e-4, 1e-2, log=True)
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, *(f"fields method={m}" for m in TUNABLE)])
+def test_any_trial_can_be_pasted(name: str) -> None:
+    first, *words = name.split()
+    found = planned(first, *words, "seeds=1,2")
+    rng = random.Random(0)
+    for _ in range(5):
+        values = anything(found, rng)
+        specs = found.specs(values)
+        for (data, seed), spec in zip(found.cells, specs, strict=True):
+            pasted = config.build("base_to_novel", found.paste(values, data, seed))
+            assert pasted.digest() == spec.digest()
+            assert {key: pasted.flat()[key] for key in values} == values
+
+
+def test_what_is_typed_is_fixed_and_leaves_the_space() -> None:
+    found = planned("ring_rank", "method.ring_rank=4")
+    assert list(found.space.dims) == ["method.slice_size"]
+    assert found.specs(found.defaults()[0])[0].flat()["method.ring_rank"] == 4
+    with pytest.raises(UsageError, match="nothing to search"):
+        planned("ring_rank", "method.ring_rank=4", "method.slice_size=4")
+
+
+def test_the_papers_settings_come_before_those_tuned_for_the_backbone() -> None:
+    paper, usual = planned("lora_rank").defaults()
+    assert (paper["train.lr"], usual["train.lr"]) == (2e-4, 2e-3)
+
+
+def test_a_grid_has_the_ends_of_every_range() -> None:
+    assert Range(1, 16, log=True).grid() == [1, 2, 4, 8, 16]
+    assert Range(3, 20, log=True).grid() == [3, 4, 8, 16, 20]
+    assert Range(2, 8, step=3).grid() == [2, 5, 8]
+    assert Range(1e-4, 1e-2, log=True).grid() == pytest.approx(
+        [1e-4, 3.162e-4, 1e-3, 3.162e-3, 1e-2]
+    )
+    assert len(planned("ring_rank", sampler="grid").grid()) == 30
+
+
+def test_the_digest_tells_sweeps_apart() -> None:
+    digests = [
+        planned("ring_rank").digest(),
+        planned("ring_rank", "train.epochs=3").digest(),
+        planned("ring_rank", "seeds=1,2").digest(),
+        planned("ring_rank", "method.ring_rank=2").digest(),
+        planned("ring_rank", sampler="random").digest(),
+        planned("slice_size").digest(),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert planned("ring_rank").digest() == digests[0]
+
+
+HEAD = 'method = "lora"\n[space]\n'
+WRONG = {
+    "x = [": "not TOML",
+    "[space]\na = {low = 1, high = 2}": "say method",
+    'method = "lora"': r"table \[space\] is missing",
+    'method = "lora"\nrange = 1\n[space]\na = {low=1, high=2}': "'range': unknown",
+    HEAD + '"method.rank" = 4': "expected { low, high } or { choices }",
+    HEAD + '"method.rank" = { low = 4, high = 1 }': "method.rank: low 4 is above high 1",
+    HEAD + '"method.rank" = { low = 4, high = 4 }': "the range from 4 to 4 is empty",
+    HEAD + '"method.rank" = { low = 0, high = 4, log = true }': "a log range starts above 0",
+    HEAD + '"method.rank" = { low = 1, high = 4, log = true, step = 1 }': "log range has no step",
+    HEAD + '"method.rank" = { low = 1, high = 4, step = 9 }': "step 9 does not fit",
+    HEAD + '"method.rank" = { low = 1, hihg = 4 }': "'hihg': unknown, did you mean 'high'",
+    HEAD + '"method.rank" = { low = "a", high = 4 }': "low: expected a number, got 'a'",
+    HEAD + '"method.rank" = { low = 1, high = inf }': "high: expected a number",
+    HEAD + '"method.rank" = { choices = [] }': "choices must be a list with something in it",
+    HEAD + '"method.rank" = { choices = [1, 1] }': "a choice is given twice",
+    HEAD + '"method.rnk" = { low = 1, high = 4 }': "method.rnk: unknown, did you mean 'rank'",
+    HEAD + '"method.rank" = { low = 0, high = 4 }': "method.rank: must be greater than 0, got 0",
+    HEAD + '"method.rank" = { low = 0.5, high = 4 }': "expected a whole number",
+}
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_space_is_told_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=WRONG[text]) as raised:
+        planned(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_objectives_have_the_direction_that_is_better() -> None:
+    assert quantity.objectives([], "base_to_novel") == ("acc/val_hmean",)
+    assert quantity.objectives([], "few_shot") == ("acc/val",)
+    names = [*quantity.VALIDATION, *quantity.KNOWN_BEFORE, *quantity.MEASURED]
+    up = [n for n in names if quantity.direction(n) == "maximize"]
+    assert up == list(quantity.VALIDATION)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["acc/test"], "a sweep sees validation data only"),
+        (["acc/hmean"], "a sweep sees validation data only"),
+        (["params/trainabel"], "did you mean 'params/trainable'"),
+        (["acc/val,acc/val_hmean,params/stored"], "one quantity or two"),
+        (["acc/val,acc/val"], "two different ones"),
+    ],
+)
+def test_a_wrong_objective_is_told(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        quantity.objectives(words, "base_to_novel")

@@ -1,0 +1,406 @@
+"""Sweeps as a person meets them: validation only, resumable, killed at any moment, shared."""
+
+import json
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from harness import cli, config
+from harness.ledger import Ledger, open_ledger
+from sweeps.study import default_storage
+
+FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
+PROBE = ["fields", "method=linear_probe", *FAST]
+ADAPTER = ["clip_adapter", *FAST]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store; making one takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    list(Ledger(f"sqlite:///{folder}/mlflow.db", folder).runs())
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def ready(store: Path, own_home: Path, request: pytest.FixtureRequest) -> None:
+    """Every test begins with an empty store, but where nothing must be written."""
+    if "wrong_input" not in request.node.name:
+        own_home.mkdir()
+        shutil.copy(store, own_home)
+
+
+def sweep(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
+    """Run a sweep; what it says as JSON."""
+    assert cli.call(["sweep", *words, "--json"]) == code
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def trials(found: dict[str, Any]) -> pd.DataFrame:
+    return pd.read_csv(Path(found["folder"]) / "trials.csv")
+
+
+def study_of(name: str) -> optuna.Study:
+    return optuna.load_study(study_name=name, storage=default_storage())
+
+
+def test_a_sweep_sees_validation_data_and_nothing_else(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = sweep(capsys, *PROBE, "seeds=1,2", "--trials", "3", "--sampler", "random")
+    runs = list(open_ledger().runs())
+    assert len(runs) == 6
+    for run in runs:
+        assert run.tags["selection"] == "val"
+        assert run.tags["test_reads"] == "0"
+        assert not {"acc/base", "acc/novel", "acc/hmean", "ece/test"} & set(run.metrics)
+        assert {"acc/val", "acc/val_novel", "acc/val_hmean"} <= set(run.metrics)
+    assert len({run.tags["mlflow.parentRunId"] for run in runs}) == 1
+    table = trials(found)
+    mean = sum(r.metrics["acc/val_hmean"] for r in runs) / 6
+    assert table["acc/val_hmean"].mean() == pytest.approx(mean)
+    assert found["ends"] == {"complete": 3}
+
+
+def test_runs_of_a_sweep_are_not_results(capsys: pytest.CaptureFixture[str]) -> None:
+    found = sweep(capsys, *PROBE, "--trials", "1")
+    words = shlex.split(found["best"][0]["command"])[1:]
+    (tuned,) = open_ledger().runs()
+    assert config.build(words[1], words[2:]).digest() == tuned.digest
+    assert cli.call(["leaderboard"]) == 2
+    assert "nothing is recorded yet" in capsys.readouterr().err
+    assert cli.call([*words, "--json"]) == 0  # the very words, pasted: now it is tested
+    tested = json.loads(capsys.readouterr().out)
+    assert tested["already_recorded"] is False
+    assert tested["metrics"]["acc/val_hmean"] == tuned.metrics["acc/val_hmean"]
+    assert "acc/hmean" in tested["metrics"]
+    assert cli.call(["leaderboard", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_the_same_command_goes_on_and_repeats_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*ADAPTER, "--sampler", "random"]
+    first = sweep(capsys, *words, "--trials", "2")
+    more = sweep(capsys, *words, "--trials", "4")
+    assert more["name"] == first["name"]
+    assert (first["ends"], more["ends"]) == ({"complete": 2}, {"complete": 4})
+    before = len(list(open_ledger().runs()))
+    again = sweep(capsys, *words, "--trials", "4")
+    assert again["best"] == more["best"]
+    assert len(list(open_ledger().runs())) == before == 4
+
+
+def test_a_finished_run_is_found_in_the_ledger(capsys: pytest.CaptureFixture[str]) -> None:
+    default = ["method=clip_adapter", "train.lr=2e-3", *FAST]
+    assert cli.call(["run", "base_to_novel", *default, "-q"]) == 0
+    sweep(capsys, *ADAPTER, "--trials", "1")
+    assert len(list(open_ledger().runs())) == 1
+
+
+def test_few_shot_aims_at_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+    found = sweep(capsys, *PROBE, "--trials", "1", "--preset", "few_shot")
+    assert found["objectives"] == ["acc/val"]
+    assert "acc/val" in found["best"][0]["values"]
+
+
+def test_a_cap_refuses_before_the_first_step(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*ADAPTER, "--trials", "3", "--sampler", "random", "--cap", "params/trainable=6000"]
+    found = sweep(capsys, *words)
+    table = trials(found).set_index("end")
+    assert found["ends"]["complete"] == 3
+    assert (table.loc[["complete"], "params/trainable"] <= 6000).all()
+    assert (table.loc[["capped"], "params/trainable"] > 6000).all()
+    assert (table.loc[["capped"], "runs"] == 0).all()
+    assert len(list(open_ledger().runs())) == 3
+    excess = [t.constraints["params/trainable"] for t in study_of(found["name"]).trials]
+    assert sorted(e > 0 for e in excess).count(True) == found["ends"]["capped"]
+
+
+def test_settings_that_cannot_be_are_refused_and_the_sweep_goes_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    space = tmp_path / "wide.toml"
+    space.write_text(
+        'method = "clip_adapter"\n[space]\n"method.reduction" = { choices = [4, 8, 4096] }\n'
+    )
+    found = sweep(capsys, str(space), *FAST, "--sampler", "grid")
+    assert found["ends"] == {"complete": 2, "refused": 1}
+    assert "leaves nothing" in trials(found).set_index("end").loc["refused", "why"]
+
+
+def test_two_objectives_give_a_front_and_the_bound_spares_what_cannot_enter(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.bound.START", 4)
+    words = [*ADAPTER, "--sampler", "random", "--objective", "acc/val_hmean,params/trainable"]
+    found = sweep(capsys, *words, "--trials", "14")
+    table = trials(found)
+    done = table[table["end"] == "complete"]
+    costs = [b["values"]["params/trainable"] for b in found["best"]]
+    values = [b["values"]["acc/val_hmean"] for b in found["best"]]
+    assert costs == sorted(costs, reverse=True)
+    assert values == sorted(values, reverse=True)
+    for _, row in done.iterrows():
+        assert any(
+            c <= row["params/trainable"] and v >= row["acc/val_hmean"]
+            for c, v in zip(costs, values, strict=True)
+        )
+    spared = table[table["end"] == "bounded"]
+    assert len(spared) > 0
+    assert (spared["runs"] == 0).all()
+    assert (spared["number"] >= 4).all()
+    assert len(list(open_ledger().runs())) == len(done)
+
+
+def test_a_bad_trial_is_pruned_between_its_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sweeps.prune.SameStep.__init__.__defaults__", (True, 1))
+    space = tmp_path / "mix.toml"
+    space.write_text(
+        'method = "clip_adapter"\n[space]\n"method.ratio" = { choices = [0.75, 0.05, 0.01] }\n'
+    )
+    words = [str(space), *FAST, "train.lr=0.01", "seeds=1,2", "--sampler", "grid"]
+    found = sweep(capsys, *words)
+    table = trials(found)
+    pruned = table[table["end"] == "pruned"]
+    assert len(pruned) > 0
+    assert (pruned["runs"] == 1).all()
+    assert "after 1 of 2 runs" in pruned.iloc[0]["why"]
+
+
+def test_a_failing_trial_is_told_and_the_others_go_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    space = tmp_path / "hot.toml"
+    space.write_text('method = "linear_probe"\n[space]\n"train.lr" = { choices = [1e-3, 1e38] }\n')
+    fast = ["data=digits", "data.shots=1", "train.epochs=20", "train.warmup=0"]
+    found = sweep(capsys, str(space), *fast, "--sampler", "grid", code=1)
+    assert found["ends"] == {"complete": 1, "failed": 1}
+
+
+def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
+    plan = sweep(capsys, "lora_rank", *FAST, "--cap", "params/trainable=10000", "--dry-run")
+    assert [t["trainable"] for t in plan["first"]] == [27_648, 27_648]
+    assert plan["first"][0]["note"] == "above the cap"
+    assert not (own_home / "sweeps.db").exists()
+    assert cli.call(["sweep", "lora_rank", *FAST, "--dry-run"]) == 0
+    assert "nothing was run" in capsys.readouterr().out
+
+
+# --- several processes, and kills ---------------------------------------------------------------
+
+
+def start(*words: str) -> "subprocess.Popen[str]":
+    script = "from harness.cli import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", script, "sweep", *words],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def children(pid: int) -> list[int]:
+    """The spawned workers of a process."""
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    kept = []
+    for child in map(int, text.split()):
+        try:
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+                kept.append(child)
+        except OSError:
+            continue
+    return kept
+
+
+def complete(name: str) -> set[str]:
+    done = study_of(name).get_trials(states=(TrialState.COMPLETE,))
+    return {json.dumps(t.params, sort_keys=True) for t in done}
+
+
+def begun(name: str, number: int, deadline: float = 90) -> None:
+    """Wait until a trial of that number is there."""
+    until = time.monotonic() + deadline
+    while time.monotonic() < until:
+        try:
+            if len(study_of(name).trials) > number:
+                return
+        except Exception:  # not there yet
+            pass
+        time.sleep(0.1)
+    pytest.fail("the sweep did not begin")
+
+
+def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
+    own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*ADAPTER, "--sampler", "random", "--trials", "6", "-q"]
+    whole = sweep(capsys, *words[:-1], "--name", "whole")
+    assert whole["ends"] == {"complete": 6}
+    rng = random.Random(0)
+    kept: set[str] = set()
+    for number in (1, 3):
+        torn = start(*words, "--name", "torn")
+        begun("torn", number)
+        time.sleep(rng.uniform(0, 0.6))
+        os.kill(torn.pid, signal.SIGKILL)
+        torn.communicate()
+        assert kept <= complete("torn")  # what ended once is never lost
+        kept = complete("torn")
+    assert cli.call(["sweep", *words, "--name", "torn"]) == 0
+    assert complete("torn") == complete("whole")
+    states = [t.state for t in study_of("torn").trials]
+    assert states.count(TrialState.COMPLETE) == 6
+    assert set(states) <= {TrialState.COMPLETE, TrialState.FAIL}
+    assert states.count(TrialState.FAIL) <= 2  # the trial in flight, each time
+
+
+def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) -> None:
+    words = [*ADAPTER, "--sampler", "random", "--trials", "6", "--name", "shared"]
+    running = start(*words, "--workers", "2")
+    begun("shared", 2)
+    killed = children(running.pid)[0]
+    os.kill(killed, signal.SIGKILL)
+    _, shown = running.communicate(timeout=240)
+    assert running.returncode == 0, shown
+    assert "6 complete" in shown
+    study = study_of("shared")
+    states = [t.state for t in study.trials]
+    assert states.count(TrialState.COMPLETE) == 6
+    assert TrialState.RUNNING not in states
+    assert states.count(TrialState.FAIL) <= 1
+    digests = [r["digest"] for t in study.trials for r in t.user_attrs.get("runs", [])]
+    recorded = [run.digest for run in open_ledger().runs() if run.status == "finished"]
+    assert set(digests) <= set(recorded)
+    assert len(recorded) == len(set(recorded))  # nothing was run twice
+
+
+def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(own_home: Path) -> None:
+    words = [*ADAPTER, "--sampler", "random", "--name", "stopped"]
+    running = start(*words, "--trials", "40")
+    begun("stopped", 1)
+    os.kill(running.pid, signal.SIGINT)
+    _, shown = running.communicate(timeout=60)
+    assert running.returncode == 3
+    assert "not reached, the same command goes on" in shown
+    assert "Traceback" not in shown
+    done = len(complete("stopped"))
+    assert not [t for t in study_of("stopped").trials if t.state == TrialState.RUNNING]
+    assert cli.call(["sweep", *words, "--trials", str(done + 1), "-q"]) == 0
+    assert len(complete("stopped")) == done + 1
+
+
+# --- equal budgets ------------------------------------------------------------------------------
+
+
+def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
+    capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    words = ["--methods", "linear_probe,clip_adapter", "--budget", "2", "--fresh", "2", *FAST]
+    found = sweep(capsys, *words, "seeds=1,2", "--name", "fair")
+    assert {s["name"] for s in found["sweeps"]} == {"fair-linear_probe", "fair-clip_adapter"}
+    assert [s["ends"] for s in found["sweeps"]] == [{"complete": 2}, {"complete": 2}]
+    assert found["seeds"] == [3, 4]
+    runs = list(open_ledger().runs())
+    tested = [r for r in runs if r.tested]
+    assert {r.tags["seed"] for r in tested} == {"3", "4"}
+    assert {r.tags["seed"] for r in runs if not r.tested} == {"1", "2"}
+    assert {r.tags["test_reads"] for r in tested} == {"1"}
+    assert len(tested) == 4
+    for row in found["table"]:
+        mine = [r.metrics["acc/hmean"] for r in tested if r.tags["method"] == row["method"]]
+        assert row["acc/hmean"] == pytest.approx(sum(mine) / 2)
+    assert cli.call(["report", "--sweep", "fair"]) == 0
+    files = {p.name for p in (own_home / "report" / "fair").iterdir()}
+    assert {"leaderboard.csv", "leaderboard.md", "curves.png", "curves.svg", "curves.csv"} <= files
+    curves = pd.read_csv(own_home / "report" / "fair" / "curves.csv")
+    assert curves["method"].value_counts().to_dict() == {"linear_probe": 2, "clip_adapter": 2}
+    capsys.readouterr()
+    again = sweep(capsys, *words, "seeds=1,2", "--name", "fair")
+    assert again["table"] == found["table"]
+    assert len(list(open_ledger().runs())) == len(runs)
+
+
+# --- what wrong input is told ------------------------------------------------------------------
+
+WRONG = {
+    ("rank",): "space 'rank': unknown, did you mean 'ring_rank'?",
+    (): "sweep: name a space first",
+    ("data=digits",): "sweep: name a space first",
+    ("fields",): "say of which method",
+    ("ring_rank", "method=lora"): "space 'ring_rank' searches adaring",
+    ("ring_rank", "methods=lora"): "say --methods A,B",
+    ("ring_rank", "data=digit"): "did you mean 'digits'?",
+    ("ring_rank", "seeds=0.5"): "seed: expected a whole number",
+    ("ring_rank", "method.rnk=1"): "method.rnk: unknown",
+    ("ring_rank", "data.val_shots=0"): "a sweep needs validation images",
+    ("ring_rank", "--sampler", "tep"): "--sampler 'tep': unknown, did you mean 'tpe'?",
+    ("ring_rank", "--pruner", "mean"): "--pruner 'mean': unknown",
+    ("ring_rank", "--preset", "base"): "preset 'base': unknown",
+    ("ring_rank", "--objective", "acc/test"): "a sweep sees validation data only",
+    ("ring_rank", "--cap", "params/trained=5"): "did you mean 'params/trainable'?",
+    ("ring_rank", "--cap", "time/step_ms=5"): "known only after training",
+    ("ring_rank", "--cap", "params/stored"): "expected QUANTITY=LIMIT",
+    ("ring_rank", "--cap", "params/stored=x"): "expected a number from 0, got 'x'",
+    ("ring_rank", "--trials", "0"): "--trials",
+    ("ring_rank", "--name", "a/b"): "--name 'a/b'",
+    ("adaring", "--sampler", "grid"): "fix keys or take another sampler",
+    ("fields", "method=zero_shot"): "trains nothing",
+    ("none.toml",): "none.toml: no such file",
+    ("--methods", "lora"): "say what each may spend",
+    ("--budget", "30"): "goes with --methods",
+    ("--methods", "lora", "--budget", "0"): "expected trials or time",
+    ("--methods", "lora", "--budget", "-3"): "--budget",
+    ("--methods", "lora", "--budget", "1.5"): "expected trials or time",
+    ("--methods", "lora", "--budget", "0m"): "expected trials or time",
+    ("--methods", "lora,lora", "--budget", "3"): "named twice",
+    ("--methods", "lore", "--budget", "3"): "did you mean 'lora'?",
+    ("--methods", "lora", "--budget", "3", "ring_rank"): "every method has its own space",
+    ("--methods", "lora", "--budget", "3", "--sampler", "grid"): "grids of methods differ",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_wrong_input_is_told_in_one_line(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    assert cli.call(["sweep", *words]) == 2
+    shown = capsys.readouterr()
+    assert WRONG[words] in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+    assert not (own_home / "sweeps.db").exists()
+
+
+def test_a_name_holds_one_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(capsys, *PROBE, "--trials", "1", "--name", "mine")
+    assert cli.call(["sweep", *ADAPTER, "--trials", "1", "--name", "mine"]) == 2
+    shown = capsys.readouterr().err
+    assert "--name mine: holds another sweep (space fields" in shown
+    assert shown.count("\n") == 1
+
+
+def test_spaces_and_sweeps_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["ls", "spaces", "--json"]) == 0
+    names = {row["space"] for row in json.loads(capsys.readouterr().out)}
+    assert {"ring_rank", "slice_size", "adaring", "lora_rank", "clip_adapter", "fields"} <= names
+    sweep(capsys, *PROBE, "--trials", "1", "--name", "mine")
+    assert cli.call(["ls", "sweeps", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["sweep"], row["so far"]) == ("mine", "1 trials")
