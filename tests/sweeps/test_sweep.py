@@ -272,17 +272,17 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
 
 
 def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) -> None:
-    words = [*ADAPTER, "--sampler", "random", "--trials", "6", "--name", "shared"]
+    words = [*ADAPTER, "--sampler", "random", "--trials", "10", "--name", "shared"]
     running = start(*words, "--workers", "2")
     begun("shared", 2)
     killed = children(running.pid)[0]
     os.kill(killed, signal.SIGKILL)
     _, shown = running.communicate(timeout=240)
     assert running.returncode == 0, shown
-    assert "6 complete" in shown
+    assert "10 complete" in shown
     study = study_of("shared")
     states = [t.state for t in study.trials]
-    assert states.count(TrialState.COMPLETE) == 6
+    assert states.count(TrialState.COMPLETE) == 10
     assert TrialState.RUNNING not in states
     assert states.count(TrialState.FAIL) <= 1
     digests = [r["digest"] for t in study.trials for r in t.user_attrs.get("runs", [])]
