@@ -52,7 +52,7 @@ def test_the_picks_follow_coops_rule_with_its_own_validation_split(k: int, seed:
 
 def test_nothing_else_can_shift_the_draw() -> None:
     t = datasets.read("flags")
-    spec = DataSpec("flags", shots=2, val_shots=2)
+    spec = DataSpec("flags", shots=2, val_shots=1)
     first = shots.draw(t, spec, 1)
     random.seed(5)
     random.random()
