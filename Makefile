@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 METHODS := adaring,lora,clip_adapter,full_rank,linear_probe,zero_shot
-DEMO := base_to_novel methods=$(METHODS) data=fashion-mnist,flags,icon-concepts seeds=1-3
+DEMO := base_to_novel methods=$(METHODS) data=digits,fashion-mnist,flags seeds=1-3
 
 .PHONY: install demo test check clean
 
