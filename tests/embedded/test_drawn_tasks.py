@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.datasets import parquet
-from harness.embedded.build import tasks
+from harness.embedded.build import drawn, tasks
 from harness.embedded.build.icons import Iconify
 from methods.kit.errors import UsageError
 
@@ -17,7 +17,7 @@ DRAWN = ["icon-concepts", "emoji-things", "flags"]
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handful of sets cannot give a concept sixteen drawings."""
-    monkeypatch.setattr(tasks, "FEWEST_CONCEPT", {"train": 1, "test": 1})
+    monkeypatch.setattr(drawn, "FEWEST_CONCEPT", {"train": 1, "test": 1})
 
 
 def test_tasks_are_drawn_by_other_vendors_than_they_are_tested_on(
@@ -70,7 +70,7 @@ def test_a_set_under_another_licence_is_refused(package: Path, few: None) -> Non
     icons = Iconify(package)
     icons.collections["bi"]["license"]["spdx"] = "GPL-3.0"
     with pytest.raises(UsageError, match="'bi': its licence"):
-        tasks.icon_concepts(icons)
+        drawn.icon_concepts(icons)
 
 
 def test_a_folder_that_is_no_package_is_refused(tmp_path: Path) -> None:
