@@ -5,6 +5,7 @@ it dies: a dead trial is seen at once and a slow one is never taken for dead. Ac
 a database server, it is Optuna's heartbeat, with its time of grace.
 """
 
+import copy
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import optuna
 from filelock import FileLock, Timeout
 
+SAMPLED = "ringbench.sampled"  # on a trial whose settings are all drawn
 BEAT, GRACE = 30, 120  # seconds, of the heartbeat
 TRIES = 3  # a trial whose worker died is run again so often
 
@@ -100,7 +102,14 @@ class Heartbeats:
 
 
 def again(study: optuna.Study, trial: Any, tries: int | None = None) -> None:
-    """Queue a trial that was cut short, with the settings it had."""
+    """Queue a trial that was cut short, with the settings it had.
+
+    One that was cut short while its settings were drawn has none: drawn again from the start they
+    are those it would have had, continued they would be others.
+    """
+    if SAMPLED not in trial.user_attrs:
+        trial = copy.copy(trial)
+        trial.params, trial.distributions = {}, {}
     with quietly():
         optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=tries)(study, trial)
 

@@ -109,6 +109,7 @@ class Study:
             trial = self._next(trials)
             self._leases.hold(trial)
             sampled = {key: suggest(trial, key, d) for key, d in self.plan.space.dims.items()}
+            trial.set_user_attr(lease.SAMPLED, True)
             return Taken(trial, decoded(self.plan, sampled))
 
     def reached(self, goal: Goal) -> bool:

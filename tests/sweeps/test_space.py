@@ -86,7 +86,7 @@ def test_what_is_typed_is_fixed_and_leaves_the_space() -> None:
 
 def test_the_papers_settings_come_before_those_tuned_for_the_backbone() -> None:
     paper, usual = planned("lora_rank").defaults()
-    assert (paper["train.lr"], usual["train.lr"]) == (2e-4, 2e-3)
+    assert (paper["train.lr"], usual["train.lr"]) == (2e-4, 6e-3)
 
 
 def test_a_grid_has_the_ends_of_every_range() -> None:
