@@ -42,7 +42,7 @@ def run_all(
 ) -> Iterator[Done]:
     """Run specs, yielding how each ended, in the order in which they end."""
     jobs = [Job(spec, device, uri, parent) for spec in specs]
-    if workers <= 1:
+    if workers <= 1 or not jobs:
         for job in jobs:
             yield _run(job, bars)
         return

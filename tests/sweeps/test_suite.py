@@ -120,6 +120,7 @@ def test_a_failing_run_does_not_stop_the_others(capsys: pytest.CaptureFixture[st
 def test_workers_give_what_one_process_gives(own_home: Path) -> None:
     words = ["suite", "base_to_novel", "methods=linear_probe", "seeds=1,2,3", *FAST, "-q"]
     assert cli.call([*words, "--workers", "2"]) == 0
+    assert cli.call([*words, "--workers", "2"]) == 0  # nothing left to do
     pooled = {r.digest: r.metrics["acc/base"] for r in open_ledger().runs()}
     assert cli.call([*words, "--force"]) == 0
     alone = {
