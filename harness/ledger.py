@@ -174,13 +174,10 @@ class Ledger:
     @contextmanager
     def artifacts(self, run: Run) -> Iterator[Path]:
         """A local folder with every artifact of a run, for as long as it is needed."""
-        with TemporaryDirectory() as folder, _reaching(self.uri):
-            yield Path(self._client.download_artifacts(run.id, "", folder))
-
-    def artifact(self, run_id: str, name: str) -> Path:
-        """A local path to an artifact of a run."""
-        with _reaching(self.uri):
-            return Path(self._client.download_artifacts(run_id, name))
+        with TemporaryDirectory() as folder:
+            with _reaching(self.uri):
+                found = Path(self._client.download_artifacts(run.id, "", folder))
+            yield found
 
     # --- inside ------------------------------------------------------------------------------
 

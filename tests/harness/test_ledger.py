@@ -230,6 +230,7 @@ def test_specs_of_the_ledger_come_back(result: Result) -> None:
     ledger.record(result)
     run = ledger.find(result.spec.digest())
     assert run is not None
-    stored = json.loads(ledger.artifact(run.id, "spec.json").read_text())
+    with ledger.artifacts(run) as folder:
+        stored = json.loads((folder / "spec.json").read_text())
     spec: Spec = config.from_dict(stored)
     assert spec == result.spec

@@ -147,7 +147,6 @@ def test_two_objectives_give_a_front_and_the_bound_spares_what_cannot_enter(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("sweeps.bound.START", 4)
-    monkeypatch.setattr("sweeps.bound.Q", 1.0)  # a dozen trials: its misses are tested elsewhere
     space = tmp_path / "wide.toml"  # with little trained, wide adapters are worse than narrow ones
     space.write_text(
         'method = "clip_adapter"\n[space]\n'
