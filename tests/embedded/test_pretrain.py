@@ -1,6 +1,7 @@
 """Pretraining on a corpus of a few icons: the same loop that made the shipped weights."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from harness import backbone
 from harness.embedded.build import pairs, pretrain
@@ -136,17 +137,55 @@ def test_texts_are_what_open_clips_tokenizer_gives(small_corpus: Path) -> None:
 def test_without_strength_a_drawing_is_black_on_white() -> None:
     mono = torch.zeros(2, 48, 48, dtype=torch.uint8)
     mono[:, 12:36, 12:36] = 255
+    inside = torch.zeros_like(mono)
     colour = torch.zeros(1, 48, 48, 4, dtype=torch.uint8)
     mirrors = torch.ones(3, dtype=torch.bool)
-    x = augment(mono, colour, mirrors, 32, 0.0, generator(0))
+    x = augment(mono, inside, colour, mirrors, 32, 0.0, generator(0))
     assert x.shape == (3, 3, 32, 32)
     assert float(x[0, :, 16, 16].max()) < 1e-6
     assert float(x[0, :, 0, 0].min()) > 1 - 1e-6
     assert float((x[2] - 1).abs().max()) < 1e-6  # nothing drawn: the white behind it
-    loud = augment(mono, colour, mirrors, 32, 1.0, generator(0))
-    again = augment(mono, colour, mirrors, 32, 1.0, generator(0))
+    loud = augment(mono, inside, colour, mirrors, 32, 1.0, generator(0))
+    again = augment(mono, inside, colour, mirrors, 32, 1.0, generator(0))
     assert torch.equal(loud, again)
     assert not torch.equal(loud, x)
+
+
+def test_what_lines_enclose_may_be_filled() -> None:
+    ink = torch.zeros(400, 48, 48, dtype=torch.uint8)
+    ink[:, 8:40, 8:40] = 255
+    ink[:, 12:36, 12:36] = 0
+    inside = torch.from_numpy(pairs._enclosed(ink.numpy()))
+    hole = torch.zeros_like(ink)
+    hole[:, 12:36, 12:36] = 255
+    assert torch.equal(inside, hole)
+    open_ink = ink.clone()
+    open_ink[:, 20:28, :12] = 0
+    assert not pairs._enclosed(open_ink.numpy()).any()
+    none = torch.zeros(0, 48, 48, 4, dtype=torch.uint8)
+    mirrors = torch.ones(400, dtype=torch.bool)
+    x = augment(ink, inside, none, mirrors, 32, 1.0, generator(0))
+    apart = (x[:, :, 16, 16] - x[:, :, 0, 0]).abs().mean(1) > 0.2
+    assert 0.15 < apart.float().mean() < 0.6
+    quiet = augment(ink, inside, none, mirrors, 32, 0.0, generator(0))
+    assert float((quiet[:, :, 16, 16] - 1).abs().max()) < 1e-5
+
+
+def test_a_second_stage_goes_on_from_weights(small_corpus: Path, tmp_path: Path) -> None:
+    first = train(small_corpus, tmp_path / "first")
+    weights = tmp_path / "first" / "model.safetensors"
+    corpus = pairs.load(small_corpus)
+    second = Trainer(corpus, CONFIG, Recipe(samples=32, batch=8, seed=1), "cpu", weights)
+    for name, value in first.model.named_parameters():
+        assert torch.equal(value.half(), dict(second.model.named_parameters())[name].half()), name
+    pretrain.run(second, tmp_path / "second", False, 0.0, every=100, log_every=2)
+    said = json.loads((tmp_path / "second" / "recipe.json").read_text())
+    assert said["start"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    with pytest.raises(UsageError, match="another recipe"):
+        Trainer(corpus, CONFIG, second.recipe, "cpu").resume(tmp_path / "second")
+    save_file({"logit_scale": torch.zeros(())}, tmp_path / "odd.safetensors")
+    with pytest.raises(UsageError, match="no weights of"):
+        Trainer(corpus, CONFIG, SHORT, "cpu", tmp_path / "odd.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,9 @@ def pretrain(
     settings: Annotated[
         list[str] | None, typer.Argument(help="Settings of the recipe, such as samples=4000000.")
     ] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights (safetensors) to go on from, not from noise.")
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(min=0, help="0 leaves the choice to torch.")] = 0,
     slice_minutes: Annotated[float, typer.Option(help="Stop after so long; 0 never.")] = 0.0,
@@ -80,7 +83,7 @@ def pretrain(
     recipe = settings_of.check_part("recipe", Recipe, settings_of.parse(settings or []))
     if threads:
         torch.set_num_threads(threads)
-    trainer = Trainer(pairs.load(corpus), config, recipe, str(pick_device(device)))
+    trainer = Trainer(pairs.load(corpus), config, recipe, str(pick_device(device)), start)
     done = run(trainer, out, scores, slice_minutes, every, log_every)
     state = "done" if done else "stopped; the same command goes on"
     say(f"{trainer.step} of {sum(recipe.steps())} steps, {state}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 def augment(
     mono: Tensor,
+    inside: Tensor,
     colour: Tensor,
     mirrors: Tensor,
     size: int,
@@ -18,13 +19,15 @@ def augment(
 ) -> Tensor:
     """Drawings to RGB in [0, 1] (about): (k + m, 3, size, size), monochrome ones first.
 
-    ``mono`` (k, s, s) ink and ``colour`` (m, s, s, 4), uint8; ``mirrors`` (k + m,) says which may
-    be mirrored; ``strength`` from 0 to 1 scales everything.
+    ``mono`` (k, s, s) ink, ``inside`` (k, s, s) what its lines enclose, ``colour`` (m, s, s, 4),
+    all uint8; ``mirrors`` (k + m,) says which may be mirrored; ``strength`` from 0 to 1 scales
+    everything.
     """
     k = len(mono)
     draw = _Draw(rng, mono.device, strength)
     grid = _affine(draw, mirrors, size)
-    painted = _paint(draw, _warp(mono.unsqueeze(1).float().div_(255), grid[:k]))
+    drawn = _warp(torch.stack((mono, inside), 1).float().div_(255), grid[:k])
+    painted = _paint(draw, drawn[:, :1], drawn[:, 1:])
     if len(colour):
         rgba = colour.float().div_(255).permute(0, 3, 1, 2)
         rgba = torch.cat((rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]), 1)
@@ -66,8 +69,12 @@ def _warp(x: Tensor, grid: Tensor) -> Tensor:
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _paint(draw: _Draw, ink: Tensor) -> Tensor:
-    """Ink in a colour on a background: half black on white, the rest free, some with a gradient."""
+def _paint(draw: _Draw, ink: Tensor, inside: Tensor) -> Tensor:
+    """Ink in a colour on a background: half black on white, the rest free, some with a gradient.
+
+    Some are filled between their lines, as coloured drawings are; some of those in greys on black,
+    as product photos are.
+    """
     k, size = len(ink), ink.shape[-1]
     how = draw.uniform(k, 1, 1, 1) * draw.strength
     free_front, free_back = draw.uniform(k, 3, 1, 1), draw.uniform(k, 3, 1, 1)
@@ -81,9 +88,16 @@ def _paint(draw: _Draw, ink: Tensor) -> Tensor:
     back = torch.where(how > 0.75, free_back, torch.ones_like(free_back))
     swap = draw.chosen(k, 0.2 * draw.strength)
     front, back = torch.where(swap, back, front), torch.where(swap, front, back)
+    product = draw.chosen(k, 0.15 * draw.strength)
+    front = torch.where(product, draw.uniform(k, 1, 1, 1, low=0.2), front)
+    back = torch.where(product, torch.zeros_like(back), back)
     far = (front + draw.uniform(k, 3, 1, 1, low=-0.6, high=0.6)).clamp(0, 1)
-    far = torch.where(draw.chosen(k, 0.35) & (how > 0.5), far, front)
-    return back + (front - back + (far - front) * _ramp(draw, k, size)) * ink
+    far = torch.where(draw.chosen(k, 0.35) & (how > 0.5) & ~product, far, front)
+    x = back + (front - back + (far - front) * _ramp(draw, k, size)) * ink
+    filled = draw.chosen(k, 0.3 * draw.strength) | product
+    mixed = back + (front - back) * draw.uniform(k, 1, 1, 1, low=0.15, high=0.9)
+    paint = torch.where(draw.chosen(k, 0.5) & ~product, draw.uniform(k, 3, 1, 1), mixed)
+    return torch.where(filled, x + (paint - back) * inside, x)
 
 
 def _place(draw: _Draw, rgba: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ def emoji() -> dict[str, list[str]]:
     return _read("emoji-things")
 
 
-def countries() -> dict[str, str]:
-    """ISO 3166 code to country, for flags."""
-    return {code: words[0] for code, words in _read("flags").items()}
+def countries() -> dict[str, list[str]]:
+    """ISO 3166 code to country, then other names in icon sets, for flags."""
+    return _read("flags")
 
 
 def _read(task: str) -> dict[str, list[str]]:

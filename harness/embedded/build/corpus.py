@@ -157,7 +157,7 @@ def _emoji(icons: Iconify) -> Iterator[Pair]:
 
 def _flags(icons: Iconify) -> Iterator[Pair]:
     drawn = icons.set(CORPUS_FLAGS).names
-    for code, country in sorted(classes.countries().items()):
+    for code, (country, *_) in sorted(classes.countries().items()):
         said = country.lower()
         if code in drawn:
             alt = f"the flag of {said}|{said}"

@@ -113,18 +113,19 @@ def flags(icons: Iconify) -> Rows:
     countries = classes.countries()
     rows = Rows(
         "flags",
-        sorted(countries.values()),
+        sorted(words[0] for words in countries.values()),
         "the flag of {}.",
         "Country flags by vendor: round, square and waving ones train, rectangles test.",
         shots=2,
         val_shots=1,
     )
     label = {country: i for i, country in enumerate(rows.classes)}
-    for code, country in sorted(countries.items()):
+    for code, (country, *others) in sorted(countries.items()):
+        slugs = [country.lower().replace(" ", "-"), *others]
         for split, vendors in FLAGS.items():
             for prefix in (v for v in vendors if icons.has(v)):
                 drawn = icons.set(prefix).drawn
-                known = _flag_names(prefix, split, code, country)
+                known = _flag_names(prefix, split, code, slugs)
                 name = next((n for n in known if n in drawn), "")
                 picture = _paint(icons, prefix, name) if name else None
                 domain = f"{prefix}-4x3" if name.endswith("4x3") else prefix
@@ -133,13 +134,13 @@ def flags(icons: Iconify) -> Rows:
     return rows
 
 
-def _flag_names(prefix: str, split: str, code: str, country: str) -> list[str]:
-    slug = country.lower().replace(" ", "-")
+def _flag_names(prefix: str, split: str, code: str, slugs: list[str]) -> list[str]:
     if prefix == "flag":
         return [f"{code}-1x1" if split == "train" else f"{code}-4x3"]
     if prefix in ("circle-flags", "cif"):
         return [code]
-    return [f"flag-{slug}", f"flag-for-{slug}", f"flag-for-flag-{slug}"]
+    ways = ("flag-{}", "flag-for-{}", "flag-for-flag-{}")
+    return [way.format(slug) for slug in slugs for way in ways]
 
 
 def _paint(icons: Iconify, prefix: str, name: str) -> np.ndarray | None:

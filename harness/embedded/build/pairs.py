@@ -8,11 +8,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
+from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from harness.backbone import Tokenizer
 from harness.embedded.build.corpus import SIZE
-from harness.embedded.build.sources import COLOUR_WEIGHT, DIRECTED, WEIGHTS
+from harness.embedded.build.sources import (
+    COLOUR_WEIGHT,
+    DIRECTED,
+    SYNONYMS,
+    WEIGHTS,
+    WORN,
+    WORN_WEIGHT,
+)
 from methods.kit.errors import UsageError
 
 # How a caption is dressed; alone as often as in a sentence.
@@ -33,14 +41,18 @@ TEMPLATES = (
 LONGEST_TEXT = 24  # tokens, both ends included
 LONGEST_CAPTION = 10  # tokens
 OTHER_NAME = 0.4  # how often a drawing with other names is called by one of them
+CLOSED = 80  # ink of a line that encloses, of 255
 RARE = 8  # words of fewer drawings are not predicted by the auxiliary head
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """``mono`` (n, 48, 48) ink, ``colour`` (m, 48, 48, 4); the rest has n + m rows, mono first."""
+    """``mono`` (n, 48, 48) ink, ``inside`` (n, 48, 48) what its lines enclose, ``colour``
+    (m, 48, 48, 4); the rest has n + m rows, mono first.
+    """
 
     mono: Tensor
+    inside: Tensor
     colour: Tensor
     captions: tuple[tuple[str, ...], ...]  # main name first
     weights: np.ndarray
@@ -60,24 +72,49 @@ def load(folder: Path) -> Corpus:
     raw = np.frombuffer(b"".join(mono["mask"].to_pylist()), np.uint8).reshape(len(mono), -1)
     ink = np.empty((len(mono), SIZE * SIZE), np.uint8)
     ink[:, 0::2], ink[:, 1::2] = (raw >> 4) * 17, (raw & 15) * 17
-    art = [np.asarray(Image.open(io.BytesIO(b))) for b in colour["image"].to_pylist()]
+    drawn = ink.reshape(-1, SIZE, SIZE)
+    art = [np.asarray(Image.open(io.BytesIO(b)).convert("RGBA")) for b in colour["image"].to_pylist()]
 
     def column(name: str) -> list[str]:
         return [*mono[name].to_pylist(), *colour[name].to_pylist()]
 
     captions = tuple(
-        (text, *(a for a in alt.split("|") if a))
+        (text, *(a for a in alt.split("|") if a), *_synonyms(text))
         for text, alt in zip(column("caption"), column("alt"), strict=True)
     )
     weights = np.array([WEIGHTS.get(p, 1.0) for p in column("prefix")])
     weights[len(mono) :] *= COLOUR_WEIGHT
+    weights[[_worn(names[0]) for names in captions]] *= WORN_WEIGHT
     return Corpus(
-        mono=torch.from_numpy(ink.reshape(-1, SIZE, SIZE)),
+        mono=torch.from_numpy(drawn),
+        inside=torch.from_numpy(_enclosed(drawn)),
         colour=torch.from_numpy(np.stack(art) if art else np.zeros((0, SIZE, SIZE, 4), np.uint8)),
         captions=captions,
         weights=weights / weights.sum(),
         mirrors=np.array([_mirrors(c[0]) for c in captions]),
     )
+
+
+def _synonyms(caption: str) -> list[str]:
+    """The caption with its last words said in other words."""
+    for words, others in SYNONYMS.items():
+        if caption == words or caption.endswith(f" {words}"):
+            return [caption.removesuffix(words) + other for other in others]
+    return []
+
+
+def _worn(caption: str) -> bool:
+    """Whether a caption names something worn."""
+    words = caption.split()
+    return words[-1] in WORN and not {"arrow", "align", "chevron"} & set(words)
+
+
+def _enclosed(ink: np.ndarray) -> np.ndarray:
+    """What is neither ink nor connected with the edge of the picture: (n, s, s) uint8."""
+    inside = np.zeros_like(ink)
+    for drawing, hole in zip(ink, inside, strict=True):
+        hole[binary_fill_holes(drawing > CLOSED)] = 255
+    return inside - np.minimum(inside, ink)
 
 
 def _mirrors(caption: str) -> bool:

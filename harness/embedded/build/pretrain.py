@@ -8,6 +8,7 @@ and started again gives the same weights.
 """
 
 import csv
+import hashlib
 import json
 import math
 import time
@@ -99,10 +100,16 @@ def pair_loss(scale: Tensor, image: Tensor, text: Tensor, caption: Tensor) -> Te
 
 
 class Trainer:
-    """Model, auxiliary head and optimiser at a step of a recipe."""
+    """Model, auxiliary head and optimiser at a step of a recipe.
 
-    def __init__(self, corpus: Corpus, config: Path, recipe: Recipe, device: str) -> None:
+    ``start`` are weights (safetensors) to go on from, with a new optimiser and a new head.
+    """
+
+    def __init__(
+        self, corpus: Corpus, config: Path, recipe: Recipe, device: str, start: Path | None = None
+    ) -> None:
         self.recipe, self.device, self.step = recipe, torch.device(device), 0
+        self.about = vars(recipe) | {"start": _sha256(start) if start else ""}
         self.name = str(config)
         built = backbone.model_config(self.name)
         torch.manual_seed(recipe.seed)
@@ -114,9 +121,13 @@ class Trainer:
         self.head = Words(built["embed_dim"], self.sampler.vocabulary)
         self.model.to(self.device)
         self.head.to(self.device)
-        self.mono, self.colour = corpus.mono.to(self.device), corpus.colour.to(self.device)
-        with torch.no_grad():  # words must stand out from the end token at the start
-            self._parameters()["text.words.weight"].mul_(4)
+        self.mono, self.inside = corpus.mono.to(self.device), corpus.inside.to(self.device)
+        self.colour = corpus.colour.to(self.device)
+        with torch.no_grad():
+            if start:
+                self._start(start)
+            else:  # words must stand out from the end token at the start
+                self._parameters()["text.words.weight"].mul_(4)
         self.optimizer = self._optimizer()
 
     # --- one step ----------------------------------------------------------------------------
@@ -164,6 +175,7 @@ class Trainer:
         rng = generator(self.recipe.seed, "augment", self.step, device=self.device)
         x = augment(
             self.mono[batch.mono.to(self.device)],
+            self.inside[batch.mono.to(self.device)],
             self.colour[batch.colour.to(self.device)],
             batch.mirrors.to(self.device),
             self.image.image_size[0],
@@ -200,7 +212,7 @@ class Trainer:
                 tensors[f"optimizer/{i}/{key}"] = moment
         flat = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
         scrap = out / f".{STATE}"
-        save_file(flat, scrap, {"step": str(self.step), "recipe": json.dumps(vars(self.recipe))})
+        save_file(flat, scrap, {"step": str(self.step), "recipe": json.dumps(self.about)})
         scrap.replace(out / STATE)
 
     def resume(self, out: Path) -> bool:
@@ -210,12 +222,21 @@ class Trainer:
             return False
         with safe_open(path, "pt") as opened:
             about = opened.metadata()
-        if json.loads(about["recipe"]) != vars(self.recipe):
+        if json.loads(about["recipe"]) != self.about:
             raise UsageError(f"{path}: made by another recipe; use another folder or remove it")
         tensors = load_file(path)
         self._load(tensors)
         self.step = int(about["step"])
         return True
+
+    def _start(self, path: Path) -> None:
+        """Read the weights to go on from. Raises UsageError when they are another model's."""
+        found, own = load_file(path), dict(self.model.named_parameters())
+        odd = [n for n in own if n not in found or found[n].shape != own[n].shape]
+        if odd:
+            raise UsageError(f"{path}: no weights of {self.name}: {odd[0]} is missing or differs")
+        for name, value in own.items():
+            value.copy_(found[name])
 
     @torch.no_grad()
     def _load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -244,6 +265,13 @@ class Trainer:
         save_file(state, out / WEIGHTS)
 
 
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or 'cannot be read'}") from None
+
+
 def _encode(tower: Tower, inputs: Tensor | Prompts, device: torch.device) -> Tensor:
     """A tower's features with its residual stream in bf16, which is faster."""
     stream = tower.embed(inputs)
@@ -261,7 +289,7 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     resumed = trainer.resume(out)
     (out / CONFIG).write_text(json.dumps(backbone.model_config(trainer.name), indent=2) + "\n")
-    (out / "recipe.json").write_text(json.dumps(vars(trainer.recipe), indent=2) + "\n")
+    (out / "recipe.json").write_text(json.dumps(trainer.about, indent=2) + "\n")
     total, began, marked = sum(trainer.recipe.steps()), time.monotonic(), time.monotonic()
     seen_before = trainer.recipe.at(trainer.step)[0]
     with (out / LOG).open("a" if resumed else "w", newline="") as file:

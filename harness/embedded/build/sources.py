@@ -86,6 +86,40 @@ WEIGHTS = {
 }
 COLOUR_WEIGHT = 3.0
 
+# Words for what people wear that few drawings have: these drawings are sampled more often, and are
+# also called what other people say.
+SYNONYMS = {
+    "pants": ("trousers", "trouser"),
+    "trousers": ("pants", "trouser"),
+    "sweater": ("pullover", "jumper"),
+    "jumper": ("pullover", "sweater"),
+    "hoodie": ("pullover", "hooded pullover"),
+    "t shirt": ("t-shirt", "t-shirt top"),
+    "tshirt": ("t-shirt", "t-shirt top"),
+    "sneaker": ("trainer", "running shoe"),
+    "sneakers": ("sneaker", "trainers"),
+    "running shoe": ("sneaker", "trainer"),
+    "boot": ("ankle boot", "boots"),
+    "boots": ("ankle boot", "boot"),
+    "shoe boot": ("ankle boot", "boot"),
+    "sandals": ("sandal", "open shoe"),
+    "flip flops": ("sandals", "sandal"),
+    "high heel": ("heeled sandal", "court shoe"),
+    "overcoat": ("coat", "winter coat"),
+    "jacket": ("coat", "outdoor jacket"),
+    "handbag": ("bag", "purse"),
+    "purse": ("handbag", "bag"),
+    "tote": ("bag", "tote bag"),
+    "gown": ("dress", "evening dress"),
+    "blouse": ("shirt",),
+}
+WORN = frozenset(
+    """shirt tshirt blouse sweater pullover jumper hoodie cardigan pants trousers trouser
+    jeans shorts skirt dress gown coat overcoat jacket raincoat sandal sandals sneaker sneakers shoe
+    shoes boot boots heel heels loafer slipper handbag vest undershirt""".split()
+)
+WORN_WEIGHT = 4.0
+
 # Words whose drawings mean something else in the mirror.
 DIRECTED = frozenset(
     """left right arrow chevron caret letter number numeric align text file sort forward back
