@@ -68,6 +68,10 @@ def sweep(
     methods: Annotated[
         str | None, typer.Option(help="Compare methods, each tuned within --budget.")
     ] = None,
+    entrant: Annotated[
+        list[str] | None,
+        typer.Option(help="One more to compare, with settings: 'adaring reading=one_ring'."),
+    ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of each method: 30 trials, or 20m or 2h of trials.")
     ] = None,
@@ -89,7 +93,7 @@ def sweep(
 
     The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
     each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
-    tested with fresh seeds.
+    tested with fresh seeds; each is searched in its own space, or all in the space `rate`.
     """
     from harness import one
     from sweeps import desk
@@ -102,6 +106,8 @@ def sweep(
     request = desk.Request(
         tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name
     )
-    if methods is not None or budget is not None:
-        return desk.contest(request, methods, budget, trials, fresh, where, dry_run, json)
+    if methods is not None or entrant or budget is not None:
+        return desk.contest(
+            request, methods, entrant or (), budget, trials, fresh, where, dry_run, json
+        )
     return desk.sweep(request, trials, where, dry_run, json)

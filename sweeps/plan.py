@@ -222,12 +222,13 @@ def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
 
 
 def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Space:
-    if wanted != space.FIELDS:
+    if wanted not in space.MADE:
         return space.load(wanted)
     if method is None:
-        raise UsageError(f"space {space.FIELDS!r}: say of which method, method=NAME")
+        raise UsageError(f"space {wanted!r}: say of which method, method=NAME")
     lr = config.resolve(preset, {**given, "method.name": str(method)}).train.lr
-    return fields.space(str(method), lr)
+    made = fields.space if wanted == space.FIELDS else fields.rate
+    return made(str(method), lr)
 
 
 def _check(plan: Plan) -> None:
