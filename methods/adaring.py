@@ -45,6 +45,7 @@ from methods.kit.errors import UsageError
 from methods.kit.fields import (
     BOTH_TOWERS,
     Activation,
+    Dropout,
     LinearSite,
     Positive,
     Rate,
@@ -73,6 +74,7 @@ class AdaRing(Method):
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     grouping: deltas.Grouping = "shape"  # delta form
+    dropout: Dropout = 0.0  # delta form: on the input of each update
     scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
@@ -122,7 +124,7 @@ class AdaRing(Method):
         scale = readings.scale(self.reading, self.scale)
         for rank, gate in zip(self._ranks, gates, strict=True):
             for group in deltas.groups(blocks, self.sites, self.grouping):
-                deltas.hang(adapter, group, rank, factored, scale, gate, shared)
+                deltas.hang(adapter, group, rank, factored, scale, gate, shared, self.dropout)
 
     # --- what the fields say ------------------------------------------------------------------
 
@@ -151,6 +153,8 @@ class AdaRing(Method):
                 "method.consistency_on: 'low_rank' needs two rings in method.ranks and a"
                 " consistency weight above 0"
             )
+        if self.dropout and self.form != "delta":
+            raise UsageError("method.dropout: needs method.form=delta")
         if self.form == "delta":
             if self.combine == "input_gate":
                 raise UsageError("method.combine: 'input_gate' needs method.form=adapter")
