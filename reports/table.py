@@ -30,6 +30,7 @@ COSTS = (
 OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
+PAIRED = (*SAME_DATA, "subset_hash", "backbone_hash")  # equal in runs that are set side by side
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
                 "shots": int(run.tags["shots"]),
                 "seed": int(run.tags["seed"]),
                 "params": params,
-                **{h: run.tags.get(h, "") for h in (*SAME_DATA, "subset_hash")},
+                **{h: run.tags.get(h, "") for h in PAIRED},
                 **run.metrics,
             }
         )
