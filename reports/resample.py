@@ -66,28 +66,28 @@ def by_dataset(values: Values) -> np.ndarray:
     return np.array([gap(x).mean() for x in values])
 
 
-def over_seeds(values: Values) -> Difference:
+def over_seeds(values: Values, draws: int = DRAWS) -> Difference:
     """On these data sets, were the seeds others. Needs two seeds on every data set."""
     value = difference(values)
     if min(x.shape[2] for x in values) < 2:
         return unknown(value)
     rng = np.random.default_rng(0)
-    total = np.zeros((*values[0].shape[:2], DRAWS))
+    total = np.zeros((*values[0].shape[:2], draws))
     for x in values:
         n = x.shape[2]
-        total += x[:, :, rng.integers(0, n, (DRAWS, n - 1))].mean(3)
+        total += x[:, :, rng.integers(0, n, (draws, n - 1))].mean(3)
     error = float(gap(total / len(values)).std())
     return interval(value, error, _freedom(values))
 
 
-def over_datasets(values: Values) -> Difference:
+def over_datasets(values: Values, draws: int = DRAWS) -> Difference:
     """On data sets like these. Needs two of them."""
     value, n = difference(values), len(values)
     if n < 2:
         return unknown(value)
     rng = np.random.default_rng(0)
     means = np.stack([x.mean(2) for x in values])  # (data set, method, part)
-    drawn = means[rng.integers(0, n, (DRAWS, n - 1))].mean(1)  # (draw, method, part)
+    drawn = means[rng.integers(0, n, (draws, n - 1))].mean(1)  # (draw, method, part)
     return interval(value, float(gap(np.moveaxis(drawn, 0, 2)).std()), n - 1)
 
 

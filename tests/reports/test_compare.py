@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,20 +68,20 @@ def simulated(rng: np.random.Generator, datasets: int, seeds: int, between: floa
 def test_the_interval_over_seeds_covers_as_often_as_it_says(datasets: int, seeds: int) -> None:
     rng = np.random.default_rng(1)
     hits = 0
-    for _ in range(400):
-        found = resample.over_seeds(simulated(rng, datasets, seeds, 0.0))
+    for _ in range(600):
+        found = resample.over_seeds(simulated(rng, datasets, seeds, 0.0), 500)
         hits += found.low <= 0 <= found.high
-    assert 0.92 <= hits / 400 <= 0.985
+    assert 0.92 <= hits / 600 <= 0.985
 
 
 @pytest.mark.parametrize("datasets", [2, 3, 5, 11])
 def test_the_interval_over_data_sets_covers_data_sets_that_differ(datasets: int) -> None:
     rng = np.random.default_rng(2)
     hits = 0
-    for _ in range(400):
-        found = resample.over_datasets(simulated(rng, datasets, 3, 2.0))
+    for _ in range(600):
+        found = resample.over_datasets(simulated(rng, datasets, 3, 2.0), 500)
         hits += found.low <= 0 <= found.high
-    assert 0.92 <= hits / 400 <= 0.985
+    assert 0.92 <= hits / 600 <= 0.985
 
 
 def test_one_data_set_over_seeds_is_the_paired_t_test() -> None:
@@ -156,8 +157,6 @@ def test_the_items_error_is_that_of_resampled_images() -> None:
         base = predictions(rng.random(300) < chance, "base")
         novel = predictions(rng.random(200) < chance - 0.2, "novel")
         both = [images.right(base, ["base"]), images.right(novel, ["novel"])]
-        import pandas as pd
-
         frames.append(pd.concat(both).to_frame())
     found = images.error_of_items(frames[0], frames[1], ("base", "novel"))
     a, b = ([f.loc[p].to_numpy()[:, 0] for p in ("base", "novel")] for f in frames)
