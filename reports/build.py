@@ -1,6 +1,7 @@
 """From the ledger to boards, and from sweeps to their files."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -119,7 +120,7 @@ def comparison(asked: Asked, uri: str | None) -> tuple[list["Comparison"], str]:
     if len(entrants) < 2:
         raise UsageError("compare: name at least two methods, or one with several --all")
     ours = next((e for e in entrants if base and e.rows.index.equals(base[0].rows.index)), None)
-    found = compare.compare(entrants, ours, metric, ledger.predictions)
+    found = compare.compare(entrants, ours, metric, cache(ledger.predictions))
     return found, f"{protocol} on {backbone}, {metric}"
 
 

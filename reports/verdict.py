@@ -11,7 +11,12 @@ OF = {
     "acc/test": "points of accuracy",
     "acc/base": "points of base accuracy",
     "acc/novel": "points of novel accuracy",
+    "acc/val": "points of validation accuracy",
+    "acc/val_novel": "points of novel validation accuracy",
+    "acc/val_hmean": "points of H on validation images",
 }
+LIMIT = 100  # a number of seeds beyond which it does not matter how many
+MANY_PAIRS = "it does not survive Holm's correction for all comparisons made"
 
 
 def sentence(found: Comparison) -> str:
@@ -25,8 +30,10 @@ def sentence(found: Comparison) -> str:
         text = f"{_ahead(found)} ({_bounds(found, found.seeds)}, {where}), {_cost(found)}"
         if datasets == 1:
             return f"{text}; other data sets were not tried."
-        others = _bounds(found, found.datasets)
-        return f"{text}; whether this holds on other data sets is open ({others} over data sets)."
+        others = f"{_bounds(found, found.datasets)} over data sets"
+        if found.datasets.p < LEVEL:
+            return f"{text}; on other data sets likely too ({others}), but {MANY_PAIRS}."
+        return f"{text}; whether this holds on other data sets is open ({others})."
     return _undecided(found, where)
 
 
@@ -41,11 +48,15 @@ def _undecided(found: Comparison, where: str) -> str:
     text = f"{a} and {b} cannot be told apart: {a if first else b} has {_size(found)} {_of(found)}"
     text += f" more ({_bounds(found, known)}, {where}), {_cost(found)}"
     if known.p < LEVEL:
-        text += "; on its own this difference would show, among all those compared it does not"
+        text += f"; it would show alone, but {MANY_PAIRS}"
     elif not math.isnan(found.seeds_needed):
-        needed = _many(int(found.seeds_needed), "seed")
-        text += f"; to see {HINT:g} points on these data sets you need about {needed}"
+        text += f"; to see {HINT:g} points on these data sets you need {_needed(found)}"
     return text + "."
+
+
+def _needed(found: Comparison) -> str:
+    seeds = int(found.seeds_needed)
+    return f"about {_many(seeds, 'seed')}" if seeds <= LIMIT else f"more than {LIMIT} seeds"
 
 
 def _images_alone(found: Comparison) -> str:
