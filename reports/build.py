@@ -31,9 +31,27 @@ class Asked:
     every: bool = False
 
 
-def collect(uri: str | None, protocol: str | None, backbone: str | None) -> list[Board]:
-    """The boards of the ledger that were asked for. Raises UsageError when there is none."""
-    return pick(boards(open_ledger(uri).runs()), protocol, backbone)
+def collect(
+    uri: str | None, protocol: str | None, backbone: str | None, best: bool = False
+) -> list[Board]:
+    """The boards of the ledger that were asked for, with ``best`` a row a method.
+
+    Raises UsageError when there is none.
+    """
+    return pick(boards(open_ledger(uri).runs(), best), protocol, backbone)
+
+
+def show(found: list[Board]) -> None:
+    """Print boards with what their columns mean."""
+    from reports import friedman, leaderboard
+
+    for board in found:
+        console.table(*leaderboard.shown(board), leaderboard.title(board), leaderboard.OPTIONAL)
+        for note in (*board.notes, *leaderboard.legend(board)):
+            console.say(f"  {note}")
+        ranking = friedman.ranking(friedman.scores(board))
+        if ranking is not None:
+            console.say(f"  {friedman.sentence(ranking)}")
 
 
 def only(found: list[Board]) -> Board:
@@ -45,14 +63,15 @@ def only(found: list[Board]) -> Board:
 
 
 def everything(folder: Path, uri: str | None) -> list[Path]:
-    """Leaderboard of all that is recorded, and a front for each comparison."""
-    from reports import leaderboard, pareto
+    """Leaderboard of all that is recorded, and for each comparison its front, ranks, aggregates."""
+    from reports import distributions, leaderboard, pareto
 
     found = collect(uri, None, None)
     paths = leaderboard.write(found, folder)
     for board in found:
         place = folder if len(found) == 1 else folder / f"{board.protocol}-{board.backbone}"
         paths += pareto.write(board, place, "params/trainable", board.headline)
+        paths += distributions.write(board, place)
     return paths
 
 

@@ -23,26 +23,41 @@ def register(app: typer.Typer) -> None:
 def leaderboard(
     protocol: Protocol = None,
     backbone: Backbone = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every configuration; default the best of each by validation."),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again as runs come in, until Ctrl-C.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option("--every", min=0.1, help="Seconds between looks with --watch.")
+    ] = 5.0,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Compare what is recorded: a table here, leaderboard.md and leaderboard.csv as files."""
+    """Compare what is recorded: a table here; leaderboard.md, .csv, .tex and .html as files."""
+    from functools import partial
+
     from harness import console
     from harness.home import report_folder
+    from methods.kit.errors import UsageError
+    from reports import build
     from reports import leaderboard as board_of
-    from reports.build import collect
+    from reports import watch as watching
 
-    found = collect(tracking_uri, protocol, backbone)
+    collect = partial(build.collect, tracking_uri, protocol, backbone, not every)
+    if watch and json:
+        raise UsageError("--watch shows a table; leave out --json")
+    if watch:
+        return watching.watch(collect, build.show, seconds)
+    found = collect()
     paths = board_of.write(found, report_folder(out))
     if json:
-        console.as_json([row for b in found for row in board_of.records(b)])
-        return
-    for board in found:
-        console.table(*board_of.shown(board), board_of.title(board), board_of.OPTIONAL)
-        for note in (*board.notes, *board_of.legend(board)):
-            console.say(f"  {note}")
-    console.say("written: " + ", ".join(str(p) for p in paths))
+        return console.as_json([row for b in found for row in board_of.records(b)])
+    build.show(found)
+    return console.say("written: " + ", ".join(str(p) for p in paths))
 
 
 def pareto(

@@ -96,7 +96,7 @@ def error_of_items(a: pd.DataFrame, b: pd.DataFrame, parts: Sequence[str]) -> fl
     The seeds stay as they are: their mean answer to an image is one number. With two parts the
     score is the harmonic mean, made linear at the accuracies found (delta method).
     """
-    weights = [_slopes([float(x.loc[p].to_numpy().mean()) for p in parts]) for x in (a, b)]
+    weights = [slopes([float(x.loc[p].to_numpy().mean()) for p in parts]) for x in (a, b)]
     variance = 0.0
     for i, part in enumerate(parts):
         mine, other = a.loc[part].mean(axis=1), b.loc[part].mean(axis=1)
@@ -105,8 +105,8 @@ def error_of_items(a: pd.DataFrame, b: pd.DataFrame, parts: Sequence[str]) -> fl
     return 100 * float(np.sqrt(variance))
 
 
-def _slopes(accuracies: Sequence[float]) -> list[float]:
-    """How much the score moves with each part's accuracy."""
+def slopes(accuracies: Sequence[float]) -> list[float]:
+    """How much the score moves with each part's accuracy (a share of 1)."""
     if len(accuracies) == 1:
         return [1.0]
     base, novel = accuracies

@@ -48,25 +48,21 @@ def method_of(text: str) -> str:
     return _words(text)[0]
 
 
-def best_by_validation(rows: pd.DataFrame) -> str:
+def best_by_validation(rows: pd.DataFrame) -> str | None:
     """The configuration with the best validation accuracy, mean over the data sets and seeds that
     all have in common; of equals the one with fewer parameters, then the first.
 
-    Raises UsageError without validation accuracies to choose by. Test accuracy is never looked at.
+    None where they have none in common. Test accuracy is never looked at.
     """
     metric = VALIDATION[str(rows["protocol"].iloc[0])]
-    if rows["configuration"].nunique() == 1:
-        return str(rows["configuration"].iloc[0])
-    known = rows[rows[metric].notna()] if metric in rows else rows.iloc[:0]
-    cells = known.groupby(["dataset", "shots", "seed"])["configuration"].nunique()
+    if metric not in rows:
+        return None
+    known = rows[rows[metric].notna()].set_index(["dataset", "shots", "seed"])
+    cells = known.groupby(level=[0, 1, 2])["configuration"].nunique()
     common = cells[cells == rows["configuration"].nunique()].index
-    known = known.set_index(["dataset", "shots", "seed"])
     known = known[known.index.isin(common)]
     if known.empty:
-        raise UsageError(
-            f"{rows['method'].iloc[0]}: the configurations share no data set and seed with"
-            f" {metric}, so none can be chosen by validation; name one, or use --all"
-        )
+        return None
     means = known.groupby("configuration").agg({metric: "mean", "params/trainable": "mean"})
     order = means.reset_index().sort_values(
         [metric, "params/trainable", "configuration"], ascending=[False, True, True]
@@ -101,6 +97,11 @@ def _configurations(
         return parts
     if several == "best":
         name = best_by_validation(rows)
+        if name is None:
+            raise UsageError(
+                f"{text!r}: its configurations share no data set and seed with validation"
+                " accuracies, so none can be chosen; name one, or use --all"
+            )
         return [(name, rows[rows["configuration"] == name])]
     listed = "; ".join(f'"{method} {s}"' for s in _settings([part for _, part in parts]))
     raise UsageError(
