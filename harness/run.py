@@ -126,6 +126,12 @@ def execute(
         | {
             "backbone_hash": backbone.digest,
             "test_reads": str(split.vault.reads),
+            "test_parts": json.dumps(
+                {
+                    part.name: {"classes": len(part.classnames), "images": len(part)}
+                    for part in split.vault.parts
+                }
+            ),
         },
         losses=losses,
         counts=counts,

@@ -9,6 +9,8 @@ import pandas as pd
 from harness.ledger import Run
 from harness.protocols import harmonic_mean
 from methods.kit.errors import UsageError
+from reports import judge
+from reports.select import best_by_validation
 from reports.stats import t_interval
 
 AVERAGE = "average"
@@ -30,6 +32,8 @@ COSTS = (
 OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
+ORIGIN = ("versions", "git_commit", "test_parts")  # tags that say how a run came about
+PAIRED = (*SAME_DATA, "subset_hash", "backbone_hash")  # equal in runs that are set side by side
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,8 @@ class Board:
 
     ``rows`` has a row a (method, configuration, data set) and one for the average over data sets,
     best first; ``seeds`` and ``datasets`` span the grid that missing cells are counted in;
-    ``notes`` say what was left out.
+    ``notes`` say what was left out; ``cells`` are the finished runs behind the rows, with the
+    ``group`` of their row.
     """
 
     protocol: str
@@ -47,6 +52,7 @@ class Board:
     seeds: tuple[int, ...]
     datasets: tuple[str, ...]
     notes: tuple[str, ...]
+    cells: pd.DataFrame
 
     @property
     def headline(self) -> str:
@@ -79,7 +85,7 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
                 "shots": int(run.tags["shots"]),
                 "seed": int(run.tags["seed"]),
                 "params": params,
-                **{h: run.tags.get(h, "") for h in (*SAME_DATA, "subset_hash")},
+                **{h: run.tags.get(h, "") for h in (*PAIRED, *ORIGIN)},
                 **run.metrics,
             }
         )
@@ -91,11 +97,14 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
     return table.sort_values(["method", "configuration", "dataset", "seed"], ignore_index=True)
 
 
-def boards(runs: Iterable[Run]) -> list[Board]:
-    """A board for each protocol and backbone that has finished runs."""
+def boards(runs: Iterable[Run], best: bool = False) -> list[Board]:
+    """A board for each protocol and backbone that has finished runs.
+
+    With ``best`` a row a method, its best configuration by validation.
+    """
     table = frame(runs)
     return [
-        _board(str(protocol), str(backbone), part.copy())
+        _board(str(protocol), str(backbone), part.copy(), best)
         for (protocol, backbone), part in table.groupby(["protocol", "backbone"])
         if part["finished"].any()
     ]
@@ -115,9 +124,12 @@ def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> 
     return kept
 
 
-def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
+def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
     part, notes = _same_data(part)
     part["settings"] = _settings(part)
+    if best:
+        part, chosen = _best(part)
+        notes += chosen
     several = part.groupby(["configuration", "dataset"])["shots"].nunique().max() > 1
     apart = part["shots"].astype(str) if several else ""
     part["group"] = part["configuration"] + apart
@@ -140,9 +152,30 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
     table["rank"] = table["group"].map(place)
     table["average"] = table["dataset"] == AVERAGE
     table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
-    return Board(
-        protocol, backbone, table.drop(columns=["rank", "average"]), seeds, datasets, notes
-    )
+    cells = part[part["finished"]]
+    table = judge.add(table, cells, ACCURACY[protocol])
+    return Board(protocol, backbone, table.drop(columns="average"), seeds, datasets, notes, cells)
+
+
+def _best(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Of each method only the configuration that validation chooses; notes say which."""
+    notes, dropped = [], []
+    for method, runs in part[part["finished"]].groupby("method"):
+        count = runs["configuration"].nunique()
+        if count == 1:
+            continue
+        chosen = best_by_validation(runs)
+        if chosen is None:
+            notes.append(
+                f"{method}: all {count} configurations are shown, as they share no data set and"
+                " seed with validation accuracies to choose by"
+            )
+            continue
+        mine = part["method"] == method
+        name = part[mine & (part["configuration"] == chosen)]["settings"].iloc[0]
+        notes.append(f"{method}: best of {count} configurations by validation ({name})")
+        dropped += part[mine & (part["configuration"] != chosen)].index.tolist()
+    return part.drop(dropped), tuple(notes)
 
 
 def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:

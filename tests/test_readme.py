@@ -102,7 +102,11 @@ def test_the_commands_of_the_readme_that_list_run(
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", commands("leaderboard", "pareto"), ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [w for w in commands("leaderboard", "pareto", "compare") if "--protocol" in w],
+    ids=" ".join,
+)
 def test_the_reports_of_the_readme_have_something_to_report(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
