@@ -27,6 +27,10 @@ class Subset:
     file: Path
     written: bool  # just now; else it was there and is what the rule draws
 
+    @property
+    def state(self) -> str:
+        return "written" if self.written else "as drawn"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -92,7 +96,9 @@ def numbers(option: str, text: str, least: int) -> list[int]:
         first, dash, last = word.partition("-")
         last = last if dash else first
         if not (first.isdecimal() and last.isdecimal()) or not least <= int(first) <= int(last):
-            raise UsageError(f"{option} {text!r}: expected whole numbers from {least}, as 1,2 or 1-3")
+            raise UsageError(
+                f"{option} {text!r}: expected whole numbers from {least}, as 1,2 or 1-3"
+            )
         if int(last) - int(first) >= 1000:
             raise UsageError(f"{option} {text!r}: more than 1,000 numbers")
         found += range(int(first), int(last) + 1)

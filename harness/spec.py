@@ -101,9 +101,7 @@ class Spec:
 
     def configuration(self) -> str:
         """The identity of a way to train: everything but the seed, the data sets and the shots."""
-        data = replace(
-            self.data, name="", shots=1, val_shots=0, short_classes="refuse", targets=()
-        )
+        data = replace(self.data, name="", shots=1, val_shots=0, short_classes="refuse", targets=())
         return replace(self, seed=0, data=data).digest()
 
     def overrides(self) -> list[str]:

@@ -31,7 +31,9 @@ def fewshot(
     val_shots: Annotated[
         int | None, typer.Option(min=0, help="Validation images a class, at most as many as shots.")
     ] = None,
-    root: Annotated[str, typer.Option(help="The folder of data sets; RINGBENCH_DATA if none.")] = "",
+    root: Annotated[
+        str, typer.Option(help="The folder of data sets; RINGBENCH_DATA if none.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Write few-shot subsets beside their split, check those that are there, compare them.
@@ -47,8 +49,16 @@ def fewshot(
     )
     pairs = drawing.compare(found)
     rows = [
-        [s.data, s.rule, s.shots, s.seed, len(s.drawn.train), len(s.drawn.val)]
-        + ["written" if s.written else "as drawn", str(s.file)]
+        [
+            s.data,
+            s.rule,
+            s.shots,
+            s.seed,
+            len(s.drawn.train),
+            len(s.drawn.val),
+            s.state,
+            str(s.file),
+        ]
         for s in found
     ]
     heads = ["data set", "rule", "shots", "seed", "train", "val", "state", "file"]

@@ -30,7 +30,7 @@ TESTED = {
     "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
     "few_shot": ("acc/test",),
     "full": ("acc/test",),
-} | {name: ("acc/test", "acc/targets") for name in SHIFTS}
+} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ MEASURED = (
     "memory/peak_bytes",
     "flops/step",
 )
-PARTS = {name: VALIDATION[:1] for name in PROTOCOLS} | {"base_to_novel": VALIDATION}
+PARTS = dict.fromkeys(PROTOCOLS, VALIDATION[:1]) | {"base_to_novel": VALIDATION}
 HEADLINE = {name: parts[-1] for name, parts in PARTS.items()}
 
 
