@@ -45,7 +45,7 @@ def build(preset: str, words: Sequence[str]) -> Suite:
         methods.find(name)
     specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes))
     place = {name: i for i, name in enumerate(names)}
-    sets = {str(name): i for i, name in enumerate(axes.get("data.name", []))}
+    sets = {str(name): i for i, name in enumerate(dict.fromkeys(axes.get("data.name", [])))}
     specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
     text = "\n".join(sorted(s.digest() for s in specs))
     name = f"{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
