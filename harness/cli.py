@@ -15,6 +15,7 @@ MODULES = (
     "sweeps.commands",
     "reports.commands",
     "reports.inside",
+    "reports.published_commands",
     "harness.subset_commands",
 )
 
