@@ -30,7 +30,7 @@ def leaderboard(
     from harness import console
     from harness.home import report_folder
     from reports import leaderboard as board_of
-    from reports.build import collect
+    from reports.build import collect, show_published
 
     found = collect(tracking_uri, protocol, backbone)
     paths = board_of.write(found, report_folder(out))
@@ -41,6 +41,7 @@ def leaderboard(
         console.table(*board_of.shown(board), board_of.title(board), board_of.OPTIONAL)
         for note in (*board.notes, *board_of.legend(board)):
             console.say(f"  {note}")
+    show_published(tracking_uri, found)
     console.say("written: " + ", ".join(str(p) for p in paths))
 
 

@@ -152,8 +152,10 @@ def _same_settings(theirs: Published, facts: dict[str, str]) -> bool:
     return all(facts.get(key) == value for key, _, value in pairs)
 
 
-HEADS = ("protocol", "data set", "method", "shots", "metric", "ours", "seeds")
-HEADS += ("published", "tolerance", "verdict", "by", "source")
+HEADS = (
+    *("protocol", "data set", "method", "shots", "metric", "ours", "seeds"),
+    *("published", "tolerance", "verdict", "by", "source"),
+)
 
 
 def rows(found: Sequence[Beside]) -> list[list[object]]:
