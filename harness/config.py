@@ -17,7 +17,9 @@ from typing import Any, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from harness.datasets import defaults_of
+from harness.datasets import canonical, collections, defaults_of
+from harness.protocols import check as check_protocol
+from harness.protocols import usual_targets
 from harness.spec import (
     PROTOCOLS,
     BackboneSpec,
@@ -72,13 +74,34 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
     kind = methods.find(str(name))
     backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
-    data = str(given.get("data.name", values.get("data.name", DataSpec.name)))
+    data = canonical(str(given.get("data.name", values.get("data.name", DataSpec.name))))
+    preset_data = {key: value for key, value in values.items() if key == "data.shots"}
     values |= kind.recipe
     values |= tuned(backbone, str(name))
     values |= {f"data.{k}": v for k, v in defaults_of(data).items()}
+    values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
+    values |= {"data.name": data, "data.targets": _targets(values, data)}
     values.pop("method.name", None)
     return _checked(kind, values)
+
+
+def _targets(values: Values, source: str) -> Any:
+    """The data sets that are only tested: named, by collection, or those of the protocol."""
+    named = values.get("data.targets")
+    if named is None:
+        return list(usual_targets(values.get("protocol"), source))
+    words = named.split(",") if isinstance(named, str) else named
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return named  # told apart by the check of the field
+    return list(
+        dict.fromkeys(
+            canonical(one)
+            for word in map(str.strip, words)
+            for one in collections().get(word, (word,))
+            if word and canonical(one) != source
+        )
+    )
 
 
 def tuned(backbone: str, method: str) -> Values:
@@ -126,7 +149,9 @@ def _checked(kind: type[Method], values: Values) -> Spec:
     parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: expected a whole number from 0 to 2^32 - 1, got {seed!r}")
-    return Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    spec = Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    check_protocol(spec.protocol, spec.data)
+    return spec
 
 
 def check_part(part: str, kind: type, values: Values) -> Any:
@@ -195,7 +220,11 @@ def _all_keys(kind: type[Method]) -> list[str]:
 # --- files -----------------------------------------------------------------------------------
 
 
+ALIASES = {"base_to_new": "base_to_novel"}
+
+
 def _preset(name: str) -> Values:
+    name = ALIASES.get(name, name)
     if name not in presets():
         raise unknown(f"preset {name!r}", name, presets())
     return dict(_load(name))

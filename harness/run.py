@@ -3,8 +3,9 @@
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -102,7 +103,7 @@ def execute(
     if test:
         split.vault.close_selection()
         predictions = evaluate.test(nets, split.vault)
-        metrics |= scores(predictions)
+        metrics |= scores(predictions, [part.name for part in split.vault.parts if part.main])
     state = net.adapter.state()
     metrics |= {
         "params/trainable": counts.trainable,
@@ -187,12 +188,21 @@ def attach(spec: Spec, backbone: Backbone, split: Split) -> Classifier:
     return Classifier(backbone, adapter, prompts)
 
 
-def scores(predictions: list[Predictions]) -> dict[str, float]:
-    """acc/<part> for each part, acc/hmean where there is base and novel, ece/test."""
+def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, float]:
+    """acc/<part> for each part, their H or the mean over targets, ece/test of the main parts.
+
+    acc/hmean_all is H where both halves are told apart among all names.
+    """
     metrics = {f"acc/{p.part}": p.accuracy for p in predictions}
-    if {"acc/base", "acc/novel"} <= set(metrics):
-        metrics["acc/hmean"] = protocols.harmonic_mean(metrics["acc/base"], metrics["acc/novel"])
-    metrics["ece/test"] = evaluate.expected_calibration_error(predictions)
+    halves = [(f"acc/base{s}", f"acc/novel{s}", f"acc/hmean{s}") for s in ("", "_all")]
+    for base, novel, both in halves:
+        if {base, novel} <= set(metrics):
+            metrics[both] = protocols.harmonic_mean(metrics[base], metrics[novel])
+    beside = [p.accuracy for p in predictions if p.part not in main]
+    if beside and "acc/base" not in metrics:
+        metrics["acc/targets"] = fmean(beside)
+    own = [p for p in predictions if p.part in main]
+    metrics["ece/test"] = evaluate.expected_calibration_error(own)
     return metrics
 
 
@@ -211,14 +221,11 @@ def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Cla
     """A classifier for each label space that is tested."""
     testers = {}
     for part in split.vault.parts:
-        same = part.classnames == split.train.classnames
-        testers[part.name] = (
-            net
-            if same
-            else Classifier(
-                backbone, net.adapter, backbone.prompts(split.template, part.classnames), False
-            )
-        )
+        known = part.classnames == split.train.classnames
+        testers[part.name] = net
+        if not known or part.template != split.template:
+            prompts = backbone.prompts(part.template, part.classnames)
+            testers[part.name] = Classifier(backbone, net.adapter, prompts, known)
     return testers
 
 

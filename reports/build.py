@@ -54,6 +54,21 @@ def show(found: list[Board]) -> None:
             console.say(f"  {friedman.sentence(ranking)}")
 
 
+def show_published(uri: str | None, found: list[Board]) -> None:
+    """What papers report of the configurations on the boards, if anything."""
+    from reports import published
+
+    shown = {(board.protocol, board.backbone) for board in found}
+    theirs = [
+        b
+        for b in published.beside(open_ledger(uri).runs())
+        if (b.theirs.protocol, b.theirs.backbone) in shown
+    ]
+    if theirs:
+        cells = published.coloured(published.rows(theirs))
+        console.table(published.HEADS, cells, "ours beside published numbers", ("source", "by"))
+
+
 def only(found: list[Board]) -> Board:
     """The single board of a picture. Raises UsageError when there are several to choose from."""
     if len(found) > 1:

@@ -57,6 +57,7 @@ def leaderboard(
     if json:
         return console.as_json([row for b in found for row in board_of.records(b)])
     build.show(found)
+    build.show_published(tracking_uri, found)
     return console.say("written: " + ", ".join(str(p) for p in paths))
 
 

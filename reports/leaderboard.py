@@ -7,9 +7,11 @@ from typing import Any
 import pandas as pd
 
 from harness.console import count_text
+from harness.protocols import SHIFTS
 from reports.table import ACCURACY, AVERAGE, Board
 
 LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test": "accuracy"}
+LABELS |= {"acc/targets": "targets"}
 MISSING = "-"
 WORDS = ("method", "settings", "data set", "flags")
 
@@ -119,6 +121,8 @@ def legend(board: Board) -> list[str]:
         )
     if board.rows["items"].notna().any():
         notes.append("± images: half of the 95 % interval from the choice of test images alone")
+    if board.protocol in SHIFTS:
+        notes.append("targets is the mean over the data sets that were only tested")
     if (board.rows["missing"] > 0).any() or (board.rows["failed"] > 0).any():
         notes.append("an average needs every data set: seeds with a missing cell are not in it")
     return notes

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.ledger import Run
-from harness.protocols import harmonic_mean
+from harness.protocols import SHIFTS, harmonic_mean
 from methods.kit.errors import UsageError
 from reports import judge
 from reports.select import best_by_validation
 from reports.stats import t_interval
 
 AVERAGE = "average"
+MEAN_OF_H = "acc/hmean_of_sets"  # the mean of the data sets' harmonic means, in average rows
 ACCURACY = {
     "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
     "few_shot": ("acc/test",),
-}
+    "full": ("acc/test",),
+} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 COSTS = (
     "params/trainable",
     "params/stored",
@@ -134,14 +136,15 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Boar
     apart = part["shots"].astype(str) if several else ""
     part["group"] = part["configuration"] + apart
     datasets = tuple(sorted(part["dataset"].unique()))
+    beside = _beside(protocol, part)
     seeds = tuple(sorted(int(s) for s in part["seed"].unique()))
     rows = []
     for _, group in part.groupby(["method", "group"], sort=True):
         for dataset in datasets:
             cell = group[group["dataset"] == dataset]
-            rows.append(_row(protocol, group, cell, dataset, len(seeds)))
+            rows.append(_row(protocol, group, cell, dataset, len(seeds), beside))
         if len(datasets) > 1:
-            rows.append(_average(protocol, group, datasets, len(seeds)))
+            rows.append(_average(protocol, group, datasets, len(seeds), beside))
     table = pd.DataFrame(rows)
     headline = f"{ACCURACY[protocol][-1]}_mean"
     ranked = AVERAGE if len(datasets) > 1 else datasets[0]
@@ -212,20 +215,35 @@ def _settings(part: pd.DataFrame) -> list[str]:
     return shown
 
 
+def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
+    """Accuracies beside the protocol's own: of each target, of halves among all names."""
+    usual = {*ACCURACY[protocol], *OTHERS}
+    return tuple(sorted(c for c in part if c.startswith("acc/") and c not in usual))
+
+
 def _row(
-    protocol: str, group: pd.DataFrame, cell: pd.DataFrame, dataset: str, seeds: int
+    protocol: str,
+    group: pd.DataFrame,
+    cell: pd.DataFrame,
+    dataset: str,
+    seeds: int,
+    beside: tuple[str, ...],
 ) -> dict[str, object]:
     done = cell[cell["finished"]]
     shots = cell["shots"].iloc[0] if len(cell) else 0
     row = _head(group, dataset, str(shots) if shots else "")
     row |= {"runs": len(done), "failed": len(cell) - len(done), "missing": seeds - len(cell)}
-    for metric in (*ACCURACY[protocol], *OTHERS, *COSTS):
+    for metric in (*ACCURACY[protocol], *beside, *OTHERS, *COSTS):
         _spread(row, metric, done[metric].dropna().tolist() if metric in done else [])
     return row
 
 
 def _average(
-    protocol: str, group: pd.DataFrame, datasets: tuple[str, ...], seeds: int
+    protocol: str,
+    group: pd.DataFrame,
+    datasets: tuple[str, ...],
+    seeds: int,
+    beside: tuple[str, ...],
 ) -> dict[str, object]:
     """The average over all data sets, seed by seed; only seeds that have every data set count."""
     shots = "/".join(str(s) for s in group.drop_duplicates("dataset")["shots"])
@@ -238,12 +256,14 @@ def _average(
         "missing": seeds * len(datasets) - len(done) - failed,
     }
     full = done.groupby("seed").filter(lambda g: set(g["dataset"]) >= set(datasets))
-    means = full.groupby("seed")[[c for c in (*ACCURACY[protocol], *OTHERS, *COSTS) if c in full]]
-    by_seed = means.mean()
-    if "acc/hmean" in by_seed:  # H of the averages, as the field reports it
+    metrics = (*ACCURACY[protocol], *beside, *OTHERS, *COSTS)
+    by_seed = full.groupby("seed")[[c for c in metrics if c in full]].mean()
+    if "acc/hmean" in by_seed:  # H of the averages, as the field reports it; the other one beside
+        by_seed[MEAN_OF_H] = by_seed["acc/hmean"]
         pairs = zip(by_seed["acc/base"], by_seed["acc/novel"], strict=True)
         by_seed["acc/hmean"] = [harmonic_mean(b, n) for b, n in pairs]
-    for metric in (*ACCURACY[protocol], *OTHERS, *COSTS):
+        metrics += (MEAN_OF_H,)
+    for metric in metrics:
         _spread(row, metric, by_seed[metric].dropna().tolist() if metric in by_seed else [])
     return row
 

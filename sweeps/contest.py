@@ -19,6 +19,7 @@ import methods
 from harness import config, console
 from harness.ledger import open_ledger
 from harness.one import Done
+from harness.protocols import SHIFTS
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 from sweeps import export, plan, search, space
@@ -27,7 +28,11 @@ from sweeps.search import Found, Where
 from sweeps.study import Goal
 from sweeps.workers import run_all
 
-TESTED = {"base_to_novel": ("acc/base", "acc/novel", "acc/hmean"), "few_shot": ("acc/test",)}
+TESTED = {
+    "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
+    "few_shot": ("acc/test",),
+    "full": ("acc/test",),
+} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 
 
 @dataclass(frozen=True)
