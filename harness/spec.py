@@ -34,6 +34,7 @@ class DataSpec:
     subset: Literal["coop"] = "coop"  # the rule that draws the shots
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
     template: str = "default"  # the data set's own, or a text with {}
+    views: Annotated[int, Ge(0)] = 0  # fixed augmented views of each image; 0: new in each epoch
 
 
 @dataclass(frozen=True)
