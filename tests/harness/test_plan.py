@@ -130,7 +130,8 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     for tower, x in inputs:
         point, bound = frozen_until(adapter, tower), adapter.bind()
         same = [
-            torch.equal(s, f) for s, f in zip(points(tower, x, bound), points(tower, x, FROZEN))
+            torch.equal(s, f)
+            for s, f in zip(points(tower, x, bound), points(tower, x, FROZEN), strict=True)
         ]
         assert all(same[: point + 1])
         assert not any(same[point + 1 :])
