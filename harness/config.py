@@ -149,6 +149,11 @@ def _checked(kind: type[Method], values: Values) -> Spec:
     parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: expected a whole number from 0 to 2^32 - 1, got {seed!r}")
+    if parts["data"].views and parts["train"].augment == "none":
+        raise UsageError(
+            f"data.views: {parts['data'].views} views of each image need train.augment=crop_flip;"
+            " with train.augment=none images stay as they are"
+        )
     spec = Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
     check_protocol(spec.protocol, spec.data)
     return spec

@@ -22,6 +22,7 @@ class Done:
     run_id: str = ""
     found: bool = False
     delivered: bool = True
+    cache: str = ""  # what was computed once, and what it saved
 
     @property
     def ok(self) -> bool:
@@ -75,11 +76,19 @@ def name_of(spec: Spec) -> str:
 
 
 def from_result(result: Result, delivered: bool = True) -> Done:
-    return Done(result.spec, result.status, dict(result.metrics), result.error, delivered=delivered)
+    return Done(
+        result.spec,
+        result.status,
+        dict(result.metrics),
+        result.error,
+        delivered=delivered,
+        cache=result.tags.get("cache", ""),
+    )
 
 
 def from_ledger(spec: Spec, run: Run) -> Done:
-    return Done(spec, run.status, run.metrics, run.tags.get("error", ""), run.id, found=True)
+    error, cache = run.tags.get("error", ""), run.tags.get("cache", "")
+    return Done(spec, run.status, run.metrics, error, run.id, found=True, cache=cache)
 
 
 def sentence(done: Done) -> str:
@@ -113,11 +122,14 @@ def show(done: Done, as_json: bool, quiet: bool) -> int:
                 "delivered": done.delivered,
                 "error": done.error,
                 "metrics": done.metrics,
+                "cache": done.cache,
                 "spec": done.spec.as_dict(),
             }
         )
     elif done.found or done.status == "running" or (quiet and not done.ok):
         console.say(sentence(done))
+    if done.cache and not as_json and not quiet:
+        console.say(done.cache)
     return 0 if done.ok else 1
 
 

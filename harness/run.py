@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness import backbone as backbones
 from harness import cost, data, evaluate, protocols, versions
+from harness import plan as plans
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.cost import Counts
@@ -92,7 +93,8 @@ def execute(
     counts = cost.count(net.adapter)
     losses = []
     with cost.measuring(backbone.device) as meter:
-        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter)):
+        plan = plans.make(net, split.train, spec.train, spec.seed, spec.data.views)
+        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter), plan):
             losses.extend(row.losses)
             meter.step_seconds.extend(row.step_seconds)
             if progress:
@@ -115,6 +117,8 @@ def execute(
         "time/step_ms": meter.step_ms,
         "memory/peak_bytes": meter.peak_bytes,
         "flops/step": meter.step_flops,
+        "cache/bytes": plan.bytes,
+        "cache/saved_percent": plan.saved,
     }
     return Result(
         spec=spec,
@@ -133,6 +137,7 @@ def execute(
                     for part in split.vault.parts
                 }
             ),
+            "cache": plan.sentence(),
         },
         losses=losses,
         counts=counts,

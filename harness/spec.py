@@ -39,6 +39,7 @@ class DataSpec:
     generalized: bool = False  # base_to_novel: test both halves among all names, too
     targets: tuple[str, ...] = ()  # data sets that are only tested: cross_dataset and its kin
     root: str = field(default="", compare=False, metadata=PLACE)  # holds the public sets
+    views: Annotated[int, Ge(0)] = 0  # fixed augmented views of each image; 0: new in each epoch
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
+from harness.commands import Cache, Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
 
 Workers = Annotated[int, typer.Option(min=1, help="Local processes.")]
 
@@ -24,17 +24,19 @@ def suite(
     quiet: Quiet = False,
     device: Device = "auto",
     threads: Threads = 0,
+    cache: Cache = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Run methods x data sets x seeds: ringbench suite base_to_novel methods=lora,adaring seeds=1-3
 
     The same command again finishes what is missing and repeats nothing.
     """
-    from harness import one
+    from harness import one, store
     from sweeps import grid
     from sweeps.suite import build
 
     one.use_threads(threads)
+    store.kept.use(cache)
     plan = build(preset, words or [])
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
@@ -87,6 +89,7 @@ def sweep(
     quiet: Quiet = False,
     device: Device = "auto",
     threads: Threads = 0,
+    cache: Cache = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Search settings on validation data: ringbench sweep ring_rank data=emoji-things --trials 40
@@ -95,12 +98,13 @@ def sweep(
     each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
     tested with fresh seeds; each is searched in its own space, or all in the space `rate`.
     """
-    from harness import one
+    from harness import one, store
     from sweeps import desk
     from sweeps.plan import Options
     from sweeps.search import Where
 
     one.use_threads(threads)
+    store.kept.use(cache)
     options = Options(sampler, pruner, sampler_seed, bound)
     where = Where(device, tracking_uri, storage, workers, quiet or json)
     request = desk.Request(
