@@ -11,10 +11,11 @@ is the same function; here the pieces are stored in one B, so that what trains i
 dense (``share="down"``, the repository's default) or split likewise (``"none"``). The loss is
 cross-entropy and half the sum of both KL divergences between two passes with other draws.
 
-At any other time the pieces are ``merge``d: ``joint``, each entry from the expert that owns it;
-``add``, the mean of the experts; ``repository``, joint and then divided by N as a whole, as the
-code does, which shrinks B_0 too. Departures: the experts share the biases, which the repository
-copies and averages, and there is no dropout inside the adapter.
+At any other time the pieces are ``merge``d: ``add``, the mean of the experts, which is what passes
+see on average; ``joint``, each entry from the expert that owns it, an update N times as strong as
+any pass saw; ``repository``, joint and then divided by N as a whole, as the code does: the mean
+where B_0 is zero, and where A is split it shrinks A_0 too. Departures: experts share the biases,
+which the repository copies and averages, and there is no dropout inside the adapter.
 """
 
 import math
@@ -45,7 +46,7 @@ class MoSA(Method):
     bottleneck: Positive = 64
     experts: Positive = 4
     share: Literal["down", "none"] = "down"
-    merge: Literal["joint", "add", "repository"] = "joint"
+    merge: Literal["add", "joint", "repository"] = "add"
     consistency: Weight = 1.0
     scale: Rate = 0.1
     layers: str = "all"

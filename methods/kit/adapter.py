@@ -27,12 +27,16 @@ Fidelity = Literal["code", "paper", "reading"]
 class Task:
     """What is to be told apart: class names, the template around them, and the prompts' tokens.
 
-    ``tokens`` is (classes, length), padded with zeros behind the end token.
+    ``tokens`` is (classes, length), padded with zeros behind the end token. ``earlier`` holds what
+    each of the method's stages trained (``Adapter.state``); it is empty where only shapes matter.
     """
 
     classnames: tuple[str, ...]
     template: str
     tokens: Tensor = field(repr=False, compare=False)
+    earlier: Mapping[str, Mapping[str, Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def classes(self) -> int:
@@ -81,9 +85,25 @@ class Method(ABC):
     def identity(self) -> bool:
         return True
 
+    def stages(self) -> Mapping[str, "Stage"]:
+        """What must have been trained before; ``attach`` finds its states in ``task.earlier``."""
+        return {}
+
     @abstractmethod
     def attach(self, clip: Clip, task: Task) -> "Adapter":
         """Say what trains and where it acts. Draws initial values from torch's generator."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training that comes before another: what it trains, and what else differs in its run.
+
+    ``settings`` are full keys, as ``{"train.epochs": 5, "data.name": "flags"}``. It is trained on
+    the same data unless they say otherwise, kept, and done once: also for other runs that need it.
+    """
+
+    method: Method
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @final

@@ -41,9 +41,7 @@ def test_the_schedule_is_that_of_the_paper() -> None:
     assert points == pytest.approx([0.1, 0.55, 1.0, 1.0, 1.0])
 
 
-@given(
-    st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10_000)
-)
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 10_000))
 def test_at_least_one_group_is_always_on(
     start: float, end: float, ramp: float, progress: float, seed: int
 ) -> None:
