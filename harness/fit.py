@@ -94,7 +94,7 @@ def fit(
                 group["lr"] = rate * factor
             adapter.advance(step / total, seed, step)
 
-            noise = Noise(seed, step, device)
+            noise = Noise(seed, step, device, step / total)
             run = partial(
                 train_step, net, batch, step / total, noise, optimizer, cfg.clip_grad, teacher
             )
@@ -139,12 +139,17 @@ def train_step(
     answer = net(batch.x, bound)
     loss = F.cross_entropy(answer.logits, batch.labels)
     frozen = teacher(batch.x, batch.rows, answer, batch.look) if teacher else None
-    step = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen)
+    again = None
+    if net.adapter.needs_again:
+        again = net(batch.x, net.adapter.bind(noise=noise.again())).logits
+    step = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, again)
     extra = bound.penalty(step)
     if extra is not None:
         loss = loss + extra
     optimizer.zero_grad(set_to_none=True)
     total = backward(net.adapter, loss, bound.penalties_alone(step))
+    for name in bound.asleep:
+        net.adapter.trained()[name].grad = None
     if clip_grad:
         torch.nn.utils.clip_grad_norm_(net.adapter.parameters(), clip_grad)
     optimizer.step()

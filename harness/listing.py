@@ -53,11 +53,13 @@ def _methods() -> Listing:
                 "yes" if method.identity else "no",
                 "yes" if counts.inference == 0 and counts.trainable else "no",
                 kind.paper,
+                max(re.findall(r"\d{4}", kind.paper), default=""),
+                kind.fidelity,
                 about,
             ]
         )
     columns = ["method", "trainable (ViT-B/16)", "towers", "identity at start", "folds"]
-    return [*columns, "paper", "what it is"], rows
+    return [*columns, "paper", "year", "fidelity", "what it is"], rows
 
 
 def _first_line(kind: type) -> str:

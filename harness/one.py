@@ -6,9 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from harness import console
+from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
 from harness.run import Result, attempt, check, failure
 from harness.spec import Spec
+
+STAGES = "stages"  # the folder of trainings that other runs begin with
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def fresh(
     started = time.time()
     bars.start(name_of(spec))
     try:
-        result = attempt(spec, device, bars.epoch, test)
+        result = attempt(spec, device, bars.epoch, test, home() / STAGES)
     except KeyboardInterrupt:
         stopped = failure(spec, device, "cancelled", started, "stopped by the user", test)
         ledger.record(stopped, parent)

@@ -3,8 +3,10 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness import backbone as backbones
-from harness import cost, data, evaluate, protocols, versions
+from harness import cost, data, evaluate, protocols, stages, versions
 from harness import plan as plans
 from harness.backbone import Backbone
 from harness.classifier import Classifier
@@ -73,6 +75,8 @@ def check(spec: Spec) -> Counts:
 
     Raises UsageError in one line.
     """
+    for first in stages.specs(spec).values():
+        check(first)
     parts = backbones.outline(spec.backbone.name)
     backbones.check_weights(spec.backbone)
     classes = data.check(spec)
@@ -80,16 +84,25 @@ def check(spec: Spec) -> Counts:
 
 
 def execute(
-    spec: Spec, device: str = "auto", progress: Progress | None = None, test: bool = True
+    spec: Spec,
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
 ) -> Result:
     """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
 
     ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
+    ``store`` is where the stages of methods that have some are kept; without it nothing is written.
     """
     started = time.time()
+    pasts = {
+        name: stages.kept(first, store, partial(_stage, first, device, progress, store))
+        for name, first in stages.specs(spec).items()
+    }
     backbone = backbones.load(spec.backbone, pick_device(device))
     split = data.load(spec, backbone.transform)
-    net = attach(spec, backbone, split)
+    net = attach(spec, backbone, split, {name: past.state for name, past in pasts.items()})
     counts = cost.count(net.adapter)
     losses = []
     with cost.measuring(backbone.device) as meter:
@@ -120,6 +133,7 @@ def execute(
         "cache/bytes": plan.bytes,
         "cache/saved_percent": plan.saved,
     }
+    metrics |= stages.costs(pasts)
     return Result(
         spec=spec,
         status="finished",
@@ -143,13 +157,23 @@ def execute(
         counts=counts,
         predictions=predictions,
         classnames={part.name: part.classnames for part in split.vault.parts},
-        state=state if test else {},
+        state=state,
         tables=evaluate.tables(net, split.train) if test else {},
     )
 
 
+def _stage(spec: Spec, device: str, progress: Progress | None, store: Path | None) -> stages.Past:
+    """Train a stage; the test split stays shut."""
+    result = execute(spec, device, progress, test=False, store=store)
+    return stages.Past(result.state, result.metrics)
+
+
 def attempt(
-    spec: Spec, device: str = "auto", progress: Progress | None = None, test: bool = True
+    spec: Spec,
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
 ) -> Result:
     """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
 
@@ -157,7 +181,8 @@ def attempt(
     """
     started = time.time()
     try:
-        return execute(spec, device, progress, test)
+        result = execute(spec, device, progress, test, store)
+        return result if test else replace(result, state={})  # settings are judged, not adapters
     except (UsageError, KeyboardInterrupt):
         raise
     except NonFiniteLoss as error:
@@ -182,11 +207,19 @@ def failure(
     return Result(spec, status, started, time.time(), tags=tags, error=error)
 
 
-def attach(spec: Spec, backbone: Backbone, split: Split) -> Classifier:
-    """The method on the backbone, with initial values drawn from the run's seed alone."""
+def attach(
+    spec: Spec,
+    backbone: Backbone,
+    split: Split,
+    earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> Classifier:
+    """The method on the backbone, with initial values drawn from the run's seed alone.
+
+    ``earlier``: what the method's stages trained.
+    """
     names = split.train.classnames
     prompts = backbone.prompts(split.template, names)
-    task = Task(names, split.template, prompts.ids)
+    task = Task(names, split.template, prompts.ids, earlier or {})
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)

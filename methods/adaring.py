@@ -60,6 +60,7 @@ from methods.kit.routing import InputGates, layer_gates
 @dataclass(frozen=True)
 class AdaRing(Method):
     paper = "Huang et al., 2025"
+    fidelity = "reading"
     recipe = {"train.lr": 1e-3}
 
     ring_rank: Positive | tuple[Positive, ...] = 2  # between shared cores; a list: bond by bond
