@@ -37,9 +37,9 @@ def run(
     tracking_uri: Tracking = None,
 ) -> int:
     """Train and test one method once, and record it. A finished run is not repeated."""
-    from harness import config, console, one
+    from harness import config, console, one, sources
 
-    spec = config.build(preset, words or [])
+    spec = sources.pinned(config.build(preset, words or []), tracking_uri)
     if dry_run:
         return one.plan(spec, json)
     one.use_threads(threads)

@@ -51,12 +51,17 @@ def parse(words: Iterable[str]) -> Values:
         key = SHORT.get(key, key)
         if key in values:
             raise UsageError(f"{key}: given twice")
-        values[key] = read_value(raw)
+        values[key] = read_value(raw, key)
     return values
 
 
-def read_value(raw: str) -> Any:
-    """The right side of ``key=value``: TOML where it is TOML, else the bare word itself."""
+def read_value(raw: str, key: str = "") -> Any:
+    """The right side of ``key=value``: TOML where it is TOML, else the bare word itself.
+
+    A run that is started from is always a word: 12e4 may be the beginning of its id.
+    """
+    if key.endswith(".start"):
+        return raw.strip("\"'")
     try:
         value = tomllib.loads(f"x = {raw}")["x"]
     except tomllib.TOMLDecodeError:

@@ -96,12 +96,17 @@ def load(spec: Spec, transform: Transform) -> Split:
         template=template,
         hashes={
             "data_hash": table.digest,
-            "subset_hash": _hash([drawn.train.tolist(), drawn.val.tolist()]),
+            "subset_hash": subset_hash(drawn),
             "names_hash": _hash(table.classnames),
             "template_hash": _hash(template),
             "transform_hash": transform.digest(),
         },
     )
+
+
+def subset_hash(drawn: shots.Shots) -> str:
+    """The identity of a few-shot subset, within its data set."""
+    return _hash([drawn.train.tolist(), drawn.val.tolist()])
 
 
 def check(spec: Spec) -> int:

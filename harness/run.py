@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness import backbone as backbones
 from harness import cost, data, evaluate, protocols, versions
+from harness import start as starts
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.cost import Counts
@@ -22,6 +23,7 @@ from harness.fit import NonFiniteLoss, Outcome, Row, fit
 from harness.spec import Spec
 from methods.kit.adapter import Task
 from methods.kit.errors import UsageError
+from methods.kit.start import Start
 
 Status = Literal["finished", "failed", "pruned", "cancelled", "out_of_memory"]
 SELECTION = "last"  # the rule by which a trained state is chosen: the last one
@@ -74,7 +76,10 @@ def check(spec: Spec) -> Counts:
     parts = backbones.outline(spec.backbone.name)
     backbones.check_weights(spec.backbone)
     classes = data.check(spec)
-    return cost.outline(spec.method, parts, classes)
+    source = starts.source_of(spec)
+    if source is not None:
+        starts.check(spec, source)
+    return cost.outline(spec.method, parts, classes, starts.outline(source))
 
 
 def execute(
@@ -87,7 +92,11 @@ def execute(
     started = time.time()
     backbone = backbones.load(spec.backbone, pick_device(device))
     split = data.load(spec, backbone.transform)
-    net = attach(spec, backbone, split)
+    source = starts.source_of(spec)
+    tags = {} if source is None else starts.check(spec, source)
+    began = time.perf_counter()
+    net = attach(spec, backbone, split, starts.load(source, backbone))
+    begun = {} if source is None else starts.costs(source, net.adapter, began)
     counts = cost.count(net.adapter)
     losses = []
     with cost.measuring(backbone.device) as meter:
@@ -114,7 +123,7 @@ def execute(
         "time/step_ms": meter.step_ms,
         "memory/peak_bytes": meter.peak_bytes,
         "flops/step": meter.step_flops,
-    }
+    } | begun
     return Result(
         spec=spec,
         status="finished",
@@ -123,6 +132,7 @@ def execute(
         metrics=metrics,
         tags=_tags(spec, backbone.device, test)
         | split.hashes
+        | tags
         | {
             "backbone_hash": backbone.digest,
             "test_reads": str(split.vault.reads),
@@ -170,11 +180,11 @@ def failure(
     return Result(spec, status, started, time.time(), tags=tags, error=error)
 
 
-def attach(spec: Spec, backbone: Backbone, split: Split) -> Classifier:
-    """The method on the backbone, with initial values drawn from the run's seed alone."""
+def attach(spec: Spec, backbone: Backbone, split: Split, start: Start | None = None) -> Classifier:
+    """The method on the backbone, with initial values from ``start`` and the run's seed alone."""
     names = split.train.classnames
     prompts = backbone.prompts(split.template, names)
-    task = Task(names, split.template, prompts.ids)
+    task = Task(names, split.template, prompts.ids, start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)

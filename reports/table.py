@@ -23,6 +23,8 @@ COSTS = (
     "params/head",
     "bytes/adapter",
     "time/train_seconds",
+    "time/source_seconds",
+    "time/start_seconds",
     "time/step_ms",
     "memory/peak_bytes",
     "flops/step",
@@ -171,12 +173,18 @@ def _settings(part: pd.DataFrame) -> list[str]:
             k
             for k in keys
             if k.startswith(("method.", "train.", "data.template", "backbone.p"))
-            and len({params.get(k) for params in runs["params"]}) > 1
+            and len({_way(k, params) for params in runs["params"]}) > 1
         ]
     for method, params in zip(part["method"], part["params"], strict=True):
-        words = (f"{k.removeprefix('method.')}={params.get(k, '')}" for k in varying[method])
+        words = (f"{k.removeprefix('method.')}={_way(k, params)}" for k in varying[method])
         shown.append(" ".join(words))
     return shown
+
+
+def _way(key: str, params: dict[str, str]) -> str:
+    """A setting as it tells ways to train apart: of a run that is started from, how it was trained."""
+    value = params.get(key, "")
+    return value.rpartition("-")[2][:8] if key == "method.start" else value
 
 
 def _row(

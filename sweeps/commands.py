@@ -35,7 +35,7 @@ def suite(
     from sweeps.suite import build
 
     one.use_threads(threads)
-    plan = build(preset, words or [])
+    plan = build(preset, words or [], tracking_uri)
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
     return grid.run(plan, device, tracking_uri, workers, force, quiet, json)

@@ -57,6 +57,7 @@ def build(
     goal: Goal,
     fresh: int,
     name: str | None = None,
+    uri: str | None = None,
 ) -> Contest:
     """The contest that a command describes. Raises UsageError in one line."""
     if len(set(names)) < len(names):
@@ -65,12 +66,14 @@ def build(
         methods.find(method)
     if options.sampler == "grid":
         raise UsageError("--sampler grid: grids of methods differ in size; take another sampler")
-    first = [_plan(m, words, preset, objective, cap, options, None) for m in names]
+    first = [_plan(m, words, preset, objective, cap, options, None, uri) for m in names]
     if any(len(p.objectives) > 1 for p in first):
         raise UsageError("--methods: compares by one objective; say --objective once")
     text = " ".join([*(p.digest() for p in first), str(goal), str(fresh)])
     title = name or f"contest-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    plans = tuple(_plan(m, words, preset, objective, cap, options, f"{title}-{m}") for m in names)
+    plans = tuple(
+        _plan(m, words, preset, objective, cap, options, f"{title}-{m}", uri) for m in names
+    )
     start = max(seed for p in plans for _, seed in p.cells) + 1
     return Contest(title, plans, goal, tuple(range(start, start + fresh)))
 
@@ -122,12 +125,13 @@ def _plan(
     cap: Sequence[str],
     options: Options,
     name: str | None,
+    uri: str | None,
 ) -> Plan:
     """A method's sweep: in the space of its name, else in that of its fields."""
     named = method in space.names()
     mine = [*words, f"method={method}"]
     return plan.build(
-        method if named else space.FIELDS, mine, preset, objective, cap, options, name
+        method if named else space.FIELDS, mine, preset, objective, cap, options, name, uri
     )
 
 

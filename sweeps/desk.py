@@ -31,8 +31,9 @@ def sweep(request: Request, trials: int | None, where: Where, dry_run: bool, as_
     if not first or "=" in first:
         raise UsageError(f"sweep: name a space first, one of {', '.join(space.names())}")
     plan = plans.build(
-        first, rest, request.preset, request.objective, request.cap, request.options, request.name
-    )
+        first, rest, request.preset, request.objective, request.cap, request.options, request.name,
+        where.uri,
+    )  # fmt: skip
     goal = Goal(trials=trials or TRIALS)
     if request.options.sampler == "grid":
         points = len(queue(plan))
@@ -65,7 +66,7 @@ def contest(
         raise UsageError("--methods: name at least one method")
     asked = contests.build(
         names, request.words, request.preset, request.objective, request.cap, request.options,
-        contests.budget(budget), fresh, request.name,
+        contests.budget(budget), fresh, request.name, where.uri,
     )  # fmt: skip
     if dry_run:
         if as_json:

@@ -18,6 +18,7 @@ from methods.kit.bound import Bound
 from methods.kit.clip import Clip, Site
 from methods.kit.noise import Noise, generator
 from methods.kit.rig import Add, Call, Derived, Fn, Hung, Penalty, Ref, Report, Rig
+from methods.kit.start import Start
 
 PARTS = ("image", "text", "shared", "head")
 
@@ -26,12 +27,14 @@ PARTS = ("image", "text", "shared", "head")
 class Task:
     """What is to be told apart: class names, the template around them, and the prompts' tokens.
 
-    ``tokens`` is (classes, length), padded with zeros behind the end token.
+    ``tokens`` is (classes, length), padded with zeros behind the end token. ``start`` is what the
+    run learnt that the method's own ``start`` names; None where only shapes matter.
     """
 
     classnames: tuple[str, ...]
     template: str
     tokens: Tensor = field(repr=False, compare=False)
+    start: Start | None = field(default=None, repr=False, compare=False)
 
     @property
     def classes(self) -> int:
@@ -67,8 +70,9 @@ class Method(ABC):
 
     ``recipe`` holds the training settings of the method's own paper for CLIP ViT-B/16, as
     ``{"train.lr": 2e-4}``; a preset or the user may say otherwise. ``identity`` says whether the
-    adapted model equals the frozen one before the first step; ``trains`` whether there is
-    anything to train.
+    adapted model equals the frozen one before the first step. A method that can begin where
+    another run ended has a field ``start``, empty or the id of that run; the harness finds the run,
+    checks that it saw nothing it should not, and hands over what it learnt as ``task.start``.
     """
 
     paper: ClassVar[str] = ""
@@ -77,6 +81,10 @@ class Method(ABC):
     @property
     def identity(self) -> bool:
         return True
+
+    @property
+    def start(self) -> str:
+        return ""
 
     @abstractmethod
     def attach(self, clip: Clip, task: Task) -> "Adapter":
