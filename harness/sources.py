@@ -14,8 +14,15 @@ from harness.ledger import Ledger, Run, open_ledger
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
-CELL = ("protocol", "backbone.name", "backbone.pretrained", "data.name", "data.shots")
-CELL += ("data.val_shots", "seed")
+CELL = (
+    "protocol",
+    "backbone.name",
+    "backbone.pretrained",
+    "data.name",
+    "data.shots",
+    "data.val_shots",
+    "seed",
+)
 
 
 def pinned(spec: Spec, uri: str | None = None) -> Spec:

@@ -197,7 +197,7 @@ def _updates(bound: Bound, key: Key, hung: Hung, outlined: Clip, clip: Clip) -> 
     frozen = clip.weights[weight_name(key, "weight")].detach()
     frozen = frozen if frozen.is_meta else frozen.cpu().double()
     change = bound.folded(key, frozen, None)[0] - frozen
-    touched = {call.rows for call in (*hung.adds, *hung.weight)}
+    touched = {add.rows for add in hung.adds} | {call.rows for call in hung.weight}
     block = getattr(outlined, tower).block(layer)
     sites = [block.site(word) for word in (QKV if name == "qkv" else (name,))]
     if not touched <= {site.rows for site in sites}:

@@ -182,7 +182,7 @@ def _settings(part: pd.DataFrame) -> list[str]:
 
 
 def _way(key: str, params: dict[str, str]) -> str:
-    """A setting as it tells ways to train apart: of a run that is started from, how it was trained."""
+    """A setting as it tells ways to train apart: of a start, how the run was trained."""
     value = params.get(key, "")
     return value.rpartition("-")[2][:8] if key == "method.start" else value
 
