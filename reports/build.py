@@ -51,6 +51,7 @@ def sweep(
             place = list(table.columns).index(key)
             for row in rows:
                 row[place] = f"{row[place]:g}" if isinstance(row[place], float) else row[place]
+                row[-2] = "-" if row[-2] != row[-2] else row[-2]  # only one value was tried
             console.table(list(table.columns), rows, f"{name}: best {key}")
     if shown and facts["kind"] == "contest":
         for board in studies.tested(name, facts, uri):

@@ -36,8 +36,11 @@ def decompose(
     sweeps: int = 200,
     starts: int = 4,
     seed: int = 0,
+    first: int | None = None,
 ) -> Decomposition:
     """The best ring found for a stack (L, m, n), in double precision.
+
+    With ``first``, only the start that is best after so many sweeps goes on to all of them.
 
     A sweep costs about 3 L m n r2 max(r0, r1) multiplications. Stops early when a sweep gains
     less than a millionth of the error, and after a start that is exact.
@@ -46,12 +49,14 @@ def decompose(
     ranks = (*slice_size, ring_rank)
     best: Decomposition | None = None
     for start in _starts(target, ranks, starts, seed):
-        found = _descend(target, start, sweeps)
+        found = _descend(target, start, first or sweeps)
         if best is None or found.error < best.error:
             best = found
         if best.error <= EXACT:
             break
     assert best is not None
+    if first is not None and best.error > EXACT:
+        return _descend(target, best.cores, max(0, sweeps - first))
     return best
 
 

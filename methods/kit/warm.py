@@ -10,7 +10,8 @@ from methods.kit.adapter import Adapter
 from methods.kit.decompose import Cores, decompose, trainable
 
 ERRORS = "start_error"  # the table of what the rings leave out of what they start from
-SWEEPS, STARTS = 50, 2  # more of either lowers the error by less than a hundredth of it
+# Random stacks: within a hundredth of the error that four times the work finds. Rings: found.
+SWEEPS, STARTS, FIRST = 120, 4, 15
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def fit(stack: Tensor, slice_size: tuple[int, int], ring_rank: int) -> Fit:
     """
     if stack.is_meta or not stack.any():
         return Fit(None, torch.zeros_like(stack))
-    cores = trainable(decompose(stack, slice_size, ring_rank, SWEEPS, STARTS).cores)
+    found = decompose(stack, slice_size, ring_rank, SWEEPS, STARTS, first=FIRST)
+    cores = trainable(found.cores)
     return Fit(cores, torch.einsum("alb,bic,cja->lij", *cores))
 
 
