@@ -41,9 +41,9 @@ def run(
     tracking_uri: Tracking = None,
 ) -> int:
     """Train and test one method once, and record it. A finished run is not repeated."""
-    from harness import config, console, one, store
+    from harness import config, console, one, sources, store
 
-    spec = config.build(preset, words or [])
+    spec = sources.pinned(config.build(preset, words or []), tracking_uri)
     store.kept.use(cache)
     if dry_run:
         return one.plan(spec, json)

@@ -54,7 +54,7 @@ def parse(words: Iterable[str]) -> Values:
         key = SHORT.get(key, key)
         if key in values:
             raise UsageError(f"{key}: given twice")
-        values[key] = read_value(raw)
+        values[key] = read_value(raw, key)
     return values
 
 

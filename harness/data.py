@@ -94,6 +94,11 @@ def load(spec: Spec, transform: Transform) -> Split:
     )
 
 
+def subset_hash(drawn: shots.Shots) -> str:
+    """The identity of a few-shot subset, within its data set."""
+    return _hash([drawn.train.tolist(), drawn.val.tolist()])
+
+
 def check(spec: Spec) -> int:
     """All that can be wrong with the data of a spec before an image is decoded.
 
@@ -152,7 +157,7 @@ def _hashes(source: _Source, parts: Sequence[Images]) -> dict[str, str]:
     table, targets = source.table, source.targets
     found = {
         "data_hash": table.digest,
-        "subset_hash": _hash([source.drawn.train.tolist(), source.drawn.val.tolist()]),
+        "subset_hash": subset_hash(source.drawn),
         "names_hash": _hash(table.classnames),
         "template_hash": _hash(source.template),
     }

@@ -10,6 +10,7 @@ from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
 from harness.run import Result, attempt, check, failure
 from harness.spec import Spec
+from methods.kit.warm import ERRORS
 
 STAGES = "stages"  # the folder of trainings that other runs begin with
 
@@ -106,7 +107,11 @@ def sentence(done: Done) -> str:
     ]
     seconds = done.metrics.get("time/train_seconds", 0.0)
     shown = f"{head}: {', '.join(parts)} ({seconds:.1f} s"
-    shown += f", {console.count_text(done.metrics.get('params/trainable', 0))} trainable)"
+    shown += f", {console.count_text(done.metrics.get('params/trainable', 0))} trainable"
+    left = [v for k, v in done.metrics.items() if k.startswith(f"{ERRORS}/")]
+    if left:
+        shown += f", started from {done.spec.method.start[:16]} with errors up to {max(left):.0%}"
+    shown += ")"
     if done.found:
         shown += " [already recorded]"
     if not done.delivered:

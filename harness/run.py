@@ -16,6 +16,7 @@ from torch import Tensor
 from harness import backbone as backbones
 from harness import cost, data, evaluate, protocols, stages, versions
 from harness import plan as plans
+from harness import start as starts
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.cost import Counts
@@ -26,6 +27,7 @@ from harness.fit import NonFiniteLoss, Outcome, Row, fit
 from harness.spec import Spec
 from methods.kit.adapter import Task
 from methods.kit.errors import UsageError
+from methods.kit.start import Start
 
 Status = Literal["finished", "failed", "pruned", "cancelled", "out_of_memory"]
 SELECTION = "last"  # the rule by which a trained state is chosen: the last one
@@ -80,7 +82,10 @@ def check(spec: Spec) -> Counts:
     parts = backbones.outline(spec.backbone.name)
     backbones.check_weights(spec.backbone)
     classes = data.check(spec)
-    return cost.outline(spec.method, parts, classes)
+    source = starts.source_of(spec)
+    if source is not None:
+        starts.check(spec, source)
+    return cost.outline(spec.method, parts, classes, starts.outline(source))
 
 
 def execute(
@@ -102,7 +107,12 @@ def execute(
     }
     backbone = backbones.load(spec.backbone, pick_device(device))
     split = data.load(spec, backbone.transform)
-    net = attach(spec, backbone, split, {name: past.state for name, past in pasts.items()})
+    source = starts.source_of(spec)
+    tags = {} if source is None else starts.check(spec, source)
+    began = time.perf_counter()
+    earlier = {name: past.state for name, past in pasts.items()}
+    net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
+    begun = {} if source is None else starts.costs(source, net.adapter, began)
     counts = cost.count(net.adapter)
     losses = []
     with cost.measuring(backbone.device) as meter:
@@ -133,7 +143,7 @@ def execute(
         "cache/bytes": plan.bytes,
         "cache/saved_percent": plan.saved,
     }
-    metrics |= stages.costs(pasts)
+    metrics |= stages.costs(pasts) | begun
     return Result(
         spec=spec,
         status="finished",
@@ -142,6 +152,7 @@ def execute(
         metrics=metrics,
         tags=_tags(spec, backbone.device, test)
         | split.hashes
+        | tags
         | {
             "backbone_hash": backbone.digest,
             "test_reads": str(split.vault.reads),
@@ -212,14 +223,16 @@ def attach(
     backbone: Backbone,
     split: Split,
     earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
+    start: Start | None = None,
 ) -> Classifier:
     """The method on the backbone, with initial values drawn from the run's seed alone.
 
-    ``earlier``: what the method's stages trained.
+    ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
+    with.
     """
     names = split.train.classnames
     prompts = backbone.prompts(split.template, names)
-    task = Task(names, split.template, prompts.ids, earlier or {})
+    task = Task(names, split.template, prompts.ids, earlier or {}, start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)

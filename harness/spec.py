@@ -101,9 +101,15 @@ class Spec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def configuration(self) -> str:
-        """The identity of a way to train: everything but the seed, the data sets and the shots."""
+        """The identity of a way to train: everything but the seed, the data sets and the shots.
+
+        Of a run that is started from only the way that it was trained counts (harness/start.py).
+        """
         data = replace(self.data, name="", shots=1, val_shots=0, short_classes="refuse", targets=())
-        return replace(self, seed=0, data=data).digest()
+        method: Any = self.method
+        if method.start:
+            method = replace(method, start=method.start.rpartition("-")[2])
+        return replace(self, seed=0, data=data, method=method).digest()
 
     def overrides(self) -> list[str]:
         """The ``key=value`` words that give this spec again after its protocol's preset."""

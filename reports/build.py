@@ -90,13 +90,26 @@ def everything(folder: Path, uri: str | None) -> list[Path]:
     return paths
 
 
-def sweep(name: str, folder: Path, uri: str | None, shown: bool) -> list[Path]:
-    """All files of a sweep or contest; a contest's table is shown."""
+def sweep(
+    name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
+) -> list[Path]:
+    """All files of a sweep or contest; a contest's table and a table of best values are shown."""
     from reports import leaderboard, studies
-    from reports.sweep import facts_of
+    from reports import sweep as sweeps
 
-    paths = studies.write(name, folder, uri)
-    facts = facts_of(name)
+    paths = studies.write(name, folder, uri, studies.Wanted(keys, best))
+    facts = sweeps.facts_of(name)
+    if shown and facts["kind"] == "sweep":
+        found = sweeps.read(name)
+        key = sweeps.best_key(found, best)
+        if key is not None:
+            table = sweeps.best_table(found, key)
+            rows = [[sweeps.plain(v) for v in row] for row in table.to_numpy(dtype=object)]
+            place = list(table.columns).index(key)
+            for row in rows:
+                row[place] = f"{row[place]:g}" if isinstance(row[place], float) else row[place]
+                row[-2] = "-" if row[-2] != row[-2] else row[-2]  # only one value was tried
+            console.table(list(table.columns), rows, f"{name}: best {key}")
     if shown and facts["kind"] == "contest":
         for board in studies.tested(name, facts, uri):
             console.table(*leaderboard.shown(board), leaderboard.title(board), leaderboard.OPTIONAL)

@@ -152,6 +152,12 @@ def compare(
 
 def report(
     sweep: OfSweep = None,
+    map_: Annotated[
+        str | None, typer.Option("--map", help="Two keys of the sweep: ring_rank,train.lr.")
+    ] = None,
+    best: Annotated[
+        str | None, typer.Option(help="A key: its best value for each setting of the others.")
+    ] = None,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
@@ -159,10 +165,15 @@ def report(
     """Write all tables and pictures: of everything recorded, or of one sweep or contest."""
     from harness import console
     from harness.home import report_folder
+    from methods.kit.errors import UsageError
     from reports import build
 
     if sweep is not None:
-        paths = build.sweep(sweep, out or report_folder() / sweep, tracking_uri, not json)
+        paths = build.sweep(
+            sweep, out or report_folder() / sweep, tracking_uri, not json, map_, best
+        )
+    elif map_ or best:
+        raise UsageError("--map and --best: say of which sweep, --sweep NAME")
     else:
         paths = build.everything(out or report_folder(), tracking_uri)
     if json:

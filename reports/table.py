@@ -27,6 +27,8 @@ COSTS = (
     "params/head",
     "bytes/adapter",
     "time/train_seconds",
+    "time/source_seconds",
+    "time/start_seconds",
     "time/step_ms",
     "memory/peak_bytes",
     "flops/step",
@@ -207,10 +209,10 @@ def _settings(part: pd.DataFrame) -> list[str]:
             k
             for k in keys
             if k.startswith(("method.", "train.", "data.template", "backbone.p"))
-            and len({params.get(k) for params in runs["params"]}) > 1
+            and len({_way(k, params) for params in runs["params"]}) > 1
         ]
     for method, params in zip(part["method"], part["params"], strict=True):
-        words = (f"{k.removeprefix('method.')}={params.get(k, '')}" for k in varying[method])
+        words = (f"{k.removeprefix('method.')}={_way(k, params)}" for k in varying[method])
         shown.append(" ".join(words))
     return shown
 
@@ -219,6 +221,10 @@ def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
     """Accuracies beside the protocol's own: of each target, of halves among all names."""
     usual = {*ACCURACY[protocol], *OTHERS}
     return tuple(sorted(c for c in part if c.startswith("acc/") and c not in usual))
+def _way(key: str, params: dict[str, str]) -> str:
+    """A setting as it tells ways to train apart: of a start, how the run was trained."""
+    value = params.get(key, "")
+    return value.rpartition("-")[2][:8] if key == "method.start" else value
 
 
 def _row(

@@ -37,7 +37,7 @@ def suite(
 
     one.use_threads(threads)
     store.kept.use(cache)
-    plan = build(preset, words or [])
+    plan = build(preset, words or [], tracking_uri)
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
     return grid.run(plan, device, tracking_uri, workers, force, quiet, json)

@@ -94,6 +94,7 @@ def build(
     goal: Goal,
     fresh: int,
     name: str | None = None,
+    uri: str | None = None,
 ) -> Contest:
     """The contest that a command describes, in each one's own space or in the space ``wanted``.
 
@@ -109,7 +110,7 @@ def build(
     def plans(title: str | None) -> list[Plan]:
         return [
             _plan(e, wanted, words, preset, objective, cap, options,
-                  f"{title}-{e.slug}" if title else None)
+                  f"{title}-{e.slug}" if title else None, uri)
             for e in entrants
         ]  # fmt: skip
 
@@ -190,11 +191,12 @@ def _plan(
     cap: Sequence[str],
     options: Options,
     name: str | None,
+    uri: str | None,
 ) -> Plan:
     """The sweep of one: in the space wanted, in that of its method's name, or of its fields."""
     own = who.method if who.method in space.names() else space.FIELDS
     mine = [*words, *who.words, f"method={who.method}"]
-    return plan.build(wanted or own, mine, preset, objective, cap, options, name)
+    return plan.build(wanted or own, mine, preset, objective, cap, options, name, uri)
 
 
 def _specs(found: Found, seeds: Sequence[int]) -> tuple[Spec, ...]:

@@ -32,8 +32,9 @@ def sweep(request: Request, trials: int | None, where: Where, dry_run: bool, as_
     if not first or "=" in first:
         raise UsageError(f"sweep: name a space first, one of {', '.join(space.names())}")
     plan = plans.build(
-        first, rest, request.preset, request.objective, request.cap, request.options, request.name
-    )
+        first, rest, request.preset, request.objective, request.cap, request.options, request.name,
+        where.uri,
+    )  # fmt: skip
     goal = Goal(trials=trials or TRIALS)
     if request.options.sampler == "grid":
         points = len(queue(plan))
@@ -67,7 +68,7 @@ def contest(
     asked = contests.build(
         [contests.entrant(name) for name in names], wanted, words, request.preset,
         request.objective, request.cap, request.options, contests.budget(budget), fresh,
-        request.name,
+        request.name, where.uri,
     )  # fmt: skip
     if dry_run:
         if as_json:

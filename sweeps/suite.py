@@ -8,6 +8,7 @@ from typing import Any
 
 import methods
 from harness import config, datasets
+from harness.sources import pinned
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
@@ -24,10 +25,11 @@ class Suite:
     specs: tuple[Spec, ...]
 
 
-def build(preset: str, words: Sequence[str]) -> Suite:
+def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
     """The suite that words describe: a comma list makes an axis of the grid.
 
-    ``lora.rank=2,4`` is an axis of one method alone. Raises UsageError.
+    ``lora.rank=2,4`` is an axis of one method alone. Runs that others start from are looked for in
+    the ledger at ``uri``. Raises UsageError.
     """
     axes: dict[str, list[Any]] = {}
     for word in words:
@@ -43,7 +45,7 @@ def build(preset: str, words: Sequence[str]) -> Suite:
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
     for name in names:
         methods.find(name)
-    specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes))
+    specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes, uri))
     place = {name: i for i, name in enumerate(names)}
     sets = {str(name): i for i, name in enumerate(dict.fromkeys(axes.get("data.name", [])))}
     specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
@@ -53,7 +55,11 @@ def build(preset: str, words: Sequence[str]) -> Suite:
 
 
 def _grid(
-    preset: str, method: str, others: Sequence[str], axes: Mapping[str, Sequence[Any]]
+    preset: str,
+    method: str,
+    others: Sequence[str],
+    axes: Mapping[str, Sequence[Any]],
+    uri: str | None,
 ) -> list[Spec]:
     mine: dict[str, Sequence[Any]] = {}
     for key, values in axes.items():
@@ -68,7 +74,10 @@ def _grid(
         else:
             mine.setdefault(key, values)
     return [
-        config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))})
+        pinned(
+            config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))}),
+            uri,
+        )
         for point in itertools.product(*mine.values())
     ]
 
@@ -86,7 +95,7 @@ def choices(key: str, raw: str) -> list[Any]:
         elif key == "data.name":
             values.append(datasets.canonical(str(config.read_value(word))))
         else:
-            values.append(config.read_value(word))
+            values.append(config.read_value(word, key))
     if not values:
         raise UsageError(f"{key}: no value given")
     return values
