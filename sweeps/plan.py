@@ -23,6 +23,7 @@ from sweeps.suite import AXES, choices
 SAMPLERS = ("tpe", "gp", "nsga2", "grid", "random")
 PRUNERS = ("median", "hyperband", "none")
 GRID_LIMIT = 2000
+LOOKS = 3  # inside a run, for the pruner: after 1/4, 1/2 and 3/4 of its epochs
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Options:
     pruner: str = "median"
     sampler_seed: int = 0
     bound: bool = True
+    prune_points: int | None = None  # looks inside each run; None: as many as serve
 
     def __post_init__(self) -> None:
         for name, word, known in (
@@ -71,6 +73,25 @@ class Plan:
             if cost in quantity.KNOWN_BEFORE and accuracy in quantity.VALIDATION:
                 return a, c
         return None
+
+    @property
+    def pruned_midway(self) -> bool:
+        """Whether a look inside a run can end it: one objective, seen on validation data."""
+        one = len(self.objectives) == 1 and self.objectives[0] in quantity.VALIDATION
+        return one and self.options.pruner != "none"
+
+    @property
+    def looks(self) -> int:
+        """How often each run is looked at before its end."""
+        given = self.options.prune_points
+        if not self.pruned_midway:
+            return 0
+        return LOOKS if given is None else given
+
+    def step(self, runs: int, look: int = 0) -> int:
+        """The step of a trial at a look (from 1) of the run behind so many, or at the end of
+        these runs."""
+        return runs * (self.looks + 1) + look
 
     # --- trials ------------------------------------------------------------------------------
 
@@ -136,6 +157,7 @@ class Plan:
             "directions": list(self.directions),
             "caps": [str(cap) for cap in self.caps],
             **vars(self.options),
+            "prune_points": self.looks,
         }
 
     def digest(self) -> str:
@@ -245,6 +267,10 @@ def _check(plan: Plan) -> None:
             raise UsageError("data.val_shots: a sweep needs validation images, not 0 a class")
         if counts.trainable == 0:
             raise UsageError(f"{plan.space.method}: trains nothing, so there is nothing to tune")
+    if plan.options.prune_points and not plan.pruned_midway:
+        raise UsageError(
+            "--prune-points: looks inside runs serve a pruner and one accuracy as the objective"
+        )
     if plan.options.sampler == "grid":
         plan.grid()
 

@@ -370,10 +370,11 @@ def _sampler(plan: Plan, ordinal: int) -> optuna.samplers.BaseSampler:
 
 
 def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    if len(plan.objectives) > 1 or len(plan.cells) < 2 or plan.options.pruner == "none":
+    steps = plan.step(len(plan.cells))
+    if len(plan.objectives) > 1 or steps < 2 or plan.options.pruner == "none":
         return optuna.pruners.NopPruner()
     if plan.options.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(
-            min_resource=1, max_resource=len(plan.cells), reduction_factor=2
+            min_resource=1, max_resource=steps, reduction_factor=2
         )
     return SameStep(maximize=plan.directions[0] == "maximize")
