@@ -123,12 +123,11 @@ def _plan(
     options: Options,
     name: str | None,
 ) -> Plan:
-    """A method's sweep: in the space of its name, else in that of its fields."""
-    named = method in space.names()
+    """A method's sweep: in its space for such budgets, in that of its name, or of its fields."""
+    known = space.names()
+    wanted = next((n for n in (f"{method}_budget", method) if n in known), space.FIELDS)
     mine = [*words, f"method={method}"]
-    return plan.build(
-        method if named else space.FIELDS, mine, preset, objective, cap, options, name
-    )
+    return plan.build(wanted, mine, preset, objective, cap, options, name)
 
 
 def _specs(found: Found, seeds: Sequence[int]) -> tuple[Spec, ...]:

@@ -17,7 +17,7 @@ def spaces() -> Listing:
             )
             continue
         found = space.load(name)
-        rows.append([name, found.method, ", ".join(found.dims), found.about])
+        rows.append([name, found.method, ", ".join(found.keys), found.about])
     return ["space", "method", "keys", "what"], rows
 
 

@@ -3,11 +3,11 @@
 import hashlib
 import itertools
 import json
-import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import methods
@@ -15,9 +15,9 @@ from harness import config
 from harness.run import check
 from harness.spec import Protocol, Spec
 from methods.kit.errors import UsageError, unknown
-from sweeps import fields, quantity, space
+from sweeps import fields, quantity, settings, space
 from sweeps.quantity import Cap
-from sweeps.space import Dim, Range, Space
+from sweeps.space import Space, key_of
 from sweeps.suite import AXES, choices
 
 SAMPLERS = ("tpe", "gp", "nsga2", "grid", "random")
@@ -113,32 +113,46 @@ class Plan:
         words = self.paste(values, *self.cells[0])
         return shlex.join(["ringbench", "run", self.preset, *words])
 
+    @cached_property
+    def usual(self) -> dict[str, Any]:
+        """What every key is where it is not searched."""
+        usual = config.build(self.preset, self.paste({}, *self.cells[0])).flat()
+        return {key: _plain(value) for key, value in usual.items()}
+
+    def walk(self, value_of: settings.ValueOf) -> dict[str, Any]:
+        """Values by key: what ``value_of`` gives for each dimension that is searched."""
+        return settings.walk(self.space, self.usual, value_of)
+
+    def searched(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Values by the names of the dimensions that they are from."""
+        return settings.searched(self.space, self.usual, values)
+
     def defaults(self) -> list[dict[str, Any]]:
         """Where the search begins: the paper's settings, then those that `run` would take."""
-        usual = config.build(self.preset, self.paste({}, *self.cells[0])).flat()
+        usual = self.usual
         kind = methods.find(self.space.method)
         paper = {f"method.{k}": _plain(v) for k, v in vars(kind()).items()}
         paper |= dict(kind.recipe)
         found = []
         for source in (usual | paper, usual):
-            values = {key: dim.nearest(source[key]) for key, dim in self.space.dims.items()}
+            values = self.walk(partial(settings.nearest, source))
             if values not in found:
                 found.append(values)
         return found
 
     def grid(self) -> list[dict[str, Any]]:
         """Every point of the space's grid. Raises UsageError for one that is too large."""
-        axes = {key: dim.grid() for key, dim in self.space.dims.items()}
-        size = math.prod(len(axis) for axis in axes.values())
-        if size > GRID_LIMIT:
-            raise UsageError(f"--sampler grid: {size:,} points; fix keys or take another sampler")
-        return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+        every = settings.points(self.space, self.usual)
+        points = list(itertools.islice(every, GRID_LIMIT + 1))
+        if len(points) > GRID_LIMIT:
+            raise UsageError(
+                f"--sampler grid: more than {GRID_LIMIT:,} points; fix keys or take another sampler"
+            )
+        return points
 
     def unit(self, values: dict[str, Any]) -> tuple[float, ...]:
-        """A trial's settings in the unit cube; words become one coordinate each."""
-        return tuple(
-            x for key, dim in self.space.dims.items() for x in coordinates(dim, values[key])
-        )
+        """A trial's settings in the unit cube."""
+        return settings.unit(self.space, self.usual, values)
 
     # --- identity ----------------------------------------------------------------------------
 
@@ -163,7 +177,8 @@ class Plan:
     def digest(self) -> str:
         """The identity of a sweep: its space, the specs it starts from, its aims and options."""
         facts = {k: v for k, v in self.as_dict().items() if k not in ("name", "space", "fixed")}
-        facts["dims"] = {key: repr(dim) for key, dim in self.space.dims.items()}
+        rules = self.space.condition
+        facts["dims"] = {n: f"{dim!r} {rules(n)}" for n, dim in self.space.dims.items()}
         facts["specs"] = [spec.digest() for spec in self.specs({})]
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -190,35 +205,16 @@ def build(
     fixed = tuple(word(key, value) for key, value in given.items())
     aims = quantity.objectives(objective, usual.protocol)
     plan = Plan("", found, preset, usual.protocol, fixed, cells, aims, quantity.caps(cap), options)
+    _check_conditions(plan)
+    plan = replace(plan, space=found.under(plan.usual))
     _check(plan)
-    digest = plan.digest()
-    return Plan(**{**vars(plan), "name": _name(name) if name else f"{found.name}-{digest}"})
+    return replace(plan, name=_name(name) if name else f"{found.name}-{plan.digest()}")
 
 
 def word(key: str, value: Any) -> str:
     """``key=value`` that reads back as the value."""
     plain = isinstance(value, str) and value and config.read_value(value) == value
     return f"{key}={value}" if plain else f"{key}={json.dumps(value)}"
-
-
-def coordinates(dim: Dim, value: Any) -> list[float]:
-    """A value in the unit interval, or one coordinate a choice where choices are not numbers."""
-    if isinstance(dim, Range):
-        return [_place(value, dim.low, dim.high, dim.log)]
-    values = dim.edges()
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) == len(values):
-        low, high = min(numbers), max(numbers)
-        return [_place(value, low, high, low > 0)]
-    return [float(value == v) for v in values]
-
-
-def _place(value: float, low: float, high: float, log: bool) -> float:
-    if low == high:
-        return 0.0
-    if log:
-        value, low, high = math.log(value), math.log(low), math.log(high)
-    return (value - low) / (high - low)
 
 
 def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
@@ -254,13 +250,9 @@ def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Spac
 
 def _check(plan: Plan) -> None:
     """All that can be wrong before the first trial."""
-    (data, seed), *_ = plan.cells
-    for key, dim in plan.space.dims.items():
+    for name, dim in plan.space.dims.items():
         for value in dim.edges():
-            try:
-                config.build(plan.preset, plan.paste({key: value}, data, seed))
-            except UsageError as error:
-                raise UsageError(f"space {plan.space.name!r}: {error}") from None
+            _check_value(plan, key_of(name), value)
     for spec in plan.specs({}):
         counts = check(spec)
         if spec.data.val_shots == 0:
@@ -273,6 +265,25 @@ def _check(plan: Plan) -> None:
         )
     if plan.options.sampler == "grid":
         plan.grid()
+
+
+def _check_conditions(plan: Plan) -> None:
+    """Conditions speak of keys that a run has and of values that they can have."""
+    for name in plan.space.dims:
+        for key, value in plan.space.condition(name).values():
+            if key not in plan.usual:
+                where = f"space {plan.space.name!r}: {name}: {key!r}"
+                raise unknown(where, key, list(plan.usual))
+            if key not in {w.partition("=")[0] for w in plan.words}:
+                _check_value(plan, key, value)
+
+
+def _check_value(plan: Plan, key: str, value: Any) -> None:
+    (data, seed), *_ = plan.cells
+    try:
+        config.build(plan.preset, plan.paste({key: value}, data, seed))
+    except UsageError as error:
+        raise UsageError(f"space {plan.space.name!r}: {error}") from None
 
 
 def _first(key: str, values: Sequence[str]) -> dict[str, str]:

@@ -108,9 +108,9 @@ class Study:
             self.study.sampler = _sampler(self.plan, len(_counted(trials)))
             trial = self._next(trials)
             self._leases.hold(trial)
-            sampled = {key: suggest(trial, key, d) for key, d in self.plan.space.dims.items()}
+            values = self.plan.walk(lambda name, dim: _decoded(dim, suggest(trial, name, dim)))
             trial.set_user_attr(lease.SAMPLED, True)
-            return Taken(trial, decoded(self.plan, sampled))
+            return Taken(trial, values)
 
     def reached(self, goal: Goal) -> bool:
         """Whether the goal is reached, by trials that ended."""
@@ -297,26 +297,26 @@ def quiet() -> Iterator[None]:
 # --- between spec keys and Optuna ----------------------------------------------------------------
 
 
-def suggest(trial: optuna.Trial, key: str, dim: Dim) -> Any:
+def suggest(trial: optuna.Trial, name: str, dim: Dim) -> Any:
     if isinstance(dim, Choice):
-        return trial.suggest_categorical(key, dim.texts)
+        return trial.suggest_categorical(name, dim.texts)
     if dim.whole:
         step = int(dim.step or 1)
-        return trial.suggest_int(key, int(dim.low), int(dim.high), step=step, log=dim.log)
-    return trial.suggest_float(key, dim.low, dim.high, step=dim.step, log=dim.log)
+        return trial.suggest_int(name, int(dim.low), int(dim.high), step=step, log=dim.log)
+    return trial.suggest_float(name, dim.low, dim.high, step=dim.step, log=dim.log)
 
 
 def encoded(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
-    """Values as Optuna keeps them: choices as JSON text."""
+    """Values as Optuna keeps them, by the names of dimensions: choices as JSON text."""
     return {
-        key: json.dumps(value) if isinstance(plan.space.dims[key], Choice) else value
-        for key, value in values.items()
+        name: json.dumps(value) if isinstance(plan.space.dims[name], Choice) else value
+        for name, value in plan.searched(values).items()
     }
 
 
 def decoded(plan: Plan, params: dict[str, Any]) -> dict[str, Any]:
     """Values by spec key, of a trial's parameters; numbers to four digits, to be read and typed."""
-    return {key: _decoded(dim, params[key]) for key, dim in plan.space.dims.items()}
+    return plan.walk(lambda name, dim: _decoded(dim, params[name]))
 
 
 def _decoded(dim: Dim, value: Any) -> Any:

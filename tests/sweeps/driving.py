@@ -59,7 +59,7 @@ def complete(name: str) -> set[str]:
     return {json.dumps(t.params, sort_keys=True) for t in done}
 
 
-def begun(name: str, number: int, deadline: float = 90) -> None:
+def begun(name: str, number: int, deadline: float = 300) -> None:
     """Wait until a trial of that number is there."""
     until = time.monotonic() + deadline
     while time.monotonic() < until:

@@ -24,7 +24,7 @@ from sweeps.plan import Options, Plan
 from tests.sweeps.driving import begun, children, start, study_of, sweep, trials
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=4", "train.lr=0.01"]
-BAD, GOOD = 0.01, 0.75  # ratios: hardly adapted, adapted
+GOOD, BAD = (0.1, 0.2), (0.75, 0.8)  # ratios, with so little to train on
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +36,9 @@ def ready(store: Path, own_home: Path) -> None:
 
 @pytest.fixture
 def mix(tmp_path: Path) -> str:
-    """A space whose grid begins, by its order, with something good."""
+    """A space whose grid begins with its default, which is good."""
     path = tmp_path / "mix.toml"
-    ratios = f"[{GOOD}, {BAD}, 0.02, 0.8]"
+    ratios = [*GOOD, *BAD]
     path.write_text(
         f'method = "clip_adapter"\n[space]\n"method.ratio" = {{ choices = {ratios} }}\n'
     )
@@ -109,7 +109,7 @@ def test_a_bad_trial_ends_inside_its_run_and_is_no_result(
     found = sweep(capsys, mix, *FAST, "--sampler", "grid", "--name", "mine")
     table = trials(found)
     pruned = table[table["end"] == "pruned"]
-    assert set(pruned["method.ratio"]) & {BAD, 0.02}
+    assert set(pruned["method.ratio"]) == set(BAD)
     assert (pruned["runs"] == 0).all()
     assert pruned["why"].str.fullmatch(r"acc/val_hmean [\d.]+ after epoch [123] of 4").all()
     runs = list(open_ledger().runs())
@@ -186,7 +186,7 @@ def test_two_workers_prune_in_one_study_and_a_killed_one_is_replaced() -> None:
     running = start(*words, "--trials", "14", "--name", "shared", "--workers", "2")
     begun("shared", 3)
     os.kill(children(running.pid)[0], signal.SIGKILL)
-    _, shown = running.communicate(timeout=300)
+    _, shown = running.communicate(timeout=600)
     assert running.returncode == 0, shown
     study = optuna.load_study(study_name="shared", storage=study_of("shared")._storage)
     states = [t.state for t in study.trials]

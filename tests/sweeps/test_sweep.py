@@ -215,7 +215,7 @@ def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) 
     begun("shared", 2)
     killed = children(running.pid)[0]
     os.kill(killed, signal.SIGKILL)
-    _, shown = running.communicate(timeout=240)
+    _, shown = running.communicate(timeout=600)
     assert running.returncode == 0, shown
     assert "10 complete" in shown
     study = study_of("shared")
@@ -234,7 +234,7 @@ def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(own_home: Path) ->
     running = start(*words, "--trials", "40")
     begun("stopped", 1)
     os.kill(running.pid, signal.SIGINT)
-    _, shown = running.communicate(timeout=60)
+    _, shown = running.communicate(timeout=300)
     assert running.returncode == 3
     assert "not reached, the same command goes on" in shown
     assert "Traceback" not in shown
