@@ -8,7 +8,7 @@ which holds as a whole. A key that is not searched has its usual value, and cond
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,19 @@ class Condition:
     def holds(self, values: Mapping[str, Any]) -> bool:
         return _all(self.when, values) and not any(_all(c, values) for c in self.unless)
 
-    def keys(self) -> set[str]:
-        return {key for clause in (self.when, *self.unless) for key, _ in clause}
+    def may_hold(self, possible: Mapping[str, Sequence[Any] | None]) -> bool:
+        """Whether it can hold where keys are one of the values that are possible (None: any)."""
+
+        def some(key: str, texts: tuple[str, ...]) -> bool:
+            return possible[key] is None or any(_among(v, texts) for v in possible[key] or ())
+
+        def surely(clause: Clause) -> bool:
+            return all(
+                possible[key] is not None and all(_among(v, texts) for v in possible[key] or ())
+                for key, texts in clause
+            )
+
+        return all(some(*term) for term in self.when) and not any(map(surely, self.unless))
 
     def values(self) -> list[tuple[str, Any]]:
         """Every key with every value that is named."""
@@ -64,9 +75,11 @@ def _clause(where: str, table: Any) -> Clause:
 
 
 def _all(clause: Clause, values: Mapping[str, Any]) -> bool:
-    return all(
-        any(_same(json.loads(text), values.get(key)) for text in texts) for key, texts in clause
-    )
+    return all(_among(values.get(key), texts) for key, texts in clause)
+
+
+def _among(value: Any, texts: tuple[str, ...]) -> bool:
+    return any(_same(json.loads(text), value) for text in texts)
 
 
 def _same(one: Any, other: Any) -> bool:

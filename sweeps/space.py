@@ -121,12 +121,14 @@ class Space:
 
     def under(self, values: Mapping[str, Any]) -> "Space":
         """The space without what can never be searched where other keys have these values."""
+        possible: dict[str, list[Any] | None] = {key: [value] for key, value in values.items()}
         left: dict[str, Dim] = {}
         for name, dim in self.dims.items():
-            rule = self.condition(name)
-            open_ = rule.keys() & set(map(key_of, left))
-            if open_ or rule.holds(values):
+            if self.condition(name).may_hold(possible):
                 left[name] = dim
+                known = possible.get(key_of(name))  # None also for a key that is none; told later
+                more = dim.edges() if isinstance(dim, Choice) else None
+                possible[key_of(name)] = None if known is None or more is None else known + more
         return self._only(left)
 
     def as_dict(self) -> dict[str, str]:

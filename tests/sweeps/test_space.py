@@ -126,12 +126,12 @@ def test_keys_are_searched_where_their_condition_holds(tmp_path: Path) -> None:
     assert len({whole.unit(point) for point in points}) == len(points)
 
 
-@pytest.mark.parametrize("words", [(), ("method.form=delta",), ("method.reading=factored",)])
+@pytest.mark.parametrize("words", [(), ("method.form=delta",)])
 def test_what_the_space_of_adaring_holds_can_be_built(words: tuple[str, ...]) -> None:
     found = planned("adaring", *words)
     rng = random.Random(0)
     refused, seen = [], set()
-    for _ in range(300):
+    for _ in range(150):
         values = anything(found, rng)
         seen |= {(k, json.dumps(v)) for k, v in values.items() if k != "train.lr"}
         try:
@@ -140,7 +140,7 @@ def test_what_the_space_of_adaring_holds_can_be_built(words: tuple[str, ...]) ->
         except UsageError as error:
             refused.append(str(error))
     assert all(reason.startswith("method.") for reason in refused)
-    assert len(refused) <= 3, refused
+    assert len(refused) <= 1, refused
     choices = [(key_of(n), t) for n, d in found.space.dims.items() if isinstance(d, Choice)
                for t in d.texts]  # fmt: skip
     assert seen >= set(choices)
@@ -204,7 +204,7 @@ WRONG = {
     ruled('when = { "method.alpha" = 4 }'): "method.alpha: expected a list of values, got 4",
     ruled('unless = [{ "method.alhpa" = [4] }]'): "unknown, did you mean 'method.alpha'",
     ruled('when = { "method.rslora" = [4] }'): "method.rslora: expected true or false",
-    ruled('when = { "method.rslora" = [true] }'): "nothing to search",
+    ruled('when = { "method.alpha" = [123.0] }'): "nothing to search",
 }
 
 
