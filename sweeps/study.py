@@ -8,12 +8,10 @@ by its URL; no lock spans them, so a goal may be passed by one trial a machine.
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -21,13 +19,13 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.home import home
 from methods.kit.errors import UsageError
 from sweeps import lease
 from sweeps.lease import FileLeases, Heartbeats, Leases
 from sweeps.plan import Plan
 from sweeps.prune import SameStep
 from sweeps.space import Choice, Dim
+from sweeps.storage import default_storage, is_file, lock_folder, open_storage, quiet
 
 DIGEST, PLAN = "ringbench.digest", "ringbench.plan"
 FREE_ENDS = ("capped", "refused")  # known before training and whatever else was tried
@@ -129,6 +127,14 @@ class Study:
         with self.locked():
             return self._open(self.study.get_trials(deepcopy=False), goal)
 
+    def busy(self) -> bool:
+        """Whether trials are in other hands: of another command, or of a worker whose death is
+        not certain yet."""
+        with self.locked():
+            self._leases.reap(self.study)
+            trials = self.study.get_trials(deepcopy=False)
+        return any(t.state == TrialState.RUNNING for t in trials)
+
     def note(self, taken: Taken, **facts: Any) -> None:
         """Keep facts about a trial in flight."""
         with self.locked():
@@ -212,8 +218,8 @@ class Study:
     def _next(self, trials: list[FrozenTrial]) -> optuna.Trial:
         """A trial that was cut short comes first, so that the history is as it would have been."""
         for t in trials:
-            if t.state == TrialState.WAITING and "retry_history" in t.system_attrs:
-                self._storage.set_trial_state_values(t._trial_id, state=TrialState.RUNNING)
+            again = t.state == TrialState.WAITING and "retry_history" in t.system_attrs
+            if again and self._storage.set_trial_state_values(t._trial_id, TrialState.RUNNING):
                 return optuna.Trial(self.study, t._trial_id)
         ordinal = len(_counted(trials))
         if ordinal < len(self._queue):
@@ -242,56 +248,6 @@ class Study:
         with self.locked():
             self.study.tell(taken.trial, values, state)
             self._leases.release(taken.number)
-
-
-# --- storage -----------------------------------------------------------------------------------
-
-
-def default_storage() -> str:
-    return f"sqlite:///{home() / 'sweeps.db'}"
-
-
-def is_file(url: str) -> bool:
-    return url.startswith("sqlite:///")
-
-
-def lock_folder(url: str) -> Path:
-    """Beside the file, so that whoever shares the study shares its locks."""
-    place = Path(url.removeprefix("sqlite:///")).resolve().parent if is_file(url) else home()
-    folder = place / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage at a URL. Raises UsageError in one line."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    beats: dict[str, Any] = {}
-    if is_file(url):
-        kwargs: dict[str, Any] = {"connect_args": {"timeout": 60}}
-    else:
-        kwargs = {"pool_pre_ping": True}
-        retry = optuna.storages.RetryHeartbeatStaleTrialCallback
-        with quiet():
-            callback = retry(max_retry=lease.TRIES)
-        beats = {"heartbeat_interval": lease.BEAT, "grace_period": lease.GRACE}
-        beats["heartbeat_stale_trial_callback"] = callback
-    try:
-        with FileLock(str(lock_folder(url) / "sweeps.lock")), quiet():
-            return optuna.storages.RDBStorage(url, engine_kwargs=kwargs, **beats)
-    except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        shown = re.sub(r"//[^@/]*@", "//", url)  # without a password
-        raise UsageError(f"--storage {shown}: cannot be opened ({text})") from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's warnings: experimental names, heartbeats outside of optimize."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", message="Heartbeat of storage")
-        yield
 
 
 # --- between spec keys and Optuna ----------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness import cli
-from sweeps.study import default_storage
+from sweeps.storage import default_storage
 
 
 def sweep(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
