@@ -1,5 +1,6 @@
 # make demo   a real comparison on the embedded suite        make test    the whole test suite
 # make install the environment alone                         make check   the quick part of test
+# make rates   the best learning rate for each ring rank and slice size, on validation data
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
@@ -8,7 +9,9 @@ BIN := .venv/bin
 METHODS := adaring,lora,clip_adapter,full_rank,linear_probe,zero_shot
 DEMO := base_to_novel methods=$(METHODS) data=digits,fashion-mnist,flags seeds=1-3
 
-.PHONY: install demo test check clean
+RATES := ring_rate data=emoji-things,flags seeds=1,2 --sampler grid --pruner none
+
+.PHONY: install demo rates test check clean
 
 install: .venv/.installed
 
@@ -31,6 +34,10 @@ demo: .venv/.installed
 	$(BIN)/ringbench leaderboard --protocol base_to_novel --backbone embedded
 	$(BIN)/ringbench pareto --protocol base_to_novel --backbone embedded
 	@echo "the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///$${RINGBENCH_HOME:-runs}/mlflow.db"
+
+rates: .venv/.installed
+	$(BIN)/ringbench sweep $(RATES) --workers 2 --name ring-rates
+	$(BIN)/ringbench report --sweep ring-rates --map ring_rank,train.lr
 
 check: .venv/.tested
 	$(BIN)/ruff check .

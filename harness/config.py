@@ -13,7 +13,9 @@ from importlib.resources import files
 from typing import Any
 
 import methods
-from harness.datasets import defaults_of
+from harness.datasets import canonical, collections, defaults_of
+from harness.protocols import check as check_protocol
+from harness.protocols import usual_targets
 from harness.spec import (
     PROTOCOLS,
     BackboneSpec,
@@ -52,7 +54,7 @@ def parse(words: Iterable[str]) -> Values:
         key = SHORT.get(key, key)
         if key in values:
             raise UsageError(f"{key}: given twice")
-        values[key] = read_value(raw)
+        values[key] = read_value(raw, key)
     return values
 
 
@@ -64,15 +66,36 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
     kind = methods.find(str(name))
     backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
-    data = str(given.get("data.name", values.get("data.name", DataSpec.name)))
+    data = canonical(str(given.get("data.name", values.get("data.name", DataSpec.name))))
+    preset_data = {key: value for key, value in values.items() if key == "data.shots"}
     host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
     for each in (host, str(name)) if host else (str(name),):
         values |= methods.find(each).recipe
         values |= tuned(backbone, each)
     values |= {f"data.{k}": v for k, v in defaults_of(data).items()}
+    values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
+    values |= {"data.name": data, "data.targets": _targets(values, data)}
     values.pop("method.name", None)
     return _checked(kind, values)
+
+
+def _targets(values: Values, source: str) -> Any:
+    """The data sets that are only tested: named, by collection, or those of the protocol."""
+    named = values.get("data.targets")
+    if named is None:
+        return list(usual_targets(values.get("protocol"), source))
+    words = named.split(",") if isinstance(named, str) else named
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return named  # told apart by the check of the field
+    return list(
+        dict.fromkeys(
+            canonical(one)
+            for word in map(str.strip, words)
+            for one in collections().get(word, (word,))
+            if word and canonical(one) != source
+        )
+    )
 
 
 def tuned(backbone: str, method: str) -> Values:
@@ -121,7 +144,14 @@ def _checked(kind: type[Method], values: Values) -> Spec:
     parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: expected a whole number from 0 to 2^32 - 1, got {seed!r}")
-    return Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    if parts["data"].views and parts["train"].augment == "none":
+        raise UsageError(
+            f"data.views: {parts['data'].views} views of each image need train.augment=crop_flip;"
+            " with train.augment=none images stay as they are"
+        )
+    spec = Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    check_protocol(spec.protocol, spec.data)
+    return spec
 
 
 def _gather(values: Values) -> None:
@@ -140,7 +170,11 @@ def _all_keys(kind: type[Method]) -> list[str]:
 # --- files -----------------------------------------------------------------------------------
 
 
+ALIASES = {"base_to_new": "base_to_novel"}
+
+
 def _preset(name: str) -> Values:
+    name = ALIASES.get(name, name)
     if name not in presets():
         raise unknown(f"preset {name!r}", name, presets())
     return dict(_load(name))

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness import anatomy
 from methods.kit.adapter import Adapter, Method, Task
+from methods.kit.start import Start
 
 T = TypeVar("T")
 
@@ -68,18 +69,22 @@ def part_of(name: str) -> str:
     return ".".join([tower, *kept] if tower == "head" else kept)
 
 
-def outline(method: Method, parts: anatomy.Anatomy, classes: int) -> Counts:
+def outline(
+    method: Method, parts: anatomy.Anatomy, classes: int, start: Start | None = None
+) -> Counts:
     """The counts of a method on a model without its numbers."""
     with torch.device("meta"):
-        return count(attached(method, parts, classes))
+        return count(attached(method, parts, classes, start))
 
 
-def attached(method: Method, parts: anatomy.Anatomy, classes: int) -> Adapter:
+def attached(
+    method: Method, parts: anatomy.Anatomy, classes: int, start: Start | None = None
+) -> Adapter:
     """A method on a model without its numbers (on the meta device)."""
     with torch.device("meta"):
         names = tuple(f"class {i}" for i in range(classes))
         tokens = torch.zeros(classes, PROMPT_TOKENS, dtype=torch.long)
-        return method.attach(parts.clip, Task(names, "{}", tokens))
+        return method.attach(parts.clip, Task(names, "{}", tokens, start=start))
 
 
 # --- measured while training -----------------------------------------------------------------

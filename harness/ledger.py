@@ -179,6 +179,16 @@ class Ledger:
                 found = Path(self._client.download_artifacts(run.id, "", folder))
             yield found
 
+    def predictions(self, run_id: str) -> bytes | None:
+        """The Parquet file of a run's test predictions, or None where it has none."""
+        with _reaching(self.uri):
+            names = {item.path for item in self._client.list_artifacts(run_id)}
+            if spool.PREDICTIONS not in names:
+                return None
+            with TemporaryDirectory() as folder:
+                place = self._client.download_artifacts(run_id, spool.PREDICTIONS, folder)
+                return Path(place).read_bytes()
+
     # --- inside ------------------------------------------------------------------------------
 
     @property

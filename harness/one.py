@@ -10,6 +10,7 @@ from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
 from harness.run import Result, attempt, check, failure
 from harness.spec import Spec
+from methods.kit.warm import ERRORS
 
 STAGES = "stages"  # the folder of trainings that other runs begin with
 
@@ -25,6 +26,7 @@ class Done:
     run_id: str = ""
     found: bool = False
     delivered: bool = True
+    cache: str = ""  # what was computed once, and what it saved
 
     @property
     def ok(self) -> bool:
@@ -78,11 +80,19 @@ def name_of(spec: Spec) -> str:
 
 
 def from_result(result: Result, delivered: bool = True) -> Done:
-    return Done(result.spec, result.status, dict(result.metrics), result.error, delivered=delivered)
+    return Done(
+        result.spec,
+        result.status,
+        dict(result.metrics),
+        result.error,
+        delivered=delivered,
+        cache=result.tags.get("cache", ""),
+    )
 
 
 def from_ledger(spec: Spec, run: Run) -> Done:
-    return Done(spec, run.status, run.metrics, run.tags.get("error", ""), run.id, found=True)
+    error, cache = run.tags.get("error", ""), run.tags.get("cache", "")
+    return Done(spec, run.status, run.metrics, error, run.id, found=True, cache=cache)
 
 
 def sentence(done: Done) -> str:
@@ -97,7 +107,11 @@ def sentence(done: Done) -> str:
     ]
     seconds = done.metrics.get("time/train_seconds", 0.0)
     shown = f"{head}: {', '.join(parts)} ({seconds:.1f} s"
-    shown += f", {console.count_text(done.metrics.get('params/trainable', 0))} trainable)"
+    shown += f", {console.count_text(done.metrics.get('params/trainable', 0))} trainable"
+    left = [v for k, v in done.metrics.items() if k.startswith(f"{ERRORS}/")]
+    if left:
+        shown += f", started from {done.spec.method.start[:16]} with errors up to {max(left):.0%}"
+    shown += ")"
     if done.found:
         shown += " [already recorded]"
     if not done.delivered:
@@ -116,11 +130,14 @@ def show(done: Done, as_json: bool, quiet: bool) -> int:
                 "delivered": done.delivered,
                 "error": done.error,
                 "metrics": done.metrics,
+                "cache": done.cache,
                 "spec": done.spec.as_dict(),
             }
         )
     elif done.found or done.status == "running" or (quiet and not done.ok):
         console.say(sentence(done))
+    if done.cache and not as_json and not quiet:
+        console.say(done.cache)
     return 0 if done.ok else 1
 
 

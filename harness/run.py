@@ -3,10 +3,11 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from harness import backbone as backbones
 from harness import cost, data, evaluate, protocols, stages, versions
+from harness import plan as plans
+from harness import start as starts
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.cost import Counts
@@ -24,6 +27,7 @@ from harness.fit import NonFiniteLoss, Outcome, Row, fit
 from harness.spec import Spec
 from methods.kit.adapter import Task
 from methods.kit.errors import UsageError
+from methods.kit.start import Start
 
 Status = Literal["finished", "failed", "pruned", "cancelled", "out_of_memory"]
 SELECTION = "last"  # the rule by which a trained state is chosen: the last one
@@ -78,7 +82,10 @@ def check(spec: Spec) -> Counts:
     parts = backbones.outline(spec.backbone.name)
     backbones.check_weights(spec.backbone)
     classes = data.check(spec)
-    return cost.outline(spec.method, parts, classes)
+    source = starts.source_of(spec)
+    if source is not None:
+        starts.check(spec, source)
+    return cost.outline(spec.method, parts, classes, starts.outline(source))
 
 
 def execute(
@@ -100,11 +107,17 @@ def execute(
     }
     backbone = backbones.load(spec.backbone, pick_device(device))
     split = data.load(spec, backbone.transform)
-    net = attach(spec, backbone, split, {name: past.state for name, past in pasts.items()})
+    source = starts.source_of(spec)
+    tags = {} if source is None else starts.check(spec, source)
+    began = time.perf_counter()
+    earlier = {name: past.state for name, past in pasts.items()}
+    net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
+    begun = {} if source is None else starts.costs(source, net.adapter, began)
     counts = cost.count(net.adapter)
     losses = []
     with cost.measuring(backbone.device) as meter:
-        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter)):
+        plan = plans.make(net, split.train, spec.train, spec.seed, spec.data.views)
+        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter), plan):
             losses.extend(row.losses)
             meter.step_seconds.extend(row.step_seconds)
             if progress:
@@ -115,7 +128,7 @@ def execute(
     if test:
         split.vault.close_selection()
         predictions = evaluate.test(nets, split.vault)
-        metrics |= scores(predictions)
+        metrics |= scores(predictions, [part.name for part in split.vault.parts if part.main])
     state = net.adapter.state()
     metrics |= {
         "params/trainable": counts.trainable,
@@ -127,8 +140,10 @@ def execute(
         "time/step_ms": meter.step_ms,
         "memory/peak_bytes": meter.peak_bytes,
         "flops/step": meter.step_flops,
+        "cache/bytes": plan.bytes,
+        "cache/saved_percent": plan.saved,
     }
-    metrics |= stages.costs(pasts)
+    metrics |= stages.costs(pasts) | begun
     return Result(
         spec=spec,
         status="finished",
@@ -137,9 +152,17 @@ def execute(
         metrics=metrics,
         tags=_tags(spec, backbone.device, test)
         | split.hashes
+        | tags
         | {
             "backbone_hash": backbone.digest,
             "test_reads": str(split.vault.reads),
+            "test_parts": json.dumps(
+                {
+                    part.name: {"classes": len(part.classnames), "images": len(part)}
+                    for part in split.vault.parts
+                }
+            ),
+            "cache": plan.sentence(),
         },
         losses=losses,
         counts=counts,
@@ -200,26 +223,37 @@ def attach(
     backbone: Backbone,
     split: Split,
     earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
+    start: Start | None = None,
 ) -> Classifier:
     """The method on the backbone, with initial values drawn from the run's seed alone.
 
-    ``earlier``: what the method's stages trained.
+    ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
+    with.
     """
     names = split.train.classnames
     prompts = backbone.prompts(split.template, names)
-    task = Task(names, split.template, prompts.ids, earlier or {})
+    task = Task(names, split.template, prompts.ids, earlier or {}, start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)
     return Classifier(backbone, adapter, prompts)
 
 
-def scores(predictions: list[Predictions]) -> dict[str, float]:
-    """acc/<part> for each part, acc/hmean where there is base and novel, ece/test."""
+def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, float]:
+    """acc/<part> for each part, their H or the mean over targets, ece/test of the main parts.
+
+    acc/hmean_all is H where both halves are told apart among all names.
+    """
     metrics = {f"acc/{p.part}": p.accuracy for p in predictions}
-    if {"acc/base", "acc/novel"} <= set(metrics):
-        metrics["acc/hmean"] = protocols.harmonic_mean(metrics["acc/base"], metrics["acc/novel"])
-    metrics["ece/test"] = evaluate.expected_calibration_error(predictions)
+    halves = [(f"acc/base{s}", f"acc/novel{s}", f"acc/hmean{s}") for s in ("", "_all")]
+    for base, novel, both in halves:
+        if {base, novel} <= set(metrics):
+            metrics[both] = protocols.harmonic_mean(metrics[base], metrics[novel])
+    beside = [p.accuracy for p in predictions if p.part not in main]
+    if beside and "acc/base" not in metrics:
+        metrics["acc/targets"] = fmean(beside)
+    own = [p for p in predictions if p.part in main]
+    metrics["ece/test"] = evaluate.expected_calibration_error(own)
     return metrics
 
 
@@ -238,14 +272,11 @@ def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Cla
     """A classifier for each label space that is tested."""
     testers = {}
     for part in split.vault.parts:
-        same = part.classnames == split.train.classnames
-        testers[part.name] = (
-            net
-            if same
-            else Classifier(
-                backbone, net.adapter, backbone.prompts(split.template, part.classnames), False
-            )
-        )
+        known = part.classnames == split.train.classnames
+        testers[part.name] = net
+        if not known or part.template != split.template:
+            prompts = backbone.prompts(part.template, part.classnames)
+            testers[part.name] = Classifier(backbone, net.adapter, prompts, known)
     return testers
 
 

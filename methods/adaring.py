@@ -32,6 +32,11 @@ Wide slices with a small ring rank did better on validation data than equal rank
 backbone), hence the defaults; on the present one slices of 8 and 12 cannot be told apart. Slices
 of up matrices and updates start at zero, so the adapted model starts as the frozen one. Matrices
 of all layers are made once a step (methods/kit/ring.py).
+
+``start``: the id of a run with adapters or weight updates in the same places, on the same backbone;
+the rings begin as the nearest ones to its matrices (least squares: methods/kit/decompose.py) and
+the adapted model near that run's, not at the frozen one. Of several rings each begins near what
+those before it leave: of updates; of adapters of the up matrices, and all near the same down ones.
 """
 
 from collections.abc import Sequence
@@ -45,6 +50,7 @@ from methods.kit.errors import UsageError
 from methods.kit.fields import (
     BOTH_TOWERS,
     Activation,
+    Dropout,
     LinearSite,
     Positive,
     Rate,
@@ -54,6 +60,7 @@ from methods.kit.fields import (
 from methods.kit.readings import Rank
 from methods.kit.rig import Ref
 from methods.kit.routing import InputGates, layer_gates
+from methods.kit.start import Start
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class AdaRing(Method):
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     grouping: deltas.Grouping = "shape"  # delta form
+    dropout: Dropout = 0.0  # delta form: on the input of each update
     scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
@@ -82,10 +90,18 @@ class AdaRing(Method):
     consistency_text: Weight = 0.0
     consistency_distance: consistency.Distance = "cosine"
     consistency_on: Literal["all", "low_rank"] = "all"
+    start: str = ""  # a finished run to begin near: its id, or full_rank for the one of this cell
+
+    @property
+    def identity(self) -> bool:
+        return not self.start
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
         towers = list(clip.towers(self.towers))
         self._check(towers)
+        if task.start is not None:
+            readings.check_start(self.reading, self.share)
+            task.start.check_towers([tower.name for tower in towers])
         adapter = Adapter(clip)
         for tower in towers:
             blocks = readings.blocks(self.reading, self.layers, tower)
@@ -93,37 +109,55 @@ class AdaRing(Method):
             if self.combine == "layer_gate":
                 gates = layer_gates(adapter, tower, blocks, [r.label for r in self._ranks])
             if self.form == "delta":
-                self._deltas(adapter, blocks, gates)
+                self._deltas(adapter, blocks, gates, task.start)
             else:
-                self._adapters(adapter, tower, blocks, gates)
+                self._adapters(adapter, tower, blocks, gates, task.start)
         alone = self._low_rank(adapter) if self.consistency_on == "low_rank" else ()
         consistency.hang(adapter, self._weights, self.consistency_distance, alone)
         return adapter
 
     def _adapters(
-        self, adapter: Adapter, tower: Tower, blocks: Sequence[Block], gates: Sequence[Ref | None]
+        self,
+        adapter: Adapter,
+        tower: Tower,
+        blocks: Sequence[Block],
+        gates: Sequence[Ref | None],
+        start: Start | None,
     ) -> None:
-        rings = []
-        for rank, gate in zip(self._ranks, gates, strict=True):
-            stack = readings.Adapters(
-                tower, len(blocks), self.bottleneck, self.reading, self.share, rank
-            )
-            rings.append(stack.own(adapter, gate))
+        place, scale = readings.place(self.reading), readings.scale(self.reading, self.scale)
+        near = start.matrices(blocks, self.bottleneck, self.activation) if start else None
+        stacks = [
+            readings.Adapters(tower, len(blocks), self.bottleneck, self.reading, self.share, rank)
+            for rank in self._ranks
+        ]
+        fits = readings.fits(adapter, stacks, near, scale)
+        rings = [
+            stack.own(adapter, gate, fit)
+            for stack, gate, fit in zip(stacks, gates, fits, strict=True)
+        ]
         router = None
         if self.combine == "input_gate":
             router = InputGates.own(adapter, tower, blocks, len(rings), self.temperature)
-        place, scale = readings.place(self.reading), readings.scale(self.reading, self.scale)
         for i, (block, *branches) in enumerate(zip(blocks, *rings, strict=True)):
             bottleneck.hang(adapter, block, branches, self.activation, scale, place, router, i)
 
     def _deltas(
-        self, adapter: Adapter, blocks: Sequence[Block], gates: Sequence[Ref | None]
+        self,
+        adapter: Adapter,
+        blocks: Sequence[Block],
+        gates: Sequence[Ref | None],
+        start: Start | None,
     ) -> None:
         factored, shared = self.reading == "factored", self.share == "both"
         scale = readings.scale(self.reading, self.scale)
-        for rank, gate in zip(self._ranks, gates, strict=True):
-            for group in deltas.groups(blocks, self.sites, self.grouping):
-                deltas.hang(adapter, group, rank, factored, scale, gate, shared)
+        if start is not None:
+            start.check_sites(blocks, self.sites)
+        groups = deltas.groups(blocks, self.sites, self.grouping)
+        fits = [deltas.fits(adapter, group, self._ranks, scale, start) for group in groups]
+        drop = self.dropout
+        for k, (rank, gate) in enumerate(zip(self._ranks, gates, strict=True)):
+            for group, cores in zip(groups, fits, strict=True):
+                deltas.hang(adapter, group, rank, factored, scale, gate, shared, drop, cores[k])
 
     # --- what the fields say ------------------------------------------------------------------
 
@@ -152,6 +186,8 @@ class AdaRing(Method):
                 "method.consistency_on: 'low_rank' needs two rings in method.ranks and a"
                 " consistency weight above 0"
             )
+        if self.dropout and self.form != "delta":
+            raise UsageError("method.dropout: needs method.form=delta")
         if self.form == "delta":
             if self.combine == "input_gate":
                 raise UsageError("method.combine: 'input_gate' needs method.form=adapter")

@@ -4,7 +4,7 @@ A wrapper: ``host`` is the method whose parts are switched (``method.host=lora``
 written ``method.host.rank=4`` and its training settings are where those of this method begin. As in
 the repository (zwebzone/coto), before each step every group is on with probability
 
-    p(t) = min(end, start + (end - start) * t / (ramp * T))    of step t of T
+    p(t) = min(last, first + (last - first) * t / (ramp * T))    of step t of T
 
 and the whole draw is repeated until at least one group is on; what is off is not there. A group is
 what the host hangs on ``group`` neighbouring blocks of one tower (its q, k and v together). Nothing
@@ -38,8 +38,8 @@ class CoTo(Method):
 
     host: str = "lora"
     settings: tuple[str, ...] = ()  # of the host: "rank=4"
-    start: Share = 0.1
-    end: Share = 1.0
+    first: Share = 0.1  # chance of a group to be on, at the start
+    last: Share = 1.0  # and from `ramp` on
     ramp: Share = 0.75
     group: Positive = 1
 
@@ -76,7 +76,7 @@ class CoTo(Method):
     def chance(self, progress: float) -> float:
         """How likely a group is on, at a share of the training."""
         done = progress / self.ramp if self.ramp else 1.0
-        return min(self.end, self.start + (self.end - self.start) * min(done, 1.0))
+        return min(self.last, self.first + (self.last - self.first) * min(done, 1.0))
 
     def _groups(self, blocks: list[Block]) -> list[list[Block]]:
         """Neighbouring blocks of one tower; the last group of a tower may be smaller."""

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.kit.errors import UsageError
+from methods.kit.warm import ERRORS
 
 SLICES = ".slices"
 
@@ -60,6 +61,19 @@ def usage(artifacts: Path) -> pd.DataFrame:
     path = artifacts / "tables.parquet"
     table = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["table"])
     return table[table["table"] == "rank_usage"].drop(columns="table")
+
+
+def start(tags: Mapping[str, str]) -> dict[str, str]:
+    """The run that this one started from; empty for one that started at the frozen model."""
+    if "start" not in tags:
+        return {}
+    return {"run": tags["start"], **{k: tags[f"start_{k}"] for k in ("method", "dataset", "seed")}}
+
+
+def start_errors(metrics: Mapping[str, float]) -> dict[str, float]:
+    """By matrix the share of its norm that the rings left out of what they started from."""
+    head = f"{ERRORS}/"
+    return {k.removeprefix(head): v for k, v in sorted(metrics.items()) if k.startswith(head)}
 
 
 def tables(parts: Anatomy) -> Mapping[str, pd.DataFrame]:

@@ -76,9 +76,15 @@ def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Track
     parts = seen.read(state, usage, found.tags["method"])
     title = f"{found.tags['method']} on {found.tags['dataset']}, seed {found.tags['seed']}"
     paths = seen.write(parts, title, out or report_folder())
+    started, start = seen.start(found.tags), seen.start_errors(found.metrics)
     if json:
-        console.as_json({name: t.to_dict("records") for name, t in seen.tables(parts).items()})
+        tables: dict[str, object] = {n: t.to_dict("records") for n, t in seen.tables(parts).items()}
+        console.as_json(tables | ({"start": {**started, "errors": start}} if started else {}))
         return
+    if started:
+        told = f"started from {started['method']} run {started['run']} on {started['dataset']},"
+        rows = [[name, 100 * error] for name, error in start.items()]
+        console.table(["matrix", "left out, %"], rows, f"{told} seed {started['seed']}")
     rows = [[c.name, "x".join(map(str, c.shape)), c.norm, c.rms] for c in parts.cores]
     console.table(["core", "shape", "norm", "root mean square"], rows, title)
     console.say("written: " + ", ".join(str(p) for p in paths))

@@ -1,5 +1,6 @@
 """All pictures and tables of a sweep or of a contest, written to a folder."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,30 @@ from reports.sweep import Sweep
 from reports.table import Board, boards
 
 
-def write(name: str, folder: Path, uri: str | None) -> list[Path]:
+@dataclass(frozen=True)
+class Wanted:
+    """Of a sweep: two keys to draw a map over, and the key to show the best value of."""
+
+    map: str | None = None
+    best: str | None = None
+
+
+def write(name: str, folder: Path, uri: str | None, wanted: Wanted = Wanted()) -> list[Path]:
     """Everything there is to say about a sweep or contest; returns the files."""
     facts = sweeps.facts_of(name)
+    if facts["kind"] == "contest" and wanted != Wanted():
+        raise UsageError("--map and --best: go with one sweep of the contest")
     folder.mkdir(parents=True, exist_ok=True)
     if facts["kind"] == "contest":
         return _contest(facts, folder, uri)
     sweep = sweeps.read(name)
     curve = sweeps.curve(sweep, sweep.facts["method"])
+    best = sweeps.best_key(sweep, wanted.best)
+    keys = sweeps.chosen_keys(sweep, wanted.map) if wanted.map else sweeps.map_keys(sweep)
     return [
         *front(sweep, folder, "front"),
-        *_map(sweep, folder),
+        *_map(sweep, keys, folder),
+        *([] if best is None else _csv(sweeps.best_table(sweep, best), [folder / "best.csv"])),
         *_importances(sweep, folder),
         *_curves(curve, sweep.facts["objectives"][0], _title(sweep), False, folder),
     ]
@@ -53,7 +67,7 @@ def tested(name: str, facts: dict[str, Any], uri: str | None) -> list[Board]:
 
 
 def _contest(facts: dict[str, Any], folder: Path, uri: str | None) -> list[Path]:
-    parts = [(m["method"], sweeps.read(m["sweep"])) for m in facts["methods"]]
+    parts = [(m["label"], sweeps.read(m["sweep"])) for m in facts["methods"]]
     table = pd.concat([sweeps.curve(sweep, method) for method, sweep in parts])
     timed = "minutes" in facts["goal"]
     written = _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed,
@@ -61,10 +75,9 @@ def _contest(facts: dict[str, Any], folder: Path, uri: str | None) -> list[Path]
     return [*leaderboard.write(tested(facts["name"], facts, uri), folder), *written]
 
 
-def _map(sweep: Sweep, folder: Path) -> list[Path]:
+def _map(sweep: Sweep, keys: tuple[str, str] | None, folder: Path) -> list[Path]:
     from reports import draw_sweep
 
-    keys = sweeps.map_keys(sweep)
     if keys is None:
         return []
     cells = sweeps.map_table(sweep, keys)
@@ -106,5 +119,5 @@ def _paths(folder: Path, stem: str) -> list[Path]:
 
 
 def _csv(table: pd.DataFrame, paths: list[Path]) -> list[Path]:
-    paths[2].write_text(table.to_csv(index=False, lineterminator="\n"))
+    paths[-1].write_text(table.to_csv(index=False, lineterminator="\n"))
     return paths

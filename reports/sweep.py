@@ -14,6 +14,7 @@ from methods.kit.errors import UsageError, unknown
 from reports.pareto import front
 
 COST = "params/trainable"
+RATE = "train.lr"
 MAP_LIMIT = 16  # values of a key beyond which a map would be dust
 
 
@@ -153,6 +154,43 @@ def grid(sweep: Sweep, key: str) -> list[Any]:
     return values if any(isinstance(v, str) for v in values) else sorted(values)
 
 
+def chosen_keys(sweep: Sweep, words: str) -> tuple[str, str]:
+    """Two keys that a map was asked for, ``method.`` left out or not. Raises UsageError."""
+    found = [_key(sweep, "--map", word.strip()) for word in words.split(",")]
+    if len(set(found)) != 2:
+        raise UsageError(f"--map {words!r}: expected two keys of {', '.join(sweep.keys)}")
+    for key in found:
+        if sweep.complete[key].nunique() > MAP_LIMIT:
+            raise UsageError(f"--map {key}: has more than {MAP_LIMIT} values; use --sampler grid")
+    return found[0], found[1]
+
+
+def best_key(sweep: Sweep, word: str | None) -> str | None:
+    """The key whose best value is shown for each setting of the others: the learning rate where a
+    grid has one, or the one asked for. Raises UsageError."""
+    if word is not None:
+        if len(sweep.keys) < 2:
+            raise UsageError(f"--best {word}: the sweep has no other key")
+        return _key(sweep, "--best", word)
+    whole = len(sweep.keys) > 1 and all(_on_grid(sweep, key) for key in sweep.keys)
+    return RATE if RATE in sweep.keys and whole else None
+
+
+def best_table(sweep: Sweep, key: str) -> pd.DataFrame:
+    """For each setting of the other keys: the value of ``key`` that did best (of equal ones the
+    least), what it reached, how far the next one is behind, and how many were tried."""
+    others = [k for k in sweep.keys if k != key]
+    up = sweep.quality.startswith("acc/")
+    rows = []
+    for setting, trials in sweep.complete.groupby(others, dropna=False):
+        each = trials.groupby(key, dropna=False)[sweep.quality]
+        reached = (each.max() if up else -each.min()).sort_index()
+        order = reached.sort_values(ascending=False, kind="stable")
+        lead = order.iloc[0] - order.iloc[1] if len(order) > 1 else math.nan
+        rows.append([*setting, order.index[0], abs(order.iloc[0]), lead, len(order)])
+    return pd.DataFrame(rows, columns=[*others, key, sweep.quality, "lead", "tried"])
+
+
 def importances(sweep: Sweep) -> pd.DataFrame:
     rows = sorted(sweep.facts["importances"].items(), key=lambda item: (-item[1], item[0]))
     return pd.DataFrame(rows, columns=["key", "importance"])
@@ -191,6 +229,14 @@ def check(table: pd.DataFrame, *wanted: str) -> None:
     for name in wanted:
         if name not in there:
             raise unknown(f"metric {name!r}", name, there)
+
+
+def _key(sweep: Sweep, option: str, word: str) -> str:
+    """A key of the sweep. Raises UsageError."""
+    key = word if word in sweep.keys else f"method.{word}"
+    if key not in sweep.keys:
+        raise unknown(f"{option} {word!r}", word, sweep.keys)
+    return key
 
 
 def _folder(name: str) -> Path:

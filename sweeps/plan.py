@@ -13,6 +13,7 @@ from typing import Any
 import methods
 from harness import config
 from harness.run import check
+from harness.sources import pinned
 from harness.spec import Protocol, Spec
 from methods.kit.errors import UsageError, unknown
 from sweeps import fields, quantity, space
@@ -56,6 +57,7 @@ class Plan:
     objectives: tuple[str, ...]
     caps: tuple[Cap, ...]
     options: Options
+    uri: str | None = None  # of the ledger, where runs to start from are looked for
 
     @property
     def directions(self) -> list[quantity.Direction]:
@@ -80,8 +82,16 @@ class Plan:
         return [f"method={self.space.method}", *self.words, *sampled]
 
     def paste(self, values: dict[str, Any], data: str, seed: int) -> list[str]:
-        """The words of one run of a trial, to follow ``ringbench run PRESET``."""
-        return [*self.overrides(values), word("data", data), f"seed={seed}"]
+        """The words of one run of a trial, to follow ``ringbench run PRESET``.
+
+        A run that is started from is named in full: the one that is meant now.
+        """
+        words = [*self.overrides(values), word("data", data), f"seed={seed}"]
+        begins = [w for w in words if w.startswith("method.start=")]
+        if begins:
+            spec = pinned(config.build(self.preset, words), self.uri)
+            words[words.index(begins[0])] = word("method.start", spec.method.start)
+        return words
 
     def specs(self, values: dict[str, Any]) -> list[Spec]:
         """The runs of a trial, built from the very words that can be pasted. Raises UsageError."""
@@ -155,6 +165,7 @@ def build(
     cap: Sequence[str],
     options: Options,
     name: str | None = None,
+    uri: str | None = None,
 ) -> Plan:
     """The sweep that a command describes, all of it checked. Raises UsageError in one line."""
     given, data, seeds = _read(words)
@@ -167,7 +178,8 @@ def build(
     cells = tuple((d, s) for s in seeds or [usual.seed] for d in data or [usual.data.name])
     fixed = tuple(word(key, value) for key, value in given.items())
     aims = quantity.objectives(objective, usual.protocol)
-    plan = Plan("", found, preset, usual.protocol, fixed, cells, aims, quantity.caps(cap), options)
+    limits = quantity.caps(cap)
+    plan = Plan("", found, preset, usual.protocol, fixed, cells, aims, limits, options, uri)
     _check(plan)
     digest = plan.digest()
     return Plan(**{**vars(plan), "name": _name(name) if name else f"{found.name}-{digest}"})
@@ -212,7 +224,7 @@ def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
         if key in given:
             raise UsageError(f"{key}: given twice")
         axis = key in ("data.name", "seed")
-        given[key] = choices(key, raw) if axis else config.read_value(raw)
+        given[key] = choices(key, raw) if axis else config.read_value(raw, key)
     data = [str(d) for d in given.pop("data.name", [])]
     seeds = list(dict.fromkeys(given.pop("seed", [])))
     for seed in seeds:
@@ -222,12 +234,13 @@ def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
 
 
 def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Space:
-    if wanted != space.FIELDS:
+    if wanted not in space.MADE:
         return space.load(wanted)
     if method is None:
-        raise UsageError(f"space {space.FIELDS!r}: say of which method, method=NAME")
+        raise UsageError(f"space {wanted!r}: say of which method, method=NAME")
     lr = config.resolve(preset, {**given, "method.name": str(method)}).train.lr
-    return fields.space(str(method), lr)
+    made = fields.space if wanted == space.FIELDS else fields.rate
+    return made(str(method), lr)
 
 
 def _check(plan: Plan) -> None:

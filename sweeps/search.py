@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import console
 from harness.ledger import open_ledger
+from harness.store import kept
 from sweeps import export, trial, workers
 from sweeps.plan import Plan
 from sweeps.study import FREE_ENDS, Goal, Study, decoded, free
@@ -135,7 +136,7 @@ def _pool(bench: Bench, goal: Goal, where: Where, bars: TrialBars, seen: set[int
     """Keep workers at it; one that dies is replaced, its trial has been queued again."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // where.workers)
-    arguments = (bench.plan, goal, where, bench.parent, threads)
+    arguments = (bench.plan, goal, where, bench.parent, threads, kept.word)
     crew: list[SpawnProcess] = []
     deaths = 0
     try:
@@ -168,10 +169,10 @@ def _tell(bench: Bench, bars: TrialBars, seen: set[int]) -> None:
         export.write(bench.study)
 
 
-def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int) -> None:
+def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int, cache: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells us
     signal.signal(signal.SIGTERM, _stop)
-    workers.start(threads)
+    workers.start(threads, cache)
     bars = TrialBars(1, quiet=True)
     try:
         study = Study(plan, where.storage)

@@ -21,6 +21,8 @@ from typing import Any
 from methods.kit.errors import UsageError, unknown
 
 FIELDS = "fields"  # the space made from a method's own fields
+RATE = "rate"  # the learning rate alone, of any method
+MADE = (FIELDS, RATE)  # spaces that are made for the method they are asked for
 GRID_POINTS = 5  # of a range of numbers without a step, in a grid
 
 
@@ -113,10 +115,10 @@ class Space:
 
 
 def names() -> tuple[str, ...]:
-    """The spaces that come with the package, and the one made from a method's fields."""
+    """The spaces that come with the package, and those that are made for any method."""
     folder = files("sweeps") / "spaces"
     stems = [f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")]
-    return tuple(sorted([*stems, FIELDS]))
+    return tuple(sorted([*stems, *MADE]))
 
 
 def load(name: str) -> Space:
@@ -126,7 +128,7 @@ def load(name: str) -> Space:
         if not path.is_file():
             raise UsageError(f"{name}: no such file")
         return parse(path.stem, path.read_text())
-    if name not in names() or name == FIELDS:
+    if name not in names() or name in MADE:
         raise unknown(f"space {name!r}", name, names())
     return parse(name, (files("sweeps") / "spaces" / f"{name}.toml").read_text())
 

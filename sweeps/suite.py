@@ -8,12 +8,12 @@ from typing import Any
 
 import methods
 from harness import config, datasets
+from harness.sources import pinned
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
 AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
 MOST_SEEDS = 1000
-COLLECTIONS = {"data.name": {"embedded": datasets.names}, "method.name": {"all": methods.names}}
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Suite:
     specs: tuple[Spec, ...]
 
 
-def build(preset: str, words: Sequence[str]) -> Suite:
+def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
     """The suite that words describe: a comma list makes an axis of the grid.
 
-    ``lora.rank=2,4`` is an axis of one method alone. Raises UsageError.
+    ``lora.rank=2,4`` is an axis of one method alone. Runs that others start from are looked for in
+    the ledger at ``uri``. Raises UsageError.
     """
     axes: dict[str, list[Any]] = {}
     for word in words:
@@ -44,9 +45,9 @@ def build(preset: str, words: Sequence[str]) -> Suite:
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
     for name in names:
         methods.find(name)
-    specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes))
+    specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes, uri))
     place = {name: i for i, name in enumerate(names)}
-    sets = {str(name): i for i, name in enumerate(axes.get("data.name", []))}
+    sets = {str(name): i for i, name in enumerate(dict.fromkeys(axes.get("data.name", [])))}
     specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
     text = "\n".join(sorted(s.digest() for s in specs))
     name = f"{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -54,7 +55,11 @@ def build(preset: str, words: Sequence[str]) -> Suite:
 
 
 def _grid(
-    preset: str, method: str, others: Sequence[str], axes: Mapping[str, Sequence[Any]]
+    preset: str,
+    method: str,
+    others: Sequence[str],
+    axes: Mapping[str, Sequence[Any]],
+    uri: str | None,
 ) -> list[Spec]:
     mine: dict[str, Sequence[Any]] = {}
     for key, values in axes.items():
@@ -69,7 +74,10 @@ def _grid(
         else:
             mine.setdefault(key, values)
     return [
-        config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))})
+        pinned(
+            config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))}),
+            uri,
+        )
         for point in itertools.product(*mine.values())
     ]
 
@@ -78,17 +86,26 @@ def choices(key: str, raw: str) -> list[Any]:
     """The values of an axis: split at commas outside of brackets and quotes; 1-3 for seeds."""
     values: list[Any] = []
     for word in _split(raw):
-        known = COLLECTIONS.get(key, {}).get(word)
+        known = _collection(key, word)
         first, dash, last = word.partition("-")
         if known is not None:
-            values += known()
+            values += known
         elif key == "seed" and dash and first.isdigit() and last.isdigit():
             values += _seeds(int(first), int(last))
+        elif key == "data.name":
+            values.append(datasets.canonical(str(config.read_value(word))))
         else:
-            values.append(config.read_value(word))
+            values.append(config.read_value(word, key))
     if not values:
         raise UsageError(f"{key}: no value given")
     return values
+
+
+def _collection(key: str, word: str) -> tuple[str, ...] | None:
+    """What a word stands for, where it stands for several."""
+    if key == "method.name" and word == "all":
+        return methods.names()
+    return datasets.collections().get(word) if key == "data.name" else None
 
 
 def _seeds(first: int, last: int) -> range:

@@ -18,6 +18,7 @@ from methods.kit.bound import Bound
 from methods.kit.clip import Clip, Site
 from methods.kit.noise import Noise, generator
 from methods.kit.rig import Add, Call, Derived, Draw, Fn, Hung, Penalty, Ref, Report, Rig
+from methods.kit.start import Start
 
 PARTS = ("image", "text", "shared", "head")
 Fidelity = Literal["code", "paper", "reading"]
@@ -29,6 +30,8 @@ class Task:
 
     ``tokens`` is (classes, length), padded with zeros behind the end token. ``earlier`` holds what
     each of the method's stages trained (``Adapter.state``); it is empty where only shapes matter.
+    ``start`` is what the run learnt that the method's own ``start`` names; None where only shapes
+    matter.
     """
 
     classnames: tuple[str, ...]
@@ -37,6 +40,7 @@ class Task:
     earlier: Mapping[str, Mapping[str, Tensor]] = field(
         default_factory=dict, repr=False, compare=False
     )
+    start: Start | None = field(default=None, repr=False, compare=False)
 
     @property
     def classes(self) -> int:
@@ -75,6 +79,9 @@ class Method(ABC):
     ``{"train.lr": 2e-4}``; a preset or the user may say otherwise. ``identity`` says whether the
     adapted model equals the frozen one before the first step. ``fidelity`` says what it was written
     from: the authors' ``code``, their ``paper``, or a ``reading`` of one that leaves parts open.
+    A method that can begin where another run ended has a field ``start``, empty or the id of that
+    run; the harness finds the run, checks that it saw nothing it should not, and hands over what it
+    learnt as ``task.start``.
     """
 
     paper: ClassVar[str] = ""
@@ -88,6 +95,9 @@ class Method(ABC):
     def stages(self) -> Mapping[str, "Stage"]:
         """What must have been trained before; ``attach`` finds its states in ``task.earlier``."""
         return {}
+    @property
+    def start(self) -> str:
+        return ""
 
     @abstractmethod
     def attach(self, clip: Clip, task: Task) -> "Adapter":

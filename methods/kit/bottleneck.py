@@ -1,8 +1,7 @@
 """Bottleneck adapters: down, activation, up; each side one matrix or a short chain of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import torch
@@ -18,7 +17,6 @@ from methods.kit.rig import Ref
 from methods.kit.routing import InputGates, report_usage, shares
 
 Place = Literal["mlp", "block"]
-Read = Callable[[Tensor, Tensor], Tensor]
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -71,52 +69,71 @@ def hang(
     if place == "block":
         ln = block.site("ln_1")
         norm = (adapter.clip.weight(ln), adapter.clip.bias(ln))
-    fn = partial(
-        _add,
-        layout=tuple((len(b.down), len(b.up), b.turned) for b in branches),
-        act=ACTIVATIONS[activation],
-        scale=scale,
-        norm=norm,
-    )
+    layout = tuple((len(b.down), len(b.up), b.turned) for b in branches)
+    fn = Bottleneck(layout, activation, scale, norm)
     gate = () if gates is None else gates.refs(layer)
     refs = [ref for b in branches for ref in (*b.down, *b.up)]
     adapter.after(block.site(place), fn, *refs, *gate)
     if gate:
         labels = [b.label for b in branches]
-        report_usage(adapter, block, place, partial(_shares, norm=norm), gate, labels)
+        report_usage(adapter, block, place, fn.shares, gate, labels)
 
 
-def _add(
-    x: Tensor,
-    y: Tensor,
-    *tensors: Tensor,
-    layout: tuple[tuple[int, int, bool], ...],
-    act: Callable[[Tensor], Tensor],
-    scale: float,
-    norm: tuple[Tensor, Tensor] | None,
-) -> Tensor:
-    used = sum(downs + ups for downs, ups, _ in layout)
-    seen = _seen(x, y, norm)
-    seen = seen if norm is None else rescale(seen, scale)
-    gate = tensors[used:]
-    weights = shares(seen, gate[0], gate[1], gate[2]) * len(layout) if gate else None
-    total, at = None, 0
-    for k, (downs, ups, turned) in enumerate(layout):
-        down, up = tensors[at : at + downs], tensors[at + downs : at + downs + ups]
-        h = product(act(product(seen, down)), tuple(m.mT for m in up) if turned else up)
-        h = h if weights is None else h * weights[..., k : k + 1].to(h.dtype)
-        total = h if total is None else total + h
-        at += downs + ups
-    assert total is not None
-    return torch.add(y, total if norm is None else rescale(total, 1 / scale), alpha=scale)
+@dataclass(frozen=True, eq=False)
+class Bottleneck:
+    """What :func:`hang` puts on a site, as a function of x, y, the branches' matrices and gates.
 
+    ``layout``: of each branch how many matrices lead down and up, and whether those are turned.
+    """
 
-def _shares(x: Tensor, y: Tensor, *gate: Tensor, norm: tuple[Tensor, Tensor] | None) -> Tensor:
-    return shares(_seen(x, y, norm), gate[0], gate[1], gate[2])
+    layout: tuple[tuple[int, int, bool], ...]
+    activation: Activation
+    scale: float
+    norm: tuple[Tensor, Tensor] | None = None
 
+    def __call__(self, x: Tensor, y: Tensor, *tensors: Tensor) -> Tensor:
+        act, norm, scale = ACTIVATIONS[self.activation], self.norm, self.scale
+        seen = self._seen(x, y)
+        seen = seen if norm is None else rescale(seen, scale)
+        gate = tensors[self._used :]
+        weights = shares(seen, gate[0], gate[1], gate[2]) * len(self.layout) if gate else None
+        total = None
+        for k, (down, up) in enumerate(self._branches(tensors)):
+            h = product(act(product(seen, down)), up)
+            h = h if weights is None else h * weights[..., k : k + 1].to(h.dtype)
+            total = h if total is None else total + h
+        assert total is not None
+        return torch.add(y, total if norm is None else rescale(total, 1 / scale), alpha=scale)
 
-def _seen(x: Tensor, y: Tensor, norm: tuple[Tensor, Tensor] | None) -> Tensor:
-    return y if norm is None else F.layer_norm(x, x.shape[-1:], *norm)
+    def shares(self, x: Tensor, y: Tensor, *gate: Tensor) -> Tensor:
+        """The share of each branch for each row."""
+        return shares(self._seen(x, y), gate[0], gate[1], gate[2])
+
+    def pair(self, *tensors: Tensor) -> tuple[Tensor, Tensor] | None:
+        """All branches as one plain adapter y + act(y down) up; None for gates and other inputs."""
+        if self.norm is not None or len(tensors) > self._used:
+            return None
+        downs, ups = [], []
+        for down, up in self._branches(tensors):
+            downs.append(product(down[0], down[1:]))
+            ups.append(product(up[0], up[1:]))
+        return torch.cat(downs, -1), self.scale * torch.cat(ups, -2)
+
+    @property
+    def _used(self) -> int:
+        return sum(downs + ups for downs, ups, _ in self.layout)
+
+    def _branches(
+        self, tensors: Sequence[Tensor]
+    ) -> Iterator[tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+        at = 0
+        for downs, ups, turned in self.layout:
+            up = tuple(tensors[at + downs : at + downs + ups])
+            yield tuple(tensors[at : at + downs]), tuple(m.mT for m in up) if turned else up
+            at += downs + ups
+
+    def _seen(self, x: Tensor, y: Tensor) -> Tensor:
+        return y if self.norm is None else F.layer_norm(x, x.shape[-1:], *self.norm)
 
 
 def product(x: Tensor, chain: tuple[Tensor, ...]) -> Tensor:

@@ -153,6 +153,10 @@ class Bound:
         tensor: Tensor = self._values[name]
         return tensor
 
+    def tensors(self, refs: Sequence[Ref]) -> list[Tensor]:
+        """Owned and derived tensors as functions see them."""
+        return [self._get(ref) for ref in refs]
+
     def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
         """Logits (n, classes); ``known``: the classes are those the adapter was attached for."""
         call = self.rig.score

@@ -17,6 +17,7 @@ from torch import Tensor
 
 Cores = tuple[Tensor, Tensor, Tensor]
 EXACT = 1e-7  # of the norm; what normal equations in double precision can reach
+UNUSED = 1e-10  # share of the largest singular value of a bond below which a direction is not used
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,11 @@ def decompose(
     sweeps: int = 200,
     starts: int = 4,
     seed: int = 0,
+    first: int | None = None,
 ) -> Decomposition:
     """The best ring found for a stack (L, m, n), in double precision.
+
+    With ``first``, only the start that is best after so many sweeps goes on to all of them.
 
     A sweep costs about 3 L m n r2 max(r0, r1) multiplications. Stops early when a sweep gains
     less than a millionth of the error, and after a start that is exact.
@@ -45,12 +49,14 @@ def decompose(
     ranks = (*slice_size, ring_rank)
     best: Decomposition | None = None
     for start in _starts(target, ranks, starts, seed):
-        found = _descend(target, start, sweeps)
+        found = _descend(target, start, first or sweeps)
         if best is None or found.error < best.error:
             best = found
         if best.error <= EXACT:
             break
     assert best is not None
+    if first is not None and best.error > EXACT:
+        return _descend(target, best.cores, max(0, sweeps - first))
     return best
 
 
@@ -98,7 +104,9 @@ def _starts(target: Tensor, ranks: tuple[int, int, int], count: int, seed: int) 
     rng = torch.Generator().manual_seed(seed)
     for _ in range(count - 1):
         shapes = ((r0, layers, r1), (r1, m, r2), (r2, n, r0))
-        s, p, q = (torch.randn(shape, generator=rng, dtype=torch.double) for shape in shapes)
+        s, p, q = (
+            torch.randn(shape, generator=rng, dtype=torch.double, device="cpu") for shape in shapes
+        )
         yield s.to(target.device), p.to(target.device), q.to(target.device)
 
 
@@ -125,3 +133,57 @@ def _split(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     kept = min(rank, len(s))
     pad = (0, rank - kept)
     return F.pad(u[:, :kept], pad), F.pad(s[:kept, None] * v[:kept], (0, 0, *pad))
+
+
+# --- cores to go on training from -----------------------------------------------------------------
+
+
+@torch.no_grad()
+def trainable(cores: Cores, rounds: int = 20, seed: int = 0) -> Cores:
+    """The same ring in cores that train well.
+
+    A ring leaves the basis of each bond open, and least squares leave it anywhere: large entries
+    that cancel, directions that are zero on both sides and would never get a gradient. Here both
+    sides of every bond weigh the same (cores of least norm), entries of all cores are of one
+    size, and directions that are not used are zero on one side and random on the other.
+    """
+    found = list(cores)
+    unused = [torch.zeros(0)] * 3
+    for _ in range(rounds):
+        for k in range(3):
+            left, right = found[k], found[(k + 1) % 3]
+            there, back, unused[k] = _balance(left.flatten(0, 1), right.flatten(1))
+            found[k] = left @ there
+            found[(k + 1) % 3] = torch.tensordot(back, right, dims=1)
+    if not all(bool(core.any()) for core in found):
+        return cores
+    sizes = [core.square().mean().sqrt() for core in found]
+    mean = (sizes[0] * sizes[1] * sizes[2]) ** (1 / 3)
+    found = [core * (mean / size) for core, size in zip(found, sizes, strict=True)]
+    rng = torch.Generator().manual_seed(seed)
+    for k in range(3):
+        core = found[(k + 1) % 3]
+        noise = torch.randn(core.shape, generator=rng, dtype=core.dtype, device="cpu") * mean
+        found[(k + 1) % 3] = torch.where(unused[k][:, None, None], noise, core)
+    for k in range(3):
+        found[k] = torch.where(unused[k], torch.zeros_like(found[k]), found[k])
+    return found[0], found[1], found[2]
+
+
+def _balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """T and its inverse so that left T and T^-1 right have the same Gram matrix, a diagonal one.
+
+    Left is (m, r), right (r, n). Directions that their product does not use become zero in both;
+    the last value says which (r,).
+    """
+    a, b = _triangle(left), _triangle(right.mT)
+    u, s, v = torch.linalg.svd(a @ b.mT)
+    used = s > UNUSED * s[0]
+    scale = torch.where(used, s.clamp(min=1e-300).rsqrt(), torch.zeros_like(s))
+    return b.mT @ v.mT * scale, scale[:, None] * (u.mT @ a), ~used
+
+
+def _triangle(tall: Tensor) -> Tensor:
+    """R (r, r) with R^T R = the Gram matrix of (m, r)."""
+    r = torch.linalg.qr(tall, mode="r").R
+    return F.pad(r, (0, 0, 0, tall.shape[1] - len(r)))

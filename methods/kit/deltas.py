@@ -8,12 +8,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from methods.kit import warm
 from methods.kit.adapter import Adapter
 from methods.kit.clip import Block, Site
+from methods.kit.decompose import Cores
 from methods.kit.errors import UsageError
 from methods.kit.readings import Rank
 from methods.kit.rig import Ref
 from methods.kit.ring import Homes
+from methods.kit.start import Start
 
 Grouping = Literal["shape", "site"]
 
@@ -50,6 +53,22 @@ def groups(blocks: Sequence[Block], names: Sequence[str], grouping: Grouping) ->
     ]
 
 
+def fits(
+    adapter: Adapter, group: Group, ranks: Sequence[Rank], scale: float, start: Start | None
+) -> list[Cores | None]:
+    """For each rank cores to begin with: near the updates of ``start``, or what is left of them."""
+    if start is None:
+        return [None] * len(ranks)
+    whole = start.changes(group.sites)
+    rest, found = whole / scale, []
+    for rank in ranks:
+        near = warm.fit(rest, rank.slice, rank.plain)
+        rest = rest - near.made
+        found.append(near.cores)
+    warm.report(adapter, f"{group.sites[0].tower}.{group.name}", whole, whole - scale * rest)
+    return found
+
+
 def hang(
     adapter: Adapter,
     group: Group,
@@ -58,12 +77,16 @@ def hang(
     scale: float,
     gate: Ref | None = None,
     shared: bool = False,
+    dropout: float = 0.0,
+    cores: Cores | None = None,
 ) -> None:
     """W_l += scale * D_l with D a ring of modes (L, out, in), as LoRA's pair (B, A) = D_l.
 
     D_l = A_l B runs as a LoRA of rank r2 min(r0, r1) and folds into the weight. Where that rank
     leaves nothing to save, D_l is made whole once a step. ``shared``: the cores of both widths
-    belong to both towers, which must be equally wide.
+    belong to both towers, which must be equally wide. ``dropout`` acts on the input of each
+    update. ``cores``: to begin with, else random ones. Raises UsageError where an update made
+    whole would need dropout.
     """
     tower, part = group.sites[0].tower, f"{group.name}.{rank.label}".rstrip(".")
     if gate is not None:
@@ -71,12 +94,18 @@ def hang(
     out, width = group.shape
     ring = rank.ring_of(len(group.sites), out, width, factored)
     home = f"shared.{part}" if shared else f"{tower}.{part}"
-    refs = ring.own(adapter, Homes(f"{tower}.{part}", home, home), width, zero=slice(None))
+    homes = Homes(f"{tower}.{part}", home, home)
+    refs = ring.own(adapter, homes, width, slice(None), cores)
     for site, chain in zip(
         group.sites, ring.chains(adapter, f"{tower}.{part}", refs, gate), strict=True
     ):
         if len(chain) == 2:
-            adapter.add(site, down=chain[1], up=chain[0], scale=scale)
+            adapter.add(site, down=chain[1], up=chain[0], scale=scale, dropout=dropout)
+        elif dropout:
+            raise UsageError(
+                "method.dropout: updates of this rank are made whole, without dropout;"
+                " take a smaller method.ring_rank or method.slice_size"
+            )
         else:
             adapter.reweight(site, partial(torch.add, alpha=scale), chain[0])
 

@@ -11,12 +11,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from methods.kit import warm
 from methods.kit.adapter import Adapter
 from methods.kit.bottleneck import Branch, Place
 from methods.kit.clip import Block, Tower
+from methods.kit.decompose import Cores
 from methods.kit.errors import UsageError
 from methods.kit.rig import Ref
 from methods.kit.ring import Homes, Ring
+from methods.kit.start import Matrices
 from methods.kit.tensor_ring import modes_of
 
 Reading = Literal["two_rings", "one_ring", "factored", "parallel"]
@@ -30,6 +33,11 @@ class Rank:
     ring: int | tuple[int, ...]
     slice: tuple[int, int]
     label: str = ""
+
+    @property
+    def plain(self) -> int:
+        """The ring rank of a ring of order 3."""
+        return self.ring if isinstance(self.ring, int) else self.ring[0]
 
     @property
     def smallest(self) -> int:
@@ -116,6 +124,25 @@ def check_shared(towers: Sequence[Tower], deltas: bool) -> None:
         )
 
 
+Sides = tuple[Cores | None, Cores | None]  # of the rings of down and up; one ring: the first
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Cores near given matrices, and the matrices that they make."""
+
+    cores: Sides
+    made: Matrices
+
+
+def check_start(reading: Reading, share: Share) -> None:
+    """Raises UsageError for readings that no decomposition is made for."""
+    if reading not in ("two_rings", "one_ring"):
+        raise UsageError(f"method.start: goes with two_rings or one_ring, not {reading!r}")
+    if share != "tower":
+        raise UsageError(f"method.start: goes with method.share=tower, not {share!r}")
+
+
 @dataclass(frozen=True)
 class Adapters:
     """Bottleneck adapters in ``layers`` blocks of a tower, as rings of one rank."""
@@ -127,46 +154,92 @@ class Adapters:
     share: Share
     rank: Rank
 
-    def own(self, adapter: Adapter, gate: Ref | None = None) -> list[Branch]:
+    def own(
+        self, adapter: Adapter, gate: Ref | None = None, start: "Fits | None" = None
+    ) -> list[Branch]:
         """Own the cores; one branch a layer. ``gate`` (layers,) weighs the branch of each layer.
 
         ``two_rings``, ``parallel``: D_l of a ring with modes (L, d, b), U_l of one with (L, b, d).
         ``one_ring``: D_l and U_l^T of one ring with modes (2 L, d, b); down and up share both
         cores. ``factored``: as two rings, with d and b written as small factors.
         ``share="both"``: the cores of the bottleneck's modes are one for both towers; those of the
-        width and the slices stay with their tower.
+        width and the slices stay with their tower. ``start``: cores to begin with.
         """
-        return self._one(adapter, gate) if self.reading == "one_ring" else self._two(adapter, gate)
+        cores = (None, None) if start is None else start.cores
+        own = self._one if self.reading == "one_ring" else self._two
+        return own(adapter, gate, cores)
 
-    def _one(self, adapter: Adapter, gate: Ref | None) -> list[Branch]:
+    def fit(self, start: Matrices) -> "Fits":
+        """Cores of rings near these matrices; ``one_ring`` gives both sides the same weight."""
+        if self.reading != "one_ring":
+            down, up = (warm.fit(m, self.rank.slice, self.rank.plain) for m in start)
+            return Fits((down.cores, up.cores), Matrices(down.made, up.made))
+        sizes = [m.norm().clamp(min=1e-300) for m in start]
+        stack = torch.cat((start.down / sizes[0], start.up.mT / sizes[1]))
+        both = warm.fit(stack, self.rank.slice, self.rank.plain)
+        made = both.made.split(self.layers)
+        made = Matrices(made[0] * sizes[0], made[1].mT * sizes[1])
+        if both.cores is None:
+            return Fits((None, None), made)
+        slices, *shared = both.cores
+        each = torch.stack(sizes).repeat_interleave(self.layers)
+        return Fits(((slices * each[:, None], shared[0], shared[1]), None), made)
+
+    def _one(self, adapter: Adapter, gate: Ref | None, cores: Sides) -> list[Branch]:
         width, layers = self.tower.width, self.layers
         ring = self.rank.ring_of(2 * layers, width, self.bottleneck, False)
         homes = self._homes("ring", wide="left")
-        refs = ring.own(adapter, homes, width, zero=slice(layers, None))
+        refs = ring.own(adapter, homes, width, slice(layers, None), cores[0])
         if gate is not None:
             gate = adapter.derive(f"{homes.slices}.gate", _only_up, gate)
         chains = ring.chains(adapter, homes.slices, refs, gate)
         pairs = zip(chains[:layers], chains[layers:], strict=True)
         return [Branch(d, u[::-1], True, self.rank.label) for d, u in pairs]
 
-    def _two(self, adapter: Adapter, gate: Ref | None) -> list[Branch]:
+    def _two(self, adapter: Adapter, gate: Ref | None, cores: Sides) -> list[Branch]:
         layers, width, small = self.layers, self.tower.width, self.bottleneck
         factored = self.reading == "factored"
         down = self.rank.ring_of(layers, width, small, factored)
         up = self.rank.ring_of(layers, small, width, factored, reverse=True)
         homes = self._homes("down", wide="left")
-        downs = down.chains(adapter, homes.slices, down.own(adapter, homes, width))
+        refs = down.own(adapter, homes, width, cores=cores[0])
+        downs = down.chains(adapter, homes.slices, refs)
         homes = self._homes("up", wide="right")
-        ups = up.own(adapter, homes, small, zero=slice(None))
-        pairs = zip(downs, up.chains(adapter, homes.slices, ups, gate), strict=True)
+        refs = up.own(adapter, homes, small, slice(None), cores[1])
+        pairs = zip(downs, up.chains(adapter, homes.slices, refs, gate), strict=True)
         return [Branch(d, u, False, self.rank.label) for d, u in pairs]
+
+    def row(self, part: str) -> str:
+        """``image.down``, or ``image.down.2x4`` of several rings."""
+        part = f"{part}.{self.rank.label}" if self.rank.label else part
+        return f"{self.tower.name}.{part}"
 
     def _homes(self, part: str, wide: Literal["left", "right"]) -> Homes:
         """Where the cores are owned; ``wide`` is the side of the tower's width."""
-        part = f"{part}.{self.rank.label}" if self.rank.label else part
-        mine = f"{self.tower.name}.{part}"
-        other = f"shared.{part}" if self.share == "both" else mine
+        mine = self.row(part)
+        other = mine.replace(self.tower.name, "shared", 1) if self.share == "both" else mine
         return Homes(mine, mine, other) if wide == "left" else Homes(mine, other, mine)
+
+
+def fits(
+    adapter: Adapter, stacks: Sequence[Adapters], start: Matrices | None, scale: float
+) -> list[Fits | None]:
+    """For each of several rings cores to begin with, near the adapters of ``start``.
+
+    All begin near its down matrices, and each near what those before it leave of the up matrices.
+    """
+    if start is None:
+        return [None] * len(stacks)
+    found: list[Fits | None] = []
+    rest = start.up / scale
+    for stack in stacks:
+        near = stack.fit(Matrices(start.down, rest))
+        rest = rest - near.made.up
+        warm.report(adapter, stack.row("down"), start.down, near.made.down)
+        found.append(near)
+    tower = stacks[0].tower.name
+    warm.report(adapter, f"{tower}.up", start.up, start.up - scale * rest)
+    return found
 
 
 def _only_up(gate: Tensor) -> Tensor:

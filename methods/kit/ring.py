@@ -96,9 +96,14 @@ class Ring:
     # --- what trains --------------------------------------------------------------------------
 
     def own(
-        self, adapter: Adapter, homes: Homes, fan_in: int, zero: slice | None = None
+        self,
+        adapter: Adapter,
+        homes: Homes,
+        fan_in: int,
+        zero: slice | None = None,
+        cores: Sequence[Tensor] | None = None,
     ) -> tuple[Ref, ...]:
-        """Own new cores; one that stands under its name already is shared.
+        """Own new cores, or these; one that stands under its name already is shared.
 
         Entries of D get the variance 1 / (3 fan_in) of a default nn.Linear. The slices of the
         layers ``zero`` start at zero: their matrices are zero while every core still gets a
@@ -106,14 +111,19 @@ class Ring:
         """
         sigma = self.tensor.sigma(1 / (3 * fan_in))
         refs = []
-        for (group, part), shape in zip(self.parts, self.tensor.shapes, strict=True):
+        for k, ((group, part), shape) in enumerate(
+            zip(self.parts, self.tensor.shapes, strict=True)
+        ):
             name = f"{getattr(homes, group)}.{part}"
             if name in adapter.values():
                 refs.append(Ref(name))
                 continue
-            core = torch.randn(shape) * sigma
-            if group == "slices" and zero is not None:
-                core[:, zero] = 0
+            if cores is not None:
+                core = torch.empty(shape).copy_(cores[k])
+            else:
+                core = torch.randn(shape) * sigma
+                if group == "slices" and zero is not None:
+                    core[:, zero] = 0
             refs.append(adapter.own(name, nn.Parameter(core)))
         return tuple(refs)
 

@@ -13,8 +13,13 @@ from pydantic import TypeAdapter, ValidationError
 from methods.kit.errors import UsageError, unknown
 
 
-def read_value(raw: str) -> Any:
-    """The right side of ``key=value``: TOML where it is TOML, else the bare word itself."""
+def read_value(raw: str, key: str = "") -> Any:
+    """The right side of ``key=value``: TOML where it is TOML, else the bare word itself.
+
+    A run that is started from is always a word: 12e4 may be the beginning of its id.
+    """
+    if key.endswith(".start"):
+        return raw.strip("\"'")
     try:
         value = tomllib.loads(f"x = {raw}")["x"]
     except tomllib.TOMLDecodeError:

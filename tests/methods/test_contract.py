@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from conftest import BUILDS, NAMES, TEMPLATE, task_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from variants import VARIANT_BUILDS, VARIANTS, method_of
+from variants import VARIANT_BUILDS, VARIANTS, method_of, start_of
 
 import methods
 from harness import backbone as backbones
@@ -35,7 +35,9 @@ TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=3, batch_size=4, augment="no
 def attach(name: str, backbone: Backbone, seed: int = 0) -> Adapter:
     """The method with its defaults, or a variant of one, drawn from a seed."""
     torch.manual_seed(seed)
-    return method_of(name).attach(backbone.clip, task_of(backbone))
+    method = method_of(name)
+    task = replace(task_of(backbone), start=start_of(method, backbone.clip))
+    return method.attach(backbone.clip, task)
 
 
 def classifier(backbone: Backbone, adapter: Adapter) -> Classifier:

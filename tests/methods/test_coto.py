@@ -47,7 +47,7 @@ def test_at_least_one_group_is_always_on(
 ) -> None:
     from methods.coto import _draw
 
-    coto = CoTo(start=max(start, 0.05) if start > 0 else 0.0, end=max(end, 0.05), ramp=ramp)
+    coto = CoTo(first=max(start, 0.05) if start > 0 else 0.0, last=max(end, 0.05), ramp=ramp)
     rng = torch.Generator().manual_seed(seed)
     if 0 < coto.chance(progress) < 0.01:
         return  # right, and slow to draw
@@ -59,7 +59,7 @@ def test_at_least_one_group_is_always_on(
 def test_groups_are_on_as_often_as_the_repeated_draw_makes_them(tiny: dict[str, Backbone]) -> None:
     """p / (1 - (1 - p)^G), because a draw with nothing on is repeated."""
     backbone = tiny["flat"]
-    adapter = CoTo(start=0.3, end=0.3).attach(backbone.clip, task_of(backbone))
+    adapter = CoTo(first=0.3, last=0.3).attach(backbone.clip, task_of(backbone))
     groups = backbone.clip.image.depth + backbone.clip.text.depth
     draws = [
         adapter.bind(noise=Noise(1, step)).value("shared.coto").mean().item()
@@ -86,7 +86,7 @@ def test_with_everything_always_on_it_is_the_host_bit_for_bit(
 ) -> None:
     backbone = tiny["flat"]
     one = trained(plain, backbone, images)
-    two = trained(CoTo(host=host, settings=settings, start=1.0, end=1.0), backbone, images)
+    two = trained(CoTo(host=host, settings=settings, first=1.0, last=1.0), backbone, images)
     assert one.state().keys() == two.state().keys()
     assert all(torch.equal(value, two.state()[name]) for name, value in one.state().items())
 
@@ -95,7 +95,7 @@ def test_a_group_that_is_off_neither_acts_nor_moves(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
     backbone = tiny["flat"]
-    method = CoTo(start=0.0, end=0.0)  # one group at a time
+    method = CoTo(first=0.0, last=0.0)  # one group at a time
     torch.manual_seed(0)
     adapter = method.attach(backbone.clip, task_of(backbone))
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_all_groups_are_on_when_it_is_tested_whatever_training_drew(
     tiny: dict[str, Backbone],
 ) -> None:
     backbone = tiny["flat"]
-    adapter = CoTo(start=0.0, end=0.0).attach(backbone.clip, task_of(backbone))
+    adapter = CoTo(first=0.0, last=0.0).attach(backbone.clip, task_of(backbone))
     adapter.bind(noise=Noise(1, 0))
     assert adapter.bind().value("shared.coto").tolist() == [1.0] * 5
 

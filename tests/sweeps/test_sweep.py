@@ -343,6 +343,30 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
     assert len(list(open_ledger().runs())) == len(runs)
 
 
+def test_a_method_may_stand_with_several_settings_and_be_tuned_in_its_rate_alone(
+    capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    entrants = ["--methods", "clip_adapter", "--entrant", "clip_adapter ratio=0.9"]
+    search = ["--budget", "5", "--sampler", "grid", "--fresh", "1", "--name", "ratios"]
+    words = ["rate", *entrants, *search, *FAST]
+    found = sweep(capsys, *words)
+    assert [row["method"] for row in sorted(found["table"], key=lambda r: len(r["method"]))] == [
+        "clip_adapter", "clip_adapter ratio=0.9"
+    ]  # fmt: skip
+    usual = config.build("base_to_novel", ["method=clip_adapter", *FAST]).train.lr
+    for one in found["sweeps"]:
+        rates = [
+            json.loads(text)
+            for text in pd.read_csv(Path(one["folder"]) / "trials.csv")["train.lr"].astype(str)
+        ]
+        assert sorted(rates) == pytest.approx([usual * x for x in (0.25, 0.5, 1, 2, 4)])
+    ratios = [r.params["method.ratio"] for r in open_ledger().runs() if r.tested]
+    assert sorted(ratios) == ["0.2", "0.9"]
+    assert cli.call(["report", "--sweep", "ratios"]) == 0
+    curves = pd.read_csv(own_home / "report" / "ratios" / "curves.csv")
+    assert set(curves["method"]) == {"clip_adapter", "clip_adapter ratio=0.9"}
+
+
 # --- what wrong input is told ------------------------------------------------------------------
 
 WRONG = {
@@ -377,8 +401,13 @@ WRONG = {
     ("--methods", "lora", "--budget", "0m"): "expected trials or time",
     ("--methods", "lora,lora", "--budget", "3"): "named twice",
     ("--methods", "lore", "--budget", "3"): "did you mean 'lora'?",
-    ("--methods", "lora", "--budget", "3", "ring_rank"): "every method has its own space",
-    ("--methods", "lora", "--budget", "3", "--sampler", "grid"): "grids of methods differ",
+    ("ring_rank", "--methods", "lora", "--budget", "3"): "the space is one of fields, rate",
+    ("rate", "--methods", "lora", "--budget", "3", "--sampler", "grid"): "it is the whole grid, 5",
+    ("--entrant", "lora"): "say what each may spend",
+    ("--methods", "lora", "--entrant", "lora", "--budget", "3"): "'lora' is named twice",
+    ("rate", "--entrant", "lora rank=0", "--budget", "5"): "method.rank",
+    ("rate", "--entrant", "lora rnak=1", "--budget", "5"): "rnak",
+    ("rate", "--entrant", "lora train.lr=1e-3", "--budget", "5"): "every key of it is fixed",
 }
 
 

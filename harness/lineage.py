@@ -1,0 +1,95 @@
+"""What a run that another one starts from has seen, and whether the other may know it.
+
+Held out of a run are its validation and test images and, where they are to be new, its novel
+classes. A run that starts from another one inherits what that one was trained on, so none of it may
+be held out here. What was trained on is drawn again from the record, by the same rule and seed, and
+compared by the bytes of the images, so that copies of a data set under other names are found too.
+"""
+
+from dataclasses import dataclass
+
+from harness import data, datasets, protocols, shots
+from harness.datasets.table import Table
+from harness.spec import Spec
+from methods.kit.errors import UsageError
+
+UNKNOWN = "unknown"  # another data set, which is not here to look at
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a spec trains on and what it holds out: images as they lie on disk, class names."""
+
+    table: Table
+    train: frozenset[bytes]
+    held: frozenset[bytes]
+    names: frozenset[str]
+    novel: frozenset[str]
+    subset_hash: str
+
+
+def seen(spec: Spec) -> Seen:
+    """From the data set and the spec alone. Raises UsageError for data that is not there."""
+    table = datasets.read(spec.data.name, spec.data.root)
+    plan = protocols.plan(spec.protocol, len(table.classnames), spec.data.generalized)
+    drawn = shots.draw(table, spec.data, spec.seed)
+    mine = set(plan.train.classes)
+    train = [row for row in drawn.train.tolist() if int(table.labels[row]) in mine]
+    held = [*drawn.val.tolist(), *table.rows("test").tolist()]
+    names = frozenset(table.classnames[c] for c in mine)
+    return Seen(
+        table,
+        frozenset(bytes(table.images[row]) for row in train),
+        frozenset(bytes(table.images[row]) for row in held),
+        names,
+        frozenset(table.classnames[c] for space in plan.tests for c in space.classes) - names,
+        data.subset_hash(drawn),
+    )
+
+
+def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
+    """Tags about what the source has seen of what is held out here.
+
+    ``tags`` are those of the source's record. Raises UsageError where it has seen any of it, and
+    where that cannot be known of the same data set. Classes of the same name in another data set
+    are counted and allowed.
+    """
+    run = tags["digest"]
+    here = seen(spec)
+    same = tags.get("data_hash") == here.table.digest or source.data.name == spec.data.name
+    there = _again(source, tags)
+    if there is None:
+        if same:
+            raise UsageError(
+                f"method.start: data set {source.data.name!r} is not what run {run} was trained"
+                " on any more, so what it has seen is not known; train it again"
+            )
+        return {"start_seen": UNKNOWN, "start_novel_names": UNKNOWN}
+    leaked = (there.train - here.train) & here.held
+    if leaked:
+        raise UsageError(
+            f"method.start: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
+            f" are validation or test images here; start from a run of {_where(spec)}"
+        )
+    known = there.names & here.novel
+    if known and same:
+        raise UsageError(
+            f"method.start: run {run} ({source.protocol}) was trained on {len(known)} classes that"
+            f" are novel here; start from a run of {spec.protocol}"
+        )
+    return {"start_seen": NOTHING, "start_novel_names": str(len(known))}
+
+
+def _again(source: Spec, tags: dict[str, str]) -> Seen | None:
+    """What a recorded run has seen; None when its data is gone or draws something else now."""
+    try:
+        found = seen(source)
+    except UsageError:
+        return None
+    recorded = tags.get("data_hash"), tags.get("subset_hash")
+    return found if recorded == (found.table.digest, found.subset_hash) else None
+
+
+def _where(spec: Spec) -> str:
+    return f"{spec.data.name}, {spec.data.shots} shots, seed {spec.seed}"

@@ -1,0 +1,358 @@
+"""Starting from a recorded run: which run is meant, what it may have seen, what is kept of it."""
+
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from harness import cli, config, data, lineage, run, sources, start
+from harness.ledger import Ledger, open_ledger
+from harness.spec import Spec
+from methods import UsageError
+
+FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
+LIKE = ["method.bottleneck=4", *FAST]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with three finished runs: full_rank of seeds 1 and 2, and a linear probe."""
+    home = tmp_path_factory.mktemp("home") / "runs"
+    ledger = Ledger(f"sqlite:///{home}/mlflow.db", home)
+    for words in (["method=full_rank", *LIKE], ["method=full_rank", "seed=2", *LIKE],
+                  ["method=linear_probe", *FAST]):  # fmt: skip
+        ledger.record(run.execute(config.build("base_to_novel", words)))
+    return home
+
+
+@pytest.fixture
+def home(trained: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it for each test; artifacts stay where they are."""
+    shutil.copytree(trained, own_home)
+    return own_home
+
+
+def spec_of(*words: str, preset: str = "base_to_novel") -> Spec:
+    return config.build(preset, ["method=adaring", *LIKE, *words])
+
+
+def digest_of(method: str, seed: int = 1) -> str:
+    found = (r for r in open_ledger().runs() if r.tags["method"] == method)
+    return next(r.digest for r in found if r.tags["seed"] == str(seed))
+
+
+def refused(spec: Spec) -> str:
+    """What is told about a start, in one line."""
+    with pytest.raises(UsageError) as told:
+        run.check(sources.pinned(spec))
+    assert "\n" not in str(told.value)
+    return str(told.value)
+
+
+# --- which run -----------------------------------------------------------------------------------
+
+
+def test_every_way_to_name_a_run_means_the_same(home: Path) -> None:
+    digest = digest_of("full_rank")
+    (row,) = (r for r in open_ledger().runs() if r.digest == digest)
+    words = (digest, digest[:7], row.id, row.id[:9], "full_rank", row.tags["configuration"][:8])
+    found = {sources.pinned(spec_of(f"method.start={w}")).digest() for w in words}
+    assert len(found) == 1
+    spec = sources.pinned(spec_of("method.start=full_rank"))
+    assert sources.pinned(spec) == spec
+    assert spec.method.start.startswith(digest)
+    assert config.build("base_to_novel", spec.overrides()) == spec
+
+
+def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: Path) -> None:
+    spec = sources.pinned(spec_of("method.start=full_rank"))
+    digest, weights, _ = spec.method.start.split("-")
+    kept = start.kept(digest, weights)
+    assert start.weights_hash(kept / "adapter.safetensors") == weights
+    other = {k: v + 1 for k, v in load_file(kept / "adapter.safetensors").items()}
+    source = start.source_of(spec)
+    assert source is not None
+    assert set(source.state) == set(other)
+    ledger = open_ledger()
+    result = run.execute(source.spec)
+    ledger.record(replace(result, state=other))  # the same command, other numbers: --force
+    sources._found.cache_clear()
+    again = sources.pinned(spec_of("method.start=full_rank"))
+    assert again.method.start.startswith(f"{digest}-")
+    assert again.digest() != spec.digest()
+    assert again.configuration() == spec.configuration()
+    shutil.rmtree(home / "starts")
+    assert sources.pinned(spec) == spec  # by its full name it is found among both
+    assert start.source_of(spec) is not None
+    assert torch.equal(
+        load_file(kept / "adapter.safetensors")["image.0.down"], source.state["image.0.down"]
+    )
+
+
+def test_seeds_that_start_each_from_their_own_run_are_one_way_to_train(home: Path) -> None:
+    one = sources.pinned(spec_of("method.start=full_rank"))
+    two = sources.pinned(spec_of("method.start=full_rank", "seed=2"))
+    assert two.method.start.startswith(digest_of("full_rank", 2))
+    assert one.digest() != two.digest()
+    assert one.configuration() == two.configuration()
+    assert one.configuration() != spec_of().configuration()
+
+
+def test_ids_that_look_like_numbers_are_words() -> None:
+    for text in ("12345678", "12e45678", "0b101010", "1_000"):
+        assert spec_of(f"method.start={text}").method.start == text
+    assert spec_of('method.start=""').method.start == ""
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_wrong_starts_are_told_in_one_line(home: Path) -> None:
+    digest = digest_of("full_rank")
+    assert "no finished run 'zzz'" in refused(spec_of("method.start=zzz"))
+    assert "nor a run of that method in this cell" in refused(
+        spec_of("method.start=full_rank", "seed=3")
+    )
+    assert "does not consist of adapters" in refused(spec_of("method.start=linear_probe"))
+    assert "say method.bottleneck=4" in refused(
+        config.build("base_to_novel", ["method=adaring", *FAST, f"method.start={digest}"])
+    )
+    assert "is on backbone 'embedded'" in refused(
+        spec_of(f"method.start={digest}", "backbone=ViT-B-32-quickgelu", "pretrained=random")
+    )
+    gone = f"{digest}-{'0' * 16}-{'0' * 16}"
+    assert "is not in the ledger" in refused(spec_of(f"method.start={gone}"))
+    with pytest.raises(UsageError, match=r"harness\.sources\.pinned gives it"):
+        run.execute(spec_of("method.start=full_rank"))
+    with pytest.raises(UsageError, match=r"method\.start: unknown"):
+        config.build("base_to_novel", ["method=lora", "method.start=full_rank"])
+
+
+def test_runs_without_weights_or_with_a_start_of_their_own_are_refused(home: Path) -> None:
+    ledger = open_ledger()
+    words = ["method=full_rank", "seed=4", *LIKE]
+    ledger.record(run.execute(config.build("base_to_novel", words), test=False))
+    assert "no finished run" in refused(spec_of("method.start=full_rank", "seed=4"))
+    spec = sources.pinned(spec_of("method.start=full_rank"))
+    ledger.record(run.execute(spec))
+    assert "itself started from run" in refused(spec_of(f"method.start={spec.digest()}"))
+
+
+def test_changed_files_and_other_weights_of_the_backbone_are_noticed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = sources.pinned(spec_of("method.start=full_rank"))
+    source = start.source_of(spec)
+    assert source is not None
+    other = replace(source, tags={**source.tags, "backbone_hash": "0" * 16})
+    with monkeypatch.context() as patched:
+        patched.setattr(start, "read", lambda folder: other)
+        with pytest.raises(UsageError, match="was trained on other weights of embedded"):
+            run.execute(spec)
+    weights = start.kept(*spec.method.start.split("-")[:2]) / "adapter.safetensors"
+    save_file({k: v + 1 for k, v in source.state.items()}, weights)
+    start.read.cache_clear()
+    with pytest.raises(UsageError, match="its weights were changed"):
+        run.check(spec)
+
+
+# --- what a source may have seen -----------------------------------------------------------------
+
+
+def drawn(path: Path, first: int, classes: int = 4, each: int = 12) -> None:
+    """A data set of plain pictures; ``first`` is the shade of the first one."""
+    rows = []
+    for c in range(classes):
+        for i in range(each):
+            shade = (first + c * each + i) % 256
+            buffer = io.BytesIO()
+            Image.new("RGB", (8, 8), (shade, 255 - shade, 90)).save(buffer, "PNG")
+            split = "train" if i < 2 * each // 3 else "test"
+            rows.append((buffer.getvalue(), c, f"thing {c}", split))
+    columns = zip(*rows, strict=True)
+    names = ("image", "label", "classname", "split")
+    table = {n: list(v) for n, v in zip(names, columns, strict=True)}
+    pq.write_table(pa.table(table), path)
+
+
+def recorded(spec: Spec) -> dict[str, str]:
+    """The tags of a run that was trained as a spec says, as far as lineage looks at them."""
+    found = lineage.seen(spec)
+    hashes = {"data_hash": found.table.digest, "subset_hash": found.subset_hash}
+    return {"digest": spec.digest(), **hashes}
+
+
+def on(path: Path, *words: str, preset: str = "few_shot") -> Spec:
+    base = ["method=zero_shot", f"data={path}", "shots=3", "data.val_shots=2"]
+    given = {w.partition("=")[0] for w in words}
+    kept = [w for w in base if w.partition("=")[0] not in given]
+    return config.build(preset, [*kept, *words])
+
+
+def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+    drawn(path, 0)
+    spec = on(path, preset="base_to_novel")
+    found = lineage.seen(spec)
+    split = data.load(spec, _transform())
+    table = found.table
+    assert found.train == {table.images[i] for i in split.train.ids}
+    held = [i for part in (*split.val, *split.vault.parts) for i in part.ids]
+    assert found.held == {table.images[i] for i in held}
+    assert found.names == set(split.train.classnames)
+    assert found.novel == {"thing 2", "thing 3"}
+    assert found.subset_hash == split.hashes["subset_hash"]
+
+
+def _transform() -> object:
+    from harness import backbone
+    from harness.spec import BackboneSpec
+
+    return backbone.load(BackboneSpec()).transform
+
+
+def test_the_same_subset_and_other_data_may_be_started_from(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    drawn(one, 0)
+    drawn(two, 100)
+    spec = on(one)
+    nothing = {"start_seen": "nothing", "start_novel_names": "0"}
+    assert lineage.check(spec, on(one), recorded(on(one))) == nothing
+    assert lineage.check(spec, on(two, "seed=5"), recorded(on(two, "seed=5"))) == nothing
+    novel = on(one, preset="base_to_novel")
+    tags = lineage.check(novel, on(two), recorded(on(two)))
+    assert tags == {"start_seen": "nothing", "start_novel_names": "2"}
+
+
+def test_a_run_that_trained_on_what_is_held_out_is_refused(tmp_path: Path) -> None:
+    path, copy, swapped = (tmp_path / f"{n}.parquet" for n in ("one", "copy", "swapped"))
+    drawn(path, 0)
+    spec = on(path)
+    validation = lineage.seen(spec).held
+    for seed in range(2, 30):
+        other = on(path, f"seed={seed}")
+        common = len(lineage.seen(other).train & validation)
+        if common:
+            break
+    with pytest.raises(UsageError, match=f"was trained on {common} images that are validation"):
+        lineage.check(spec, other, recorded(other))
+    shutil.copy(path, copy)
+    copied = on(copy, f"seed={seed}")
+    with pytest.raises(UsageError, match=f"was trained on {common} images"):
+        lineage.check(spec, copied, recorded(copied))
+    table = pq.read_table(path).to_pydict()
+    table["split"] = ["test" if s == "train" else "train" for s in table["split"]]
+    pq.write_table(pa.table(table), swapped)
+    here, there = (on(p, "shots=2", "data.val_shots=1") for p in (path, swapped))
+    with pytest.raises(UsageError, match="was trained on 8 images"):  # all of them tested here
+        lineage.check(here, there, recorded(there))
+    with pytest.raises(UsageError, match="2 classes that are novel here"):
+        lineage.check(on(path, preset="base_to_novel"), spec, recorded(spec))
+
+
+def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
+    tmp_path: Path,
+) -> None:
+    one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
+    drawn(one, 0)
+    drawn(two, 100)
+    spec = on(one)
+    old = {**recorded(on(one)), "subset_hash": "drawn by another rule"}
+    with pytest.raises(UsageError, match="what it has seen is not known"):
+        lineage.check(spec, on(one), old)
+    tags = recorded(on(two))
+    two.unlink()
+    data.datasets.read.cache_clear()
+    unknown = {"start_seen": "unknown", "start_novel_names": "unknown"}
+    assert lineage.check(spec, on(two), tags) == unknown
+
+
+# --- from the command line -----------------------------------------------------------------------
+
+
+def test_a_started_run_from_the_command_line(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = ["run", "base_to_novel", "method=adaring", *LIKE, "method.ring_rank=4"]
+    words = [*base, "train.epochs=0", "method.start=full_rank"]
+    words.remove("train.epochs=1")  # rank 4 of a bottleneck of 4: the rings can be exact
+    assert cli.call([*words, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert cli.call([*base, "--dry-run", "--json"]) == 0
+    cold = json.loads(capsys.readouterr().out)
+    assert plan["parameters"] == cold["parameters"]
+    assert cli.call([*words, "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["digest"] == plan["digest"]
+    ledger = open_ledger()
+    source = ledger.find(digest_of("full_rank"))
+    mine = ledger.find(done["digest"])
+    assert source is not None
+    assert mine is not None
+    for name in ("acc/base", "acc/novel", "acc/val"):
+        assert mine.metrics[name] == source.metrics[name]
+    errors = {k: v for k, v in mine.metrics.items() if k.startswith("start_error/")}
+    matrices = {f"start_error/{t}.{m}" for t in ("image", "text") for m in ("down", "up")}
+    assert set(errors) == matrices
+    assert max(errors.values()) < 1e-3
+    assert mine.metrics["time/source_seconds"] == source.metrics["time/train_seconds"]
+    assert mine.metrics["time/start_seconds"] > 0
+    assert mine.tags["start"] == source.digest
+    assert mine.tags["start_run"] == source.id
+    assert mine.tags["start_seed"] == "1"
+    assert mine.tags["start_seen"] == "nothing"
+    assert mine.params["method.start"] == plan["spec"]["method"]["start"]
+    assert cli.call(words) == 0
+    assert "[already recorded]" in capsys.readouterr().err
+    assert cli.call(["anatomy", done["digest"], "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["start"]
+    assert shown["run"] == source.digest
+    assert set(shown["errors"]) == {"image.down", "image.up", "text.down", "text.up"}
+
+
+def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ["methods=adaring", "adaring.start=full_rank", "seeds=1,2", *LIKE]
+    assert cli.call(["suite", "base_to_novel", *grid, "--workers", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["finished_now"] == 2
+    runs = [r for r in open_ledger().runs() if r.tags["method"] == "adaring"]
+    assert {(r.tags["seed"], r.tags["start_seed"]) for r in runs} == {("1", "1"), ("2", "2")}
+    assert len({r.tags["configuration"] for r in runs}) == 1
+    assert cli.call(["leaderboard", "--json"]) == 0
+    (row,) = (r for r in json.loads(capsys.readouterr().out) if r["method"] == "adaring")
+    assert row["acc/hmean_n"] == 2
+    words = ["ring_rank", "method.start=full_rank", "seeds=1,2", *LIKE, "--trials", "2"]
+    assert cli.call(["sweep", *words, "--workers", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ends"] == {"complete": 2}
+    assert f"method.start={digest_of('full_rank')}-" in found["best"][0]["command"]
+    tuned = [r for r in open_ledger().runs() if r.tags["selection"] == "val" and "start" in r.tags]
+    assert {r.tags["start_seed"] for r in tuned} == {"1", "2"}
+    assert all(r.metrics["start_error/image.up"] > 0 for r in tuned)
+
+
+def test_the_errors_of_the_rings_are_those_of_the_saved_cores(home: Path) -> None:
+    """An untrained started run against its source, both read from their records."""
+    spec = sources.pinned(spec_of("method.start=full_rank", "method.slice_size=2"))
+    spec = replace(spec, train=replace(spec.train, epochs=0))
+    result = run.execute(spec)
+    source = start.source_of(spec)
+    assert source is not None
+    for tower in ("image", "text"):
+        layers = sum(name.endswith(".up") for name in source.state if name.startswith(tower))
+        for side in ("down", "up"):
+            stack = np.stack([source.state[f"{tower}.{i}.{side}"].numpy() for i in range(layers)])
+            parts = (result.state[f"{tower}.{side}.{c}"] for c in ("slices", "left", "right"))
+            made = np.einsum("alb,bic,cja->lij", *(p.numpy() for p in parts))
+            gap = np.linalg.norm(stack - made) / np.linalg.norm(stack)
+            assert result.metrics[f"start_error/{tower}.{side}"] == pytest.approx(gap, abs=1e-4)
