@@ -9,6 +9,7 @@ from torch import Tensor
 from harness import features
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.pixels import Pixels
 from harness.tower import FROZEN, Prompts
 from methods.kit.adapter import Adapter
 from methods.kit.bound import Bound
@@ -41,7 +42,7 @@ class Classifier:
         self.text_trains = adapter.touches("text")
         self.frozen_text = None if self.text_trains else self.encode_frozen_text()
 
-    def inputs(self, images: Images) -> Tensor:
+    def inputs(self, images: Images) -> Pixels:
         """What the classifier reads of images: pixels, or features if those cannot change."""
         if self.image_trains:
             return images.pixels
@@ -51,7 +52,7 @@ class Classifier:
         """Normalised features of the class prompts (classes, dim)."""
         if self.frozen_text is not None:
             return self.frozen_text
-        return F.normalize(self.backbone.text(self.prompts, bound).float(), dim=-1)
+        return self._mean_text(bound)
 
     def image(self, x: Tensor, bound: Bound) -> Tensor:
         """Normalised features (n, dim) of features, uint8 pixels or pixels already normalised."""
@@ -77,4 +78,12 @@ class Classifier:
     def encode_frozen_text(self) -> Tensor:
         """What the frozen model makes of the class prompts: normalised features (classes, dim)."""
         with torch.no_grad(), self.backbone.autocast():
-            return F.normalize(self.backbone.text(self.prompts).float(), dim=-1)
+            return self._mean_text(FROZEN)
+
+    def _mean_text(self, bound: Bound) -> Tensor:
+        """Of an ensemble of templates the mean of the normalised features, normalised."""
+        each = [
+            F.normalize(self.backbone.text(prompts, bound).float(), dim=-1)
+            for prompts in (self.prompts, *self.prompts.more)
+        ]
+        return each[0] if len(each) == 1 else F.normalize(sum(each[1:], each[0]), dim=-1)

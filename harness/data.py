@@ -5,21 +5,22 @@ how often it was read.
 """
 
 import hashlib
-import io
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from harness import datasets, protocols, shots
+from harness import datasets, decoding, pixels, protocols, shots
 from harness.backbone import Transform
+from harness.datasets import names, templates
 from harness.datasets.table import Table
+from harness.pixels import Pixels
 from harness.spec import Spec
 from methods.kit.errors import UsageError
+
+SHOWN = 20  # skipped images that are named in a record
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Images:
 
     name: str
     classnames: tuple[str, ...]
-    pixels: Tensor = field(repr=False)
+    pixels: Pixels = field(repr=False)
     labels: Tensor = field(repr=False)
     ids: tuple[int, ...] = field(repr=False)
     key: str = ""  # identifies the pixels: data set, transform and rows
@@ -62,26 +63,33 @@ class Split:
     train: Images
     val: tuple[Images, ...]  # one a label space that is tested; empty without validation images
     vault: Vault
-    template: str
+    templates: tuple[str, ...]  # several are an ensemble
     hashes: dict[str, str]
+
+    @property
+    def template(self) -> str:
+        """The text that methods with prompts of their own begin with."""
+        return self.templates[0]
 
 
 def load(spec: Spec, transform: Transform) -> Split:
     """The split of a spec. Raises UsageError for unreadable images and classes too small."""
-    table = datasets.read(spec.data.name)
-    template = check_template(spec.data.template, table)
+    table = _open(spec)
+    skipped = pixels.unreadable(table, transform) if spec.data.skip_corrupt else {}
+    table = table.without(skipped) if skipped else table
+    texts = templates.resolve(spec.data.template, table)
     plan = protocols.plan(spec.protocol, len(table.classnames))
     drawn = shots.draw(table, spec.data, spec.seed)
-    pixels = decode(table, transform)
     base = f"{table.digest}:{transform.digest()}"
 
     def images(space: protocols.LabelSpace, rows: np.ndarray) -> Images:
         place = {c: i for i, c in enumerate(space.classes)}
         kept = [r for r in rows.tolist() if int(table.labels[r]) in place]
         labels = torch.tensor([place[int(table.labels[r])] for r in kept], dtype=torch.long)
-        names = tuple(table.classnames[c] for c in space.classes)
+        called = tuple(table.classnames[c] for c in space.classes)
         key = f"{base}:{_hash(kept)}"
-        return Images(space.name, names, pixels[kept], labels, tuple(kept), key)
+        decoded = pixels.decode(table, transform, kept)
+        return Images(space.name, called, decoded, labels, tuple(kept), key)
 
     test = table.rows("test")
     parts = tuple(images(space, test) for space in plan.tests)
@@ -93,13 +101,14 @@ def load(spec: Spec, transform: Transform) -> Split:
         train=images(plan.train, drawn.train),
         val=val,
         vault=Vault(parts),
-        template=template,
+        templates=texts,
         hashes={
-            "data_hash": table.digest,
+            "data_hash": _hash([table.digest, sorted(skipped)]) if skipped else table.digest,
             "subset_hash": _hash([drawn.train.tolist(), drawn.val.tolist()]),
             "names_hash": _hash(table.classnames),
-            "template_hash": _hash(template),
+            "template_hash": _hash(texts[0] if len(texts) == 1 else texts),
             "transform_hash": transform.digest(),
+            **({"skipped": _listed(table, skipped)} if skipped else {}),
         },
     )
 
@@ -109,58 +118,23 @@ def check(spec: Spec) -> int:
 
     Returns the number of classes that are trained on.
     """
-    table = datasets.read(spec.data.name)
-    check_template(spec.data.template, table)
+    table = _open(spec)
+    templates.resolve(spec.data.template, table)
     plan = protocols.plan(spec.protocol, len(table.classnames))
     shots.draw(table, spec.data, spec.seed)
     return len(plan.train.classes)
 
 
-def check_template(template: str, table: Table) -> str:
-    """The text around a class name; ``default`` is the data set's own."""
-    if template == "default":
-        return table.template
-    if "{}" not in template:
-        raise UsageError(f"data.template: {template!r} has no {{}} for the class name")
-    return template
+def _open(spec: Spec) -> Table:
+    """The table of a spec under the class names it asks for."""
+    table = datasets.read(spec.data.name, spec.data.root)
+    return names.renamed(table, spec.data.classnames)
 
 
-_decoded: OrderedDict[str, Tensor] = OrderedDict()
-
-
-def decode(table: Table, transform: Transform) -> Tensor:
-    """All images of a table as one uint8 tensor (rows, 3, h, w), decoded once a process."""
-    key = f"{table.digest}:{transform.digest()}"
-    if key not in _decoded:
-        height, width = transform.size
-        pixels = torch.empty(len(table.images), 3, height, width, dtype=torch.uint8)
-        for row, data in enumerate(table.images):
-            array = _pixels(data, transform, table, row)
-            pixels[row] = torch.from_numpy(array).permute(2, 0, 1)
-        _decoded[key] = pixels
-        while len(_decoded) > 8:
-            _decoded.popitem(last=False)
-    _decoded.move_to_end(key)
-    return _decoded[key]
-
-
-# What Pillow raises for files that are no images, end early, or decode to something enormous.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-
-def _pixels(data: bytes, transform: Transform, table: Table, row: int) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return transform.pixels(image)
-    except UNREADABLE as error:
-        name = table.classnames[int(table.labels[row])]
-        reason = " ".join(str(error).split())
-        if isinstance(error, UnidentifiedImageError):
-            reason = "not an image" if data else "no bytes"
-        raise UsageError(
-            f"data set {table.name!r}: row {row} (class {name!r}) cannot be read: {reason};"
-            " mend or remove it"
-        ) from None
+def _listed(table: Table, skipped: decoding.Bad) -> str:
+    """How many images were left out, and the first of them."""
+    shown = [table.where(row) for row in list(skipped)[:SHOWN]]
+    return f"{len(skipped)}: {', '.join(shown)}" + (", ..." if len(skipped) > SHOWN else "")
 
 
 def _hash(value: Sequence[object] | str) -> str:

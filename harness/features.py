@@ -7,6 +7,7 @@ from torch import Tensor
 
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.pixels import Pixels
 
 BATCH = 256
 BUDGET_BYTES = 2 << 30
@@ -25,7 +26,7 @@ def image_features(backbone: Backbone, images: Images) -> Tensor:
 
 
 @torch.no_grad()
-def encode(backbone: Backbone, pixels: Tensor) -> Tensor:
+def encode(backbone: Backbone, pixels: Pixels) -> Tensor:
     """Frozen features of uint8 pixels, in big batches."""
     with backbone.autocast():
         parts = [

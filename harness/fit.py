@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import augment
+from harness import augment, pixels
 from harness.classifier import Classifier
 from harness.data import Images
 from harness.spec import TrainSpec
@@ -184,16 +184,18 @@ class _Batches:
         self.net = net
         self.cfg = cfg
         self.seed = seed
-        self.source = (net.inputs(train) if self.fixed else train.pixels).to(device)
+        self.source = pixels.held(net.inputs(train) if self.fixed else train.pixels, device)
         self.labels = train.labels.to(device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         n = len(self.labels)
         order = torch.randperm(n, generator=generator(self.seed, "order", epoch))
         rng = generator(self.seed, "augment", epoch)
-        for part in order.to(self.labels.device).split(self.cfg.batch_size):
-            x = self.source[part]
-            if self.cfg.augment == "crop_flip":
+        device, cfg = self.labels.device, self.cfg
+        parts = order.to(device).split(cfg.batch_size)
+        for part, read in zip(parts, pixels.batches(self.source, parts), strict=True):
+            x = read.to(device)
+            if cfg.augment == "crop_flip":
                 x = self.net.backbone.transform.normalise(x)
-                x = augment.crop_flip(x, rng, self.cfg.crop_scale)
+                x = augment.crop_flip(x, rng, cfg.crop_scale, cfg.crop_ratio, cfg.flip)
             yield Batch(x, self.labels[part], part)

@@ -173,7 +173,7 @@ def failure(
 def attach(spec: Spec, backbone: Backbone, split: Split) -> Classifier:
     """The method on the backbone, with initial values drawn from the run's seed alone."""
     names = split.train.classnames
-    prompts = backbone.prompts(split.template, names)
+    prompts = backbone.prompts(split.templates, names)
     task = Task(names, split.template, prompts.ids)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
@@ -210,7 +210,7 @@ def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Cla
             net
             if same
             else Classifier(
-                backbone, net.adapter, backbone.prompts(split.template, part.classnames), False
+                backbone, net.adapter, backbone.prompts(split.templates, part.classnames), False
             )
         )
     return testers

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -13,6 +13,8 @@ from methods.kit.fields import Positive, Rate, Share, Weight
 
 Protocol = Literal["base_to_novel", "few_shot"]
 PROTOCOLS: tuple[Protocol, ...] = ("base_to_novel", "few_shot")
+
+PLACE = {"identity": False}  # says where something lies, which changes no number
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,18 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """``name``: a known data set or a Parquet file with columns image, label, classname, split."""
+    """``name``: a known data set, a folder of class folders, a CSV or Parquet file with columns
+    image and label, ``hf:NAME`` or ``torchvision:NAME``."""
 
     name: str = "icon-concepts"
     shots: Positive = 16
     val_shots: Annotated[int, Ge(0)] = 4  # validation images a class, at most `shots`
     subset: Literal["coop"] = "coop"  # the rule that draws the shots
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
-    template: str = "default"  # the data set's own, or a text with {}
+    template: str = "default"  # the data set's own, a known set of texts, a file, a text with {}
+    classnames: str = ""  # a file of class names in place of the data set's own
+    skip_corrupt: bool = False  # leave out images that cannot be read, and record which
+    root: str = field(default="", compare=False, metadata=PLACE)  # holds the public sets
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class TrainSpec:
     clip_grad: Weight = 0.0  # largest gradient norm; 0 is off
     augment: Literal["none", "crop_flip"] = "crop_flip"
     crop_scale: Annotated[float, Gt(0), Le(1)] = 0.08  # smallest share of the area a crop keeps
+    crop_ratio: Annotated[float, Ge(1)] = 4 / 3  # longest side of a crop in its other side
+    flip: Share = 0.5  # of the images are mirrored
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,10 @@ class Spec:
 
 
 def _plain(part: Any) -> dict[str, Any]:
-    """A dataclass as JSON sees it (tuples become lists)."""
+    """A dataclass as JSON sees it (tuples become lists), without what only says a place."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(part)))
-    return values
+    places = {f.name for f in fields(part) if f.metadata == PLACE}
+    return {key: value for key, value in values.items() if key not in places}
 
 
 def field_names(kind: type) -> tuple[str, ...]:

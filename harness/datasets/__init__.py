@@ -1,4 +1,8 @@
-"""Where data sets come from: the embedded suite by name, anything else by its file."""
+"""Where data sets come from: the embedded suite by name, anything else by what its name says.
+
+``torchvision:NAME`` and ``hf:NAME`` are libraries' sets; a path is a folder of class folders or a
+CSV, TSV or Parquet file.
+"""
 
 import json
 from functools import cache
@@ -10,6 +14,8 @@ from harness.datasets.table import Table
 from methods.kit.errors import UsageError, unknown
 
 GENERIC_TEMPLATE = "a photo of a {}."
+TABLES = (".parquet", ".csv", ".tsv")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def names() -> tuple[str, ...]:
@@ -29,30 +35,60 @@ def defaults_of(name: str) -> dict[str, Any]:
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError for a data set that is neither known nor a Parquet file that exists."""
-    if name in _embedded():
+    """Raises UsageError for what is neither known nor a folder or table that exists."""
+    if name in _embedded() or name.startswith(("hf:", "torchvision:")):
         return
     path = Path(name)
-    if path.suffix != ".parquet":
-        if path.exists():
-            raise UsageError(f"data.name: {name!r} is not a Parquet file")
-        raise unknown(f"data set {name!r}", name, names())
-    if not path.is_file():
-        reason = "a folder, not a Parquet file" if path.is_dir() else "no such file"
+    if "://" in name:
+        raise UsageError(f"data.name: {name} is a URL; download it and give the folder or file")
+    if path.suffix.lower() in ARCHIVES:
+        raise UsageError(f"data.name: {name} is an archive; unpack it and give the folder")
+    if path.suffix in TABLES and not path.is_file():
+        reason = "a folder, not a table" if path.is_dir() else "no such file"
         raise UsageError(f"data.name: {name}: {reason}")
+    if not name.strip() or (not path.is_dir() and path.suffix not in TABLES):
+        if path.is_file():
+            raise UsageError(f"data.name: {name} is neither a folder nor {', '.join(TABLES)}")
+        raise unknown(f"data set {name!r}", name, names())
+
+
+def read(name: str, root: str = "") -> Table:
+    """The table of a data set, read once a process; ``root`` holds what was fetched.
+
+    Raises UsageError in one line.
+    """
+    check_name(name)
+    return _read(name, root)
 
 
 @cache
-def read(name: str) -> Table:
-    """The table of a data set, read once a process."""
-    from harness.datasets import parquet  # pyarrow is slow to import and listings do not need it
+def _read(name: str, root: str) -> Table:
+    if name in _embedded():
+        return _from_package(name)
+    if name.startswith("hf:"):
+        from harness.datasets import hub
 
-    check_name(name)
-    if name not in _embedded():
-        return parquet.read(Path(name), Path(name).stem, GENERIC_TEMPLATE)
+        return hub.read(name, GENERIC_TEMPLATE)
+    if Path(name).is_dir():
+        from harness.datasets import folder
+
+        return folder.read(Path(name), GENERIC_TEMPLATE)
+    from harness.datasets import tabular  # pyarrow is slow to import and listings do not need it
+
+    path = Path(name)
+    if name.startswith("torchvision:"):
+        from harness.datasets import vision
+
+        path = vision.index(name, root)
+    return tabular.read(path, path.stem, GENERIC_TEMPLATE)
+
+
+def _from_package(name: str) -> Table:
+    from harness.datasets import tabular
+
     known = _embedded()[name]
     with as_file(files("harness") / "embedded" / "tasks" / known["file"]) as path:
-        table = parquet.read(path, name, known["template"])
+        table = tabular.read(path, name, known["template"])
     if list(table.classnames) != known["classnames"]:
         raise UsageError(f"data set {name!r}: the file's class names differ from tasks.json")
     return table
