@@ -13,8 +13,9 @@ def crop_flip(
     """Random resized crop and mirror of (n, 3, h, w).
 
     A crop keeps ``smallest`` to 1 of the area, its sides are at most ``ratio`` to 1, and ``share``
-    of the images are mirrored. Each image draws its own crop as torchvision's RandomResizedCrop does: area uniform, log ratio
-    uniform, position uniform, ten tries, else the largest centre crop of allowed ratio.
+    of the images are mirrored. Each image draws its own crop as torchvision's RandomResizedCrop
+    does: area uniform, log ratio uniform, position uniform, ten tries, else the largest centre
+    crop of allowed ratio.
     """
     n, _, height, width = x.shape
     top, left, h, w = crops(n, height, width, rng, smallest, ratio)

@@ -10,7 +10,13 @@ from typing import Any
 
 import typer
 
-MODULES = ("harness.commands", "sweeps.commands", "reports.commands", "reports.inside")
+MODULES = (
+    "harness.commands",
+    "harness.data_commands",
+    "sweeps.commands",
+    "reports.commands",
+    "reports.inside",
+)
 
 # typer carries its own copy of click in newer releases; its exceptions are found by ancestry.
 ClickException: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")

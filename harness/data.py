@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness import datasets, decoding, pixels, protocols, shots
 from harness.backbone import Transform
-from harness.datasets import names, templates
+from harness.datasets import classnames, templates
 from harness.datasets.table import Table
 from harness.pixels import Pixels
 from harness.spec import Spec
@@ -128,7 +128,7 @@ def check(spec: Spec) -> int:
 def _open(spec: Spec) -> Table:
     """The table of a spec under the class names it asks for."""
     table = datasets.read(spec.data.name, spec.data.root)
-    return names.renamed(table, spec.data.classnames)
+    return classnames.renamed(table, spec.data.classnames)
 
 
 def _listed(table: Table, skipped: decoding.Bad) -> str:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ class _Decoder(Dataset[tuple[np.ndarray, Bad]]):
         return array, bad
 
 
-def _same(found: tuple[np.ndarray, Bad]) -> tuple[np.ndarray, Bad]:
+def _same(found: Any) -> Any:
     return found
 
 
@@ -187,7 +188,11 @@ def decode(table: Table, transform: Transform, rows: Sequence[int]) -> Pixels:
 def unreadable(table: Table, transform: Transform) -> Bad:
     """Every row of a table that cannot be read, and why; looked at once and remembered."""
     rows = range(len(table.images))
-    return _unit(table, transform, rows).bad if _is_whole(table, transform) else _looked(table, transform, rows)
+    return (
+        _unit(table, transform, rows).bad
+        if _is_whole(table, transform)
+        else _looked(table, transform, rows)
+    )
 
 
 def refuse(table: Table, bad: Bad) -> None:
@@ -238,9 +243,7 @@ def _in_memory(table: Table, transform: Transform, rows: Sequence[int]) -> Unit:
     return Unit(torch.from_numpy(array), bad)
 
 
-def _in_file(
-    key: str, table: Table, transform: Transform, rows: Sequence[int], size: int
-) -> Unit:
+def _in_file(key: str, table: Table, transform: Transform, rows: Sequence[int], size: int) -> Unit:
     with cache.locked(key):
         entry = cache.find(key)
         if entry is None:

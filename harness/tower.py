@@ -57,9 +57,9 @@ class Prompts:
     more: tuple["Prompts", ...] = ()  # the same classes in the other templates of an ensemble
 
     def to(self, device: torch.device | str) -> "Prompts":
-        packings = (p and p.to(device) for p in (self.packed, self.shared))
+        packed, shared = (p and p.to(device) for p in (self.packed, self.shared))
         more = tuple(p.to(device) for p in self.more)
-        return Prompts(self.ids.to(device), self.pooled.to(device), *packings, more)
+        return Prompts(self.ids.to(device), self.pooled.to(device), packed, shared, more)
 
     def __len__(self) -> int:
         return len(self.ids)

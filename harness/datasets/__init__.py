@@ -6,7 +6,8 @@ CSV, TSV or Parquet file.
 
 import json
 from functools import cache
-from importlib.resources import as_file, files
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ def _from_package(name: str) -> Table:
     from harness.datasets import tabular
 
     known = _embedded()[name]
-    with as_file(files("harness") / "embedded" / "tasks" / known["file"]) as path:
+    with resources.as_file(
+        resources.files("harness") / "embedded" / "tasks" / known["file"]
+    ) as path:
         table = tabular.read(path, name, known["template"])
     if list(table.classnames) != known["classnames"]:
         raise UsageError(f"data set {name!r}: the file's class names differ from tasks.json")
@@ -96,6 +99,9 @@ def _from_package(name: str) -> Table:
 
 @cache
 def _embedded() -> dict[str, dict[str, Any]]:
-    text = (files("harness") / "embedded" / "tasks" / "tasks.json").read_text()
-    found: dict[str, dict[str, Any]] = json.loads(text)
+    found: dict[str, dict[str, Any]] = json.loads((_tasks() / "tasks.json").read_text())
     return found
+
+
+def _tasks() -> Traversable:
+    return resources.files("harness") / "embedded" / "tasks"

@@ -10,10 +10,8 @@ from harness.datasets.files import Files
 from methods.kit.errors import UsageError
 
 # What Pillow reads without plugins, by the names that image files have.
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .jp2"
-    " .avif".split()
-)
+NAMES = ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .ico .avif"
+SUFFIXES = frozenset(NAMES.split(" "))
 THREADS = 8  # reading waits for the disk
 
 
@@ -31,8 +29,8 @@ def hashes(images: Sequence[bytes]) -> list[str]:
     with ThreadPoolExecutor(THREADS) as pool:
         for done, text in enumerate(pool.map(lambda row: _hash(images, row), range(len(images)))):
             found.append(text)
-            if done % 256 == 0:
-                progress.report("reading files", done, len(images))
+            if done % 256 == 255 or done + 1 == len(images):
+                progress.report("reading files", done + 1, len(images))
     return found
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from harness.datasets import names
+from harness.datasets import classnames
 from harness.datasets.table import Table
 from methods.kit.errors import UsageError
 
@@ -47,7 +47,7 @@ def resolve(word: str, table: Table) -> tuple[str, ...]:
 
 def _file(path: Path) -> tuple[str, ...]:
     source = f"data.template: {path}"
-    text = names.file_text(path, source)
+    text = classnames.file_text(path, source)
     if path.suffix == ".txt":
         found = [line.strip() for line in text.splitlines() if line.strip()]
     else:

@@ -119,7 +119,7 @@ def _rows(kind: Any, known: Known, root: Path, as_files: bool) -> Iterator[Row]:
         for i in range(len(found)):
             image, label = found[i]
             yield Row(image, str(names[label]) if names else str(label), split)
-            progress.report(f"indexing {known.kind}", i, len(found))
+            progress.report(f"indexing {known.kind} {split}".strip(), i + 1, len(found))
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:
