@@ -88,9 +88,7 @@ def _from_package(name: str) -> Table:
     from harness.datasets import tabular
 
     known = _embedded()[name]
-    with resources.as_file(
-        resources.files("harness") / "embedded" / "tasks" / known["file"]
-    ) as path:
+    with resources.as_file(_tasks() / known["file"]) as path:
         table = tabular.read(path, name, known["template"])
     if list(table.classnames) != known["classnames"]:
         raise UsageError(f"data set {name!r}: the file's class names differ from tasks.json")

@@ -95,7 +95,7 @@ BROKEN = {
     "label 1 has the class name ' '; give it a word": lambda t: t.update(
         classname=[" " if c == 1 else f"thing {c}" for c in t["label"]]
     ),
-    "split 'dev' is none of train, val, test": change("split", 0, "dev"),
+    "split 'spare' is none of train, val, test": change("split", 0, "spare"),
     "it has no test images": lambda t: t.update(split=["train"] * len(t["split"])),
     "it has no train images": lambda t: t.update(split=["test"] * len(t["split"])),
     "is called both 'thing 0' and 'else'": change("classname", 1, "else"),
