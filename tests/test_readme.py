@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pictures import class_folders
 
 import methods
 from harness import cli, counting
@@ -81,9 +82,13 @@ def test_the_method_of_the_readme_keeps_the_contract(
 @pytest.mark.parametrize("words", commands("suite", "run", "sweep"), ids=lambda w: " ".join(w[:3]))
 def test_the_commands_of_the_readme_that_train_can_be_planned(
     words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    own_files = {"data=mine.parquet", "pretrained=clip.safetensors"}
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "my-photos", images=14)
+    own_files = {"pretrained=clip.safetensors"}
     code = cli.call([*words, "--dry-run"])
     shown = capsys.readouterr()
     if own_files & set(words):

@@ -156,6 +156,25 @@ def test_copies_are_never_held_out_from_each_other(keys: list[int]) -> None:
         assert not train & test
 
 
+def test_two_commands_lead_from_a_folder_to_a_leaderboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    suite, board = (
+        line.split()[1:]
+        for line in readme.partition("**Your own images**")[2].splitlines()[2:5]
+        if line.startswith("ringbench ")
+    )
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "my-photos", images=14)
+    assert cli.call([*suite, "train.epochs=1", "-q"]) == 0
+    capsys.readouterr()
+    assert cli.call([*board, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {r["method"] for r in rows} == {"adaring", "lora", "linear_probe", "zero_shot"}
+    assert all(r["acc/test_n"] == 3 for r in rows)
+
+
 # --- class names and templates ---------------------------------------------------------------
 
 
