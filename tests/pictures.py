@@ -34,3 +34,15 @@ def class_folders(
             path = root / name / f"{i:03d}.png"
             path.write_bytes(encoded(1000 * (seed + c) + i))
     return root
+
+
+def photo(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    """A picture with detail at every scale, the less the finer it is, as photos have."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((size[1], size[0], 3))
+    for k in range(2, 8):
+        grid = rng.integers(0, 256, (2**k, 2**k, 3), dtype=np.uint8)
+        layer = Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC)
+        total += np.asarray(layer, dtype=float) / 2 ** (k - 1)
+    total -= total.min()
+    return Image.fromarray((255 * total / total.max()).astype(np.uint8))

@@ -44,9 +44,8 @@ def check_name(name: str) -> None:
         raise UsageError(f"data.name: {name} is a URL; download it and give the folder or file")
     if path.suffix.lower() in ARCHIVES:
         raise UsageError(f"data.name: {name} is an archive; unpack it and give the folder")
-    if path.suffix in TABLES and not path.is_file():
-        reason = "a folder, not a table" if path.is_dir() else "no such file"
-        raise UsageError(f"data.name: {name}: {reason}")
+    if path.suffix in TABLES and not path.exists():
+        raise UsageError(f"data.name: {name}: no such file")
     if not name.strip() or (not path.is_dir() and path.suffix not in TABLES):
         if path.is_file():
             raise UsageError(f"data.name: {name} is neither a folder nor {', '.join(TABLES)}")

@@ -18,8 +18,8 @@ UNLABELLED = -1  # how test labels are kept back
 class Cells(Sequence[bytes]):
     """The image cells of a data set, read when indexed."""
 
-    def __init__(self, column: Any, rows: Sequence[int]) -> None:
-        self.column, self.chosen = column, rows
+    def __init__(self, table: Any, column: str, rows: Sequence[int]) -> None:
+        self.table, self.column, self.chosen = table, column, rows
 
     def __len__(self) -> int:
         return len(self.chosen)
@@ -30,14 +30,14 @@ class Cells(Sequence[bytes]):
     def __getitem__(self, index: slice) -> "Cells": ...
     def __getitem__(self, index: int | slice) -> "bytes | Cells":
         if isinstance(index, slice):
-            return Cells(self.column, self.chosen[index])
-        cell = self.column[int(self.chosen[index])]["image"]
+            return Cells(self.table, self.column, self.chosen[index])
+        cell = self.table[int(self.chosen[index])][self.column]
         data = cell["bytes"]
         return bytes(data) if data is not None else Path(cell["path"]).read_bytes()
 
     def take(self, rows: Iterable[int]) -> "Cells":
         """Some of them, not read yet."""
-        return Cells(self.column, [self.chosen[row] for row in rows])
+        return Cells(self.table, self.column, [self.chosen[row] for row in rows])
 
 
 def read(word: str, template: str) -> Table:
@@ -71,8 +71,8 @@ def _joined(
     whole = datasets.concatenate_datasets(list(parts.values()))
     split = np.array([name for name, part in parts.items() for _ in range(len(part))])
     labels = _labels(word, whole, label, names)
-    kept = whole.select_columns([image]).rename_column(image, "image")
-    images = Cells(kept.cast_column("image", datasets.Image(decode=False)), range(len(whole)))
+    kept = whole.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    images = Cells(kept, image, range(len(whole)))
     shas = reading.hashes(images)
     if list(parts) == ["train"]:
         split = holdout.split(labels, shas, names, word)

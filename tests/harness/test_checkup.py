@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import class_folders, encoded, picture
+from pictures import class_folders, encoded, photo, picture
 from PIL import Image
 
 from harness import checkup, cli, datasets, decoding, duplicates, pool
@@ -88,11 +88,17 @@ def test_what_is_planted_is_found(split_set: Path) -> None:
 
 
 def test_a_test_image_that_was_only_saved_again_is_noticed(split_set: Path) -> None:
-    image = Image.open(split_set / "train" / "dog" / "001.png")
-    save(split_set / "test" / "dog" / "other.jpg", image.resize((60, 45)), quality=70)
+    for seed in range(8):
+        photo(seed).save(split_set / "train" / "dog" / f"photo{seed}.png")
+        again = photo(seed).resize((100, 75))
+        save(split_set / "test" / "dog" / f"again{seed}.jpg", again, quality=70)
+        photo(100 + seed).save(split_set / "test" / "owl" / f"other{seed}.png")
     seen = found(split_set)["test images that look like one of train or val"]
-    assert seen.level == "note"
-    assert any("dog/001.png ~ " in e and "dog/other.jpg" in e for e in seen.examples)
+    assert (seen.level, seen.count) == ("note", 8)
+    for seed, text in enumerate(seen.examples):
+        one, other = text.split(" ~ ")
+        assert one.endswith(f"dog/photo{seed}.png")
+        assert other.endswith(f"dog/again{seed}.jpg")
 
 
 @settings(max_examples=40, deadline=None)

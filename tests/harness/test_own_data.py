@@ -382,7 +382,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda p: str(
             class_folders(split_folders(p / "p", "train", "test") / "test", ("yak",)).parent
         ),
-        "class 'yak' of 'p' has no training images",
+        "data set 'p': class 'yak' has no training images",
     ),
     "two classes of one name in a prompt": (
         folder(lambda r: class_folders(r, ("big_cat", "big cat"), 4)),
