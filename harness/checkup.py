@@ -204,7 +204,7 @@ def _images(table: Table, looks: list[Look]) -> list[Finding]:
         ("problem", "files of zero bytes", empty),
         ("problem", "images that cannot be read", [t for t in broken if t not in empty]),
         ("note", "images with the name of another format", misnamed),
-        ("note", "images of 16 bits or more, cut to 8", where(lambda x: x.mode in DEEP)),
+        ("problem", "images of 16 bits, white above 255", where(lambda x: x.mode in DEEP)),
         ("note", "images turned by their EXIF tag, which is not read", where(lambda x: x.turned)),
         ("note", "moving images, of which the first is read", where(lambda x: x.frames > 1)),
         ("note", f"images smaller than {SMALL} pixels", where(lambda x: 0 < x.side < SMALL)),

@@ -1,4 +1,4 @@
-"""One run: from a Spec to a Result. Nothing here writes anything down."""
+"""One run: from a Spec to a Result. Nothing here is recorded; decoded pixels may be kept."""
 
 import json
 import time

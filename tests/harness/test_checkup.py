@@ -71,7 +71,7 @@ def test_what_is_planted_is_found(split_set: Path) -> None:
         "images with the name of another format": ("note", 1, "photo.jpg is PNG"),
         "files that are no images by their name": ("note", 1, "cat/notes.txt"),
         "images twice in one split": ("note", 1, "cat/again.png"),
-        "images of 16 bits or more, cut to 8": ("note", 1, "cat/deep.png"),
+        "images of 16 bits, white above 255": ("problem", 1, "cat/deep.png"),
         "images turned by their EXIF tag, which is not read": ("note", 1, "cat/phone.jpg"),
         "moving images, of which the first is read": ("note", 1, "cat/moving.gif"),
         "images smaller than 16 pixels": ("note", 1, "cat/tiny.png"),
