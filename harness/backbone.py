@@ -11,8 +11,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib.resources import files
 from pathlib import Path
 from textwrap import shorten
@@ -85,8 +85,14 @@ class Backbone:
     precision: str
     device: torch.device
 
-    def prompts(self, template: str, classnames: Sequence[str]) -> Prompts:
-        """Tokenised prompts. Raises UsageError for a text longer than the context."""
+    def prompts(self, template: str | Sequence[str], classnames: Sequence[str]) -> Prompts:
+        """Tokenised prompts, of several templates one after another in ``more``.
+
+        Raises UsageError for a text longer than the context.
+        """
+        if not isinstance(template, str):
+            first, *others = (self.prompts(one, classnames) for one in template)
+            return replace(first, more=tuple(others))
         texts = [template.replace("{}", name.replace("_", " ")) for name in classnames]
         rows = self.tokenizer(texts)
         for text, row in zip(texts, rows, strict=True):
@@ -385,12 +391,15 @@ def _transform(size: tuple[int, int], preprocess: dict[str, Any]) -> Transform:
     *crop, _, _, normalise = open_clip.image_transform(size, is_train=False, **known).transforms
     mode = f"{known['resize_mode']}-{known.get('interpolation', 'bicubic')}"
 
-    def apply(image: Image.Image) -> Image.Image:
-        for step in crop:
-            image = step(image)
-        return image
+    return Transform(
+        partial(_apply, tuple(crop)), size, tuple(normalise.mean), tuple(normalise.std), mode
+    )
 
-    return Transform(apply, size, tuple(normalise.mean), tuple(normalise.std), mode)
+
+def _apply(steps: Sequence[Callable[[Any], Any]], image: Image.Image) -> Image.Image:
+    for step in steps:
+        image = step(image)
+    return image
 
 
 def tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:

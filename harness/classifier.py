@@ -10,6 +10,7 @@ from harness import features
 from harness.backbone import Backbone
 from harness.data import Images
 from harness.packing import Packing
+from harness.pixels import Pixels
 from harness.reach import frozen_until
 from harness.store import kept
 from harness.tower import FROZEN, Prompts, Stream, packing_for
@@ -53,7 +54,7 @@ class Classifier:
         fits = not self.text_trains and size <= kept.budget(backbone.device)
         self.frozen_text = self.encode_frozen_text() if fits else None
 
-    def inputs(self, images: Images) -> Tensor:
+    def inputs(self, images: Images) -> Pixels:
         """What the classifier reads of images as they are: features if those cannot change, what
         a training kept of them, or pixels."""
         if not self.image_trains:
@@ -72,15 +73,20 @@ class Classifier:
         stream = self.text_stream(bound)
         with self.backbone.autocast():
             if stream is None:
-                encoded = self.backbone.text(self.prompts, bound)
-            else:
-                encoded = self.backbone.text.finish(stream, bound, self.text_point)
+                return self._mean_text(bound)
+            encoded = self.backbone.text.finish(stream, bound, self.text_point)
         return F.normalize(encoded.float(), dim=-1)
+
+    @property
+    def keeps_text(self) -> bool:
+        """Whether something of the prompts can be kept: features, or the stream of one template."""
+        return self.text_point > 0 and not (self.text_trains and self.prompts.more)
 
     def text_stream(self, bound: Bound) -> Stream | None:
         """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
         packing, room = packing_for(self.prompts, bound), kept.budget(self.backbone.device)
-        if not self.text_trains or self.text_point < 1 or self.text_bytes(packing) > room:
+        fits = self.text_bytes(packing) <= room
+        if not (self.text_trains and self.keeps_text and fits):
             return None
         if id(packing) not in self._streams:  # the prompts keep their packings alive
             with torch.no_grad(), self.backbone.autocast():
@@ -126,4 +132,12 @@ class Classifier:
     def encode_frozen_text(self) -> Tensor:
         """What the frozen model makes of the class prompts: normalised features (classes, dim)."""
         with torch.no_grad(), self.backbone.autocast():
-            return F.normalize(self.backbone.text(self.prompts).float(), dim=-1)
+            return self._mean_text(FROZEN)
+
+    def _mean_text(self, bound: Bound) -> Tensor:
+        """Of an ensemble of templates the mean of the normalised features, normalised."""
+        each = [
+            F.normalize(self.backbone.text(prompts, bound).float(), dim=-1)
+            for prompts in (self.prompts, *self.prompts.more)
+        ]
+        return each[0] if len(each) == 1 else F.normalize(sum(each[1:], each[0]), dim=-1)

@@ -12,6 +12,7 @@ import typer
 
 MODULES = (
     "harness.commands",
+    "harness.data_commands",
     "sweeps.commands",
     "reports.commands",
     "reports.inside",

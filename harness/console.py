@@ -19,11 +19,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from harness import progress
 from harness.fit import Row
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+MANY = 2000  # images that take long enough to say so
 PIPE_WIDTH = 240  # a pipe has no width; wide enough for every column
 
 
@@ -115,11 +117,16 @@ class Bars:
             console=err,
             transient=True,
         )
+        self._work: dict[str, TaskID] = {}
         self._runs: TaskID | None = None
         self._epochs: TaskID | None = None
 
     @contextmanager
     def shown(self) -> Iterator["Bars"]:
+        with progress.heard_by(self._hear):
+            yield from self._shown()
+
+    def _shown(self) -> Iterator["Bars"]:
         if not self.live:
             yield self
             return
@@ -127,6 +134,18 @@ class Bars:
             if self.total > 1:
                 self._runs = self._progress.add_task("runs", total=self.total, note="")
             yield self
+
+    def _hear(self, what: str, done: int, total: int) -> None:
+        """Work below a run is so far: a bar, or a line when it begins and would take a while."""
+        if self.live:
+            if what not in self._work:
+                self._work[what] = self._progress.add_task(what, total=total, note="")
+            self._progress.update(self._work[what], total=total, completed=done)
+            if done >= total:
+                self._progress.remove_task(self._work.pop(what))
+        elif not self.quiet and total >= MANY and what not in self._work:
+            self._work[what] = TaskID(len(self._work))
+            say(f"{what}: {total:,} images")
 
     def start(self, name: str) -> None:
         """A run begins."""

@@ -5,22 +5,23 @@ how often it was read.
 """
 
 import hashlib
-import io
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from harness import datasets, protocols, shots, subsets
+from harness import datasets, pixels, protocols, shots, subsets
 from harness.backbone import Transform
+from harness.datasets import classnames, templates
 from harness.datasets.table import Table
+from harness.pixels import Pixels
 from harness.spec import Spec
 from methods.kit.errors import UsageError
+
+SHOWN = 20  # skipped images that are named in a record
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Images:
 
     name: str
     classnames: tuple[str, ...]
-    pixels: Tensor = field(repr=False)
+    pixels: Pixels = field(repr=False)
     labels: Tensor = field(repr=False)
     ids: tuple[int, ...] = field(repr=False)
     key: str = ""  # identifies the pixels: data set, transform and rows
-    template: str = ""
+    templates: tuple[str, ...] = ()
     main: bool = True  # False for what is tested beside the protocol's own parts
 
     def __len__(self) -> int:
@@ -65,23 +66,28 @@ class Split:
     train: Images
     val: tuple[Images, ...]  # one a label space that is tested; empty without validation images
     vault: Vault
-    template: str
+    templates: tuple[str, ...]  # several are an ensemble
     hashes: dict[str, str]
+
+    @property
+    def template(self) -> str:
+        """The text that methods with prompts of their own begin with."""
+        return self.templates[0]
 
 
 def load(spec: Spec, transform: Transform) -> Split:
     """The split of a spec. Raises UsageError for unreadable images and classes too small."""
-    source = _open(spec)
+    source = _open(spec, transform)
     table, plan, drawn = source.table, source.plan, source.drawn
-    look = partial(_images, table, transform, template=source.template)
+    look = partial(_images, table, transform, texts=source.templates)
     test = table.rows("test")
     parts = [look(space, test) for space in plan.tests]
     parts += [look(space, test, main=False) for space in plan.extra]
     for target in source.targets:
         space = protocols.LabelSpace(target.name, tuple(range(len(target.classnames))))
-        template = check_template(spec.data.template, target)
+        texts = templates.resolve(spec.data.template, target)
         rows = target.rows("test")
-        parts.append(_images(target, transform, space, rows, template=template, main=False))
+        parts.append(_images(target, transform, space, rows, texts=texts, main=False))
     empty = [p.name for p in parts if not len(p)]
     if empty:
         raise UsageError(f"data set {table.name!r}: no test images of the {empty[0]} classes")
@@ -89,7 +95,7 @@ def load(spec: Spec, transform: Transform) -> Split:
         train=look(plan.train, drawn.train),
         val=tuple(look(space, drawn.val) for space in plan.tests) if len(drawn.val) else (),
         vault=Vault(tuple(parts)),
-        template=source.template,
+        templates=source.templates,
         hashes=_hashes(source, parts) | {"transform_hash": transform.digest()},
     )
 
@@ -112,25 +118,35 @@ class _Source:
     """The tables of a spec and what is taken of them; no image is decoded."""
 
     table: Table
-    template: str
+    templates: tuple[str, ...]
     plan: protocols.Plan
     drawn: shots.Shots
     targets: tuple[Table, ...]
+    skipped: tuple[str, ...] = ()  # images that cannot be read and are left out
 
 
-def _open(spec: Spec) -> _Source:
-    table = datasets.read(spec.data.name, spec.data.root)
-    template = check_template(spec.data.template, table)
+def _open(spec: Spec, transform: Transform | None = None) -> _Source:
+    """With a ``transform`` images may be looked at, to leave out those that cannot be read."""
+    tables = [datasets.read(spec.data.name, spec.data.root)]
+    tables[0] = classnames.renamed(tables[0], spec.data.classnames)
+    tables += [datasets.read(name, spec.data.root) for name in spec.data.targets]
+    skipped: list[str] = []
+    if spec.data.skip_corrupt and transform is not None:
+        for i, each in enumerate(tables):
+            bad = pixels.unreadable(each, transform)
+            skipped += [each.where(row) for row in bad]
+            tables[i] = each.without(bad) if bad else each
+    table, *targets = tables
+    texts = templates.resolve(spec.data.template, table)
     plan = protocols.plan(spec.protocol, len(table.classnames), spec.data.generalized)
     drawn = shots.draw(table, spec.data, spec.seed)
-    if spec.data.shots:
+    if spec.data.shots and not skipped:
         subsets.verify(table, spec.data, spec.seed, drawn)
-    targets = tuple(datasets.read(name, spec.data.root) for name in spec.data.targets)
     names = ["test", *(target.name for target in targets)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice and targets:
         raise UsageError(f"data.targets: two of the test sets are called {twice!r}")
-    return _Source(table, template, plan, drawn, targets)
+    return _Source(table, texts, plan, drawn, tuple(targets), tuple(skipped))
 
 
 def _images(
@@ -138,7 +154,7 @@ def _images(
     transform: Transform,
     space: protocols.LabelSpace,
     rows: np.ndarray,
-    template: str,
+    texts: tuple[str, ...],
     main: bool = True,
 ) -> Images:
     """The rows that belong to a label space, decoded."""
@@ -148,8 +164,8 @@ def _images(
     labels = torch.tensor([place[int(table.labels[r])] for r in kept], dtype=torch.long)
     names = tuple(table.classnames[c] for c in space.choice)
     key = f"{table.digest}:{transform.digest()}:{_hash(kept)}"
-    pixels = decode(table, transform, kept)
-    return Images(space.name, names, pixels, labels, tuple(kept), key, template, main)
+    decoded = pixels.decode(table, transform, kept)
+    return Images(space.name, names, decoded, labels, tuple(kept), key, texts, main)
 
 
 def _hashes(source: _Source, parts: Sequence[Images]) -> dict[str, str]:
@@ -159,65 +175,30 @@ def _hashes(source: _Source, parts: Sequence[Images]) -> dict[str, str]:
         "data_hash": table.digest,
         "subset_hash": subset_hash(source.drawn),
         "names_hash": _hash(table.classnames),
-        "template_hash": _hash(source.template),
+        "template_hash": _hash(_plain(source.templates)),
     }
     if targets:
         tested = parts[-len(targets) :]
         found["data_hash"] = _hash([table.digest, *(t.digest for t in targets)])
         found["names_hash"] = _hash([table.classnames, *(t.classnames for t in targets)])
-        found["template_hash"] = _hash([source.template, *(p.template for p in tested)])
+        found["template_hash"] = _hash(
+            [_plain(source.templates), *(_plain(p.templates) for p in tested)]
+        )
+    if source.skipped:
+        found["data_hash"] = _hash([found["data_hash"], sorted(source.skipped)])
+        found["skipped"] = _listed(source.skipped)
     return found
 
 
-def check_template(template: str, table: Table) -> str:
-    """The text around a class name; ``default`` is the data set's own."""
-    if template == "default":
-        return table.template
-    if "{}" not in template:
-        raise UsageError(f"data.template: {template!r} has no {{}} for the class name")
-    return template
+def _plain(texts: tuple[str, ...]) -> str | tuple[str, ...]:
+    return texts[0] if len(texts) == 1 else texts
 
 
-_decoded: OrderedDict[str, dict[int, Tensor]] = OrderedDict()
-
-
-def decode(table: Table, transform: Transform, rows: Sequence[int]) -> Tensor:
-    """Rows of a table as one uint8 tensor (rows, 3, h, w), each decoded once a process.
-
-    A table that is in memory is decoded whole, so that a broken image is found whichever is drawn.
-    """
-    key = f"{table.digest}:{transform.digest()}"
-    known = _decoded.setdefault(key, {})
-    for row in rows if table.paths else range(len(table.images)):
-        if row not in known:
-            array = _pixels(table.images[row], transform, table, row)
-            known[row] = torch.from_numpy(array).permute(2, 0, 1).contiguous()
-    _decoded.move_to_end(key)
-    while len(_decoded) > 8:
-        _decoded.popitem(last=False)
-    height, width = transform.size
-    empty = torch.empty(0, 3, height, width, dtype=torch.uint8)
-    return torch.stack([known[row] for row in rows]) if len(rows) else empty
-
-
-# What Pillow raises for files that are no images, end early, or decode to something enormous.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
-
-
-def _pixels(data: bytes, transform: Transform, table: Table, row: int) -> np.ndarray:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return transform.pixels(image)
-    except UNREADABLE as error:
-        name = table.classnames[int(table.labels[row])]
-        where = table.paths[row] if table.paths else f"row {row}"
-        reason = " ".join(str(error).split())
-        if isinstance(error, UnidentifiedImageError):
-            reason = "not an image" if data else "no bytes"
-        raise UsageError(
-            f"data set {table.name!r}: {where} (class {name!r}) cannot be read: {reason};"
-            " mend or remove it"
-        ) from None
+def _listed(skipped: Sequence[str]) -> str:
+    """How many images were left out, and the first of them."""
+    return f"{len(skipped)}: {', '.join(skipped[:SHOWN])}" + (
+        ", ..." if len(skipped) > SHOWN else ""
+    )
 
 
 def _hash(value: Sequence[object] | str) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 from harness.augment import PLAIN, View, warp
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.pixels import Pixels, batches
 from harness.store import kept
 
 BATCH = 256
@@ -30,13 +31,14 @@ def found(backbone: Backbone, images: Images, point: int) -> Tensor | None:
 
 
 @torch.no_grad()
-def encode(backbone: Backbone, pixels: Tensor, point: int, view: View = PLAIN) -> Tensor:
+def encode(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -> Tensor:
     """The frozen image tower at a point for uint8 pixels, in big batches."""
     tower, parts = backbone.image, []
-    warps = view.warps(len(pixels), pixels.shape[2:])
+    warps = view.warps(len(pixels), backbone.transform.size)
+    places = torch.arange(len(pixels)).split(BATCH)
     with backbone.autocast():
-        for rows in torch.arange(len(pixels)).split(BATCH):
-            x = backbone.transform.normalise(pixels[rows].to(backbone.device))
+        for rows, read in zip(places, batches(pixels, places), strict=True):
+            x = backbone.transform.normalise(read.to(backbone.device))
             if warps is not None:
                 x = warp(x, warps[rows].to(x.device))
             if point > tower.shape.depth:

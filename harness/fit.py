@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import augment, features
+from harness import augment, features, pixels
 from harness import plan as plans
 from harness.augment import PLAIN, View
 from harness.classifier import Classifier
@@ -212,8 +212,8 @@ class _Batches:
         self.labels = train.labels.to(net.backbone.device)
 
     @cached_property
-    def pixels(self) -> Tensor:
-        return self.train.pixels.to(self.labels.device)
+    def pixels(self) -> pixels.Pixels:
+        return pixels.held(self.train.pixels, self.labels.device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", epoch))
@@ -226,19 +226,21 @@ class _Batches:
             warps = self._warps(epoch, look, order)
         parts = order.to(device).split(self.cfg.batch_size)
         drawn = [None] * len(parts) if warps is None else warps.split(self.cfg.batch_size)
-        for part, warp in zip(parts, drawn, strict=True):
-            x = self.pixels[part] if kept is None else kept[part]
+        source = self.pixels if kept is None else kept
+        for part, warp, read in zip(parts, drawn, pixels.batches(source, parts), strict=True):
+            x = read.to(device)
             if warp is not None:
                 x = augment.warp(self.net.backbone.transform.normalise(x), warp)
             yield Batch(x, self.labels[part], part, look)
 
     def _warps(self, epoch: int, look: View | None, order: Tensor) -> Tensor | None:
         """The crop of each image of an epoch, in its order; None without augmentation."""
-        n, size = len(order), self.train.pixels.shape[2:]
+        n, size, cfg = len(order), self.net.backbone.transform.size, self.cfg
         if look is None:
             rng = generator(self.seed, "augment", epoch)
             counts = [len(part) for part in order.split(self.cfg.batch_size)]
-            drawn = torch.cat([augment.draw(k, size, rng, self.cfg.crop_scale) for k in counts])
+            how = (cfg.crop_scale, cfg.crop_ratio, cfg.flip)
+            drawn = torch.cat([augment.draw(k, size, rng, *how) for k in counts])
         else:
             fixed = look.warps(n, size)
             if fixed is None:

@@ -1,4 +1,7 @@
-"""Where results live: ``runs/`` here, or where RINGBENCH_HOME and RINGBENCH_TRACKING_URI say."""
+"""Where results live: ``runs/`` here, or where RINGBENCH_HOME and RINGBENCH_TRACKING_URI say.
+
+Decoded pixels lie under RINGBENCH_CACHE (``cache/`` in the home folder).
+"""
 
 import os
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 from methods.kit.errors import UsageError
 
 HOME, TRACKING = "RINGBENCH_HOME", "RINGBENCH_TRACKING_URI"
+CACHE = "RINGBENCH_CACHE"
 
 
 def place() -> Path:
@@ -15,7 +19,13 @@ def place() -> Path:
 
 def home() -> Path:
     """The folder of results, made if it is missing. Raises UsageError where it cannot be."""
-    return _writable(place(), f"set {HOME}")
+    return writable(place(), f"set {HOME}")
+
+
+def cache_folder() -> Path:
+    """The folder of what can be made again, whether it is there or not."""
+    named = os.environ.get(CACHE)
+    return Path(named).resolve() if named else place() / "cache"
 
 
 def tracking_uri() -> str:
@@ -26,10 +36,11 @@ def tracking_uri() -> str:
 
 def report_folder(out: Path | None = None) -> Path:
     """The folder of reports, made if it is missing. Raises UsageError where it cannot be."""
-    return home() / "report" if out is None else _writable(out, "set --out")
+    return home() / "report" if out is None else writable(out, "set --out")
 
 
-def _writable(folder: Path, remedy: str) -> Path:
+def writable(folder: Path, remedy: str) -> Path:
+    """A folder, made if it is missing. Raises UsageError, with the remedy, where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"

@@ -104,7 +104,8 @@ def fixed_looks(cfg: TrainSpec, seed: int, views: int) -> tuple[View, ...]:
     """The looks of the training images that come again, in later epochs or runs."""
     if cfg.augment == "none":
         return (PLAIN,)
-    return tuple(View(seed, k, cfg.crop_scale) for k in range(min(views, cfg.epochs)))
+    drawn = (cfg.crop_scale, cfg.crop_ratio, cfg.flip)
+    return tuple(View(seed, k, *drawn) for k in range(min(views, cfg.epochs)))
 
 
 def _wanted(
@@ -112,7 +113,7 @@ def _wanted(
 ) -> Iterator[Part]:
     """All that could be kept, what saves most for its bytes first."""
     image, text, n = net.backbone.image, net.backbone.text, len(train)
-    if net.text_point > 0:
+    if net.keeps_text:
         load = _prompts(net)
         saves = work.operations(text, load) - work.operations(text, load, net.text_point)
         yield Part("text", _what(text, net.text_point), net.text_bytes(_packing(net)), saves)

@@ -254,7 +254,7 @@ def attach(
     with.
     """
     names = split.train.classnames
-    prompts = backbone.prompts(split.template, names)
+    prompts = backbone.prompts(split.templates, names)
     task = Task(names, split.template, prompts.ids, earlier or {}, start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
@@ -312,8 +312,8 @@ def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Cla
     for part in split.vault.parts:
         known = part.classnames == split.train.classnames
         testers[part.name] = net
-        if not known or part.template != split.template:
-            prompts = backbone.prompts(part.template, part.classnames)
+        if not known or part.templates != split.templates:
+            prompts = backbone.prompts(part.templates, part.classnames)
             testers[part.name] = Classifier(backbone, net.adapter, prompts, known)
     return testers
 

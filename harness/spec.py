@@ -28,14 +28,17 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """``name``: a known data set or a Parquet file with columns image, label, classname, split."""
+    """``name``: a known data set, a folder of class folders, a CSV or Parquet file with columns
+    image and label, ``hf:NAME`` or ``torchvision:NAME``."""
 
     name: str = "icon-concepts"
     shots: Annotated[int, Ge(0)] = 16  # 0 is all; protocol full only
     val_shots: Annotated[int, Ge(0)] = 4  # validation images a class, at most `shots`
     subset: Literal["coop", "clip_lora"] = "coop"  # the rule that draws the shots
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
-    template: str = "default"  # the data set's own, or a text with {}
+    template: str = "default"  # the data set's own, a known set of texts, a file, a text with {}
+    classnames: str = ""  # a file of class names in place of the data set's own
+    skip_corrupt: bool = False  # leave out images that cannot be read, and record which
     generalized: bool = False  # base_to_novel: test both halves among all names, too
     targets: tuple[str, ...] = ()  # data sets that are only tested: cross_dataset and its kin
     root: str = field(default="", compare=False, metadata=PLACE)  # holds the public sets
@@ -57,6 +60,8 @@ class TrainSpec:
     clip_grad: Weight = 0.0  # largest gradient norm; 0 is off
     augment: Literal["none", "crop_flip"] = "crop_flip"
     crop_scale: Annotated[float, Gt(0), Le(1)] = 0.08  # smallest share of the area a crop keeps
+    crop_ratio: Annotated[float, Ge(1)] = 4 / 3  # longest side of a crop in its other side
+    flip: Share = 0.5  # of the images are mirrored
 
 
 @dataclass(frozen=True)

@@ -55,10 +55,12 @@ class Prompts:
     pooled: Tensor  # (classes,) position of the token that is pooled
     packed: Packing | None = None  # without padding
     shared: Packing | None = None  # and with the common prefix once
+    more: tuple["Prompts", ...] = ()  # the same classes in the other templates of an ensemble
 
     def to(self, device: torch.device | str) -> "Prompts":
-        packings = (p and p.to(device) for p in (self.packed, self.shared))
-        return Prompts(self.ids.to(device), self.pooled.to(device), *packings)
+        packed, shared = (p and p.to(device) for p in (self.packed, self.shared))
+        more = tuple(p.to(device) for p in self.more)
+        return Prompts(self.ids.to(device), self.pooled.to(device), packed, shared, more)
 
     def __len__(self) -> int:
         return len(self.ids)

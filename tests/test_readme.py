@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pictures import class_folders
 
 import methods
 from harness import cli, config, counting
@@ -88,10 +89,14 @@ def test_the_method_of_the_readme_keeps_the_contract(
 @pytest.mark.parametrize("words", commands("suite", "run", "sweep"), ids=lambda w: " ".join(w[:3]))
 def test_the_commands_of_the_readme_that_train_can_be_planned(
     words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     public: Path,
 ) -> None:
-    own_files = {"data=mine.parquet", "pretrained=clip.safetensors"}
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "my-photos", images=14)
+    own_files = {"pretrained=clip.safetensors"}
     code = cli.call([*words, "--dry-run"])
     shown = capsys.readouterr()
     if any(word.endswith(".start=full_rank") for word in words):

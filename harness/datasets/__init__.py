@@ -1,9 +1,14 @@
 """Where data sets come from: the embedded suite by name, the public sets by name from a folder,
-anything else by its file."""
+anything else by what its name says.
+
+``torchvision:NAME`` and ``hf:NAME`` are libraries' sets; a path is a folder of class folders or a
+CSV, TSV or Parquet file.
+"""
 
 import json
 from functools import cache
-from importlib.resources import as_file, files
+from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,8 @@ from harness.datasets.table import Table
 from methods.kit.errors import UsageError, unknown
 
 GENERIC_TEMPLATE = "a photo of a {}."
+TABLES = (".parquet", ".csv", ".tsv")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def names() -> tuple[str, ...]:
@@ -56,27 +63,33 @@ def defaults_of(name: str) -> dict[str, Any]:
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError for a data set that is neither known nor a Parquet file that exists."""
-    if name in known():
+    """Raises UsageError for what is neither known nor a folder or table that exists."""
+    if name in known() or name.startswith(("hf:", "torchvision:")):
         return
     if name in collections():
         raise UsageError(f"data.name: {name} stands for several data sets; use `ringbench suite`")
     path = Path(name)
-    if path.suffix != ".parquet":
-        if path.exists():
-            raise UsageError(f"data.name: {name!r} is not a Parquet file")
+    if "://" in name:
+        raise UsageError(f"data.name: {name} is a URL; download it and give the folder or file")
+    if path.suffix.lower() in ARCHIVES:
+        raise UsageError(f"data.name: {name} is an archive; unpack it and give the folder")
+    if path.suffix in TABLES and not path.exists():
+        raise UsageError(f"data.name: {name}: no such file")
+    if not name.strip() or (not path.is_dir() and path.suffix not in TABLES):
+        if path.is_file():
+            raise UsageError(f"data.name: {name} is neither a folder nor {', '.join(TABLES)}")
         raise unknown(f"data set {name!r}", name, known())
-    if not path.is_file():
-        reason = "a folder, not a Parquet file" if path.is_dir() else "no such file"
-        raise UsageError(f"data.name: {name}: {reason}")
 
 
 def read(name: str, root: str = "") -> Table:
-    """The table of a data set, read once a process; ``root`` holds the public ones."""
+    """The table of a data set, read once a process; ``root`` holds what is public or was fetched.
+
+    Raises UsageError in one line.
+    """
     check_name(name)
     if name in sets.table():
         return _read_public(name, str(sets.root_folder(root, name).resolve()))
-    return _read(name)
+    return _read(name, root)
 
 
 @cache
@@ -87,21 +100,43 @@ def _read_public(name: str, root: str) -> Table:
 
 
 @cache
-def _read(name: str) -> Table:
-    from harness.datasets import parquet  # pyarrow is slow to import and listings do not need it
+def _read(name: str, root: str) -> Table:
+    if name in _embedded():
+        return _from_package(name)
+    if name.startswith("hf:"):
+        from harness.datasets import hub
 
-    if name not in _embedded():
-        return parquet.read(Path(name), Path(name).stem, GENERIC_TEMPLATE)
-    facts = _embedded()[name]
-    with as_file(files("harness") / "embedded" / "tasks" / facts["file"]) as path:
-        table = parquet.read(path, name, facts["template"])
-    if list(table.classnames) != facts["classnames"]:
+        return hub.read(name, GENERIC_TEMPLATE)
+    if Path(name).is_dir():
+        from harness.datasets import folder
+
+        return folder.read(Path(name), GENERIC_TEMPLATE)
+    from harness.datasets import tabular  # pyarrow is slow to import and listings do not need it
+
+    path = Path(name)
+    if name.startswith("torchvision:"):
+        from harness.datasets import vision
+
+        path = vision.index(name, root)
+    return tabular.read(path, path.stem, GENERIC_TEMPLATE)
+
+
+def _from_package(name: str) -> Table:
+    from harness.datasets import tabular
+
+    known = _embedded()[name]
+    with resources.as_file(_tasks() / known["file"]) as path:
+        table = tabular.read(path, name, known["template"])
+    if list(table.classnames) != known["classnames"]:
         raise UsageError(f"data set {name!r}: the file's class names differ from tasks.json")
     return table
 
 
 @cache
 def _embedded() -> dict[str, dict[str, Any]]:
-    text = (files("harness") / "embedded" / "tasks" / "tasks.json").read_text()
-    found: dict[str, dict[str, Any]] = json.loads(text)
+    found: dict[str, dict[str, Any]] = json.loads((_tasks() / "tasks.json").read_text())
     return found
+
+
+def _tasks() -> Traversable:
+    return resources.files("harness") / "embedded" / "tasks"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from harness import backbone as backbones
 from harness import config, data, datasets
-from harness.datasets import parquet
+from harness.datasets import tabular
 from harness.spec import BackboneSpec
 from methods.kit.errors import UsageError
 
@@ -45,7 +45,7 @@ def write(path: Path, table: dict[str, list[Any]]) -> Path:
 
 
 def read(path: Path) -> Any:
-    return parquet.read(path, "t", "a photo of a {}.")
+    return tabular.read(path, "t", "a photo of a {}.")
 
 
 def test_a_file_becomes_a_table(tmp_path: Path) -> None:
@@ -82,23 +82,20 @@ def change(column: str, row: int, value: Any) -> Any:
 
 BROKEN = {
     "no column 'image'": lambda t: t.pop("image"),
-    "no column 'split'": lambda t: t.pop("split"),
+    "no column 'label'": lambda t: t.pop("label"),
     "column 'classname' has empty cells": change("classname", 2, None),
     "column 'image' has empty cells": change("image", 2, None),
     "labels must count from 0 without gaps; 1 is missing": lambda t: t.update(
         label=[3 if c == 1 else c for c in t["label"]]
     ),
-    "column 'label' must hold whole numbers, not string": lambda t: t.update(
-        label=[str(c) for c in t["label"]]
-    ),
-    "column 'label' must hold whole numbers, not double": lambda t: t.update(
+    "column 'label' must hold whole numbers or words, not double": lambda t: t.update(
         label=[c + 0.5 for c in t["label"]]
     ),
     "label 0 has the class name 0; give it a word": lambda t: t.update(classname=t["label"]),
     "label 1 has the class name ' '; give it a word": lambda t: t.update(
         classname=[" " if c == 1 else f"thing {c}" for c in t["label"]]
     ),
-    "split 'dev' is none of train, val, test": change("split", 0, "dev"),
+    "split 'spare' is none of train, val, test": change("split", 0, "spare"),
     "it has no test images": lambda t: t.update(split=["train"] * len(t["split"])),
     "it has no train images": lambda t: t.update(split=["test"] * len(t["split"])),
     "is called both 'thing 0' and 'else'": change("classname", 1, "else"),
@@ -106,7 +103,7 @@ BROKEN = {
         classname=["thing 0" if c < 2 else "thing 2" for c in t["label"]]
     ),
     "must hold the bytes of image files": lambda t: t.update(image=[1] * len(t["image"])),
-    "must hold the bytes of image files, not struct<path: string>": lambda t: t.update(
+    "must hold the bytes of image files, or paths, not struct<path: string>": lambda t: t.update(
         image=[{"path": "a.png"}] * len(t["image"])
     ),
     "it holds no rows": lambda t: t.update({k: [] for k in t}),
