@@ -14,7 +14,7 @@ from variants import VARIANT_BUILDS, VARIANTS, method_of, start_of
 
 import methods
 from harness import backbone as backbones
-from harness import data, datasets, export
+from harness import datasets, export, pixels
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.data import Images
@@ -225,9 +225,9 @@ def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
     names = ("ambulance", "crown", "ladybug", "snake")
     rows = [table.classnames.index(n) for n in names]
     rows = [int((table.labels == label).nonzero()[0][0]) for label in rows]
-    pixels = data.decode(table, backbone.transform)[rows]
+    drawn = pixels.decode(table, backbone.transform, rows)
     wrong = torch.tensor([1, 2, 3, 0])
-    four = Images("test", names, pixels, wrong, tuple(rows), "four emoji")
+    four = Images("test", names, drawn, wrong, tuple(rows), "four emoji")
     prompts = backbone.prompts(table.template, names)
     for lr in (5e-3, 1e-3, 5e-2):  # one rate does not fit a ring, a whole model and a head
         torch.manual_seed(0)
