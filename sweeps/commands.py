@@ -85,7 +85,7 @@ def sweep(
     name: Annotated[str | None, typer.Option(help="The sweep's name; made up if none.")] = None,
     preset: Annotated[str, typer.Option(help="See `ringbench ls presets`.")] = "base_to_novel",
     storage: Annotated[
-        str | None, typer.Option(help="Optuna storage, as postgresql://...; a file here if none.")
+        str | None, typer.Option(help="postgresql://... (needs ringbench[db]); else a file.")
     ] = None,
     sampler_seed: Annotated[int, typer.Option(min=0, help="Of the search itself.")] = 0,
     dry_run: DryRun = False,
@@ -101,6 +101,10 @@ def sweep(
     The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
     each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
     tested with fresh seeds; each is searched in its own space, or all in the space `rate`.
+
+    With one accuracy as the objective, a trial below the others is pruned between its runs and
+    inside of them, at --prune-points looks on validation data. With accuracy and a parameter count,
+    a trial that cannot enter the front is not trained (--no-bound trains all).
     """
     from harness import one, store
     from sweeps import desk

@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import console
-from harness.ledger import open_ledger
+from harness.ledger import Ledger, open_ledger
 from harness.store import kept
 from sweeps import export, trial, workers
 from sweeps.plan import Plan
@@ -81,7 +82,11 @@ class TrialBars(console.Bars):
 def run(plan: Plan, goal: Goal, where: Where) -> Found:
     """Go on with a sweep until its goal. Ctrl-C ends it early and keeps everything."""
     ledger = open_ledger(where.uri)
-    study = Study(plan, where.storage)
+    with closing(Study(plan, where.storage)) as study:
+        return _run(plan, goal, where, ledger, study)
+
+
+def _run(plan: Plan, goal: Goal, where: Where, ledger: Ledger, study: Study) -> Found:
     study.reconcile()
     group = ledger.group(plan.name, plan.protocol, "sweep")
     seen = {t.number for t in study.ended()}
@@ -189,10 +194,10 @@ def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int, cac
     workers.start(threads, cache)
     bars = TrialBars(1, quiet=True)
     try:
-        study = Study(plan, where.storage)
-        bench = Bench(study, open_ledger(where.uri), where.device, parent, bars)
-        while (taken := study.take(goal)) is not None:
-            trial.run(bench, taken)
+        with closing(Study(plan, where.storage)) as study:
+            bench = Bench(study, open_ledger(where.uri), where.device, parent, bars)
+            while (taken := study.take(goal)) is not None:
+                trial.run(bench, taken)
     except KeyboardInterrupt:
         return
 

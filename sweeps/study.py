@@ -94,6 +94,11 @@ class Study:
             text = " ".join(str(error).split())[:200]
             raise UsageError(f"the storage of sweep {self.plan.name} failed: {text}") from None
 
+    def close(self) -> None:
+        """Give the connections back to the server."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     # --- trials ------------------------------------------------------------------------------
 
     def take(self, goal: Goal) -> Taken | None:

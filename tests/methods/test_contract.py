@@ -242,7 +242,7 @@ def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
         return
     assert curve[-1].loss < 0.1
     with torch.no_grad():
-        assert net(pixels, adapter.bind()).logits.argmax(-1).tolist() == wrong.tolist()
+        assert net(drawn, adapter.bind()).logits.argmax(-1).tolist() == wrong.tolist()
 
 
 @every_method

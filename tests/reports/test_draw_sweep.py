@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
@@ -100,6 +100,7 @@ def test_what_costs_nothing_stands_left_of_all_and_is_called_zero(
     assert all(edges.contains(*p) for p in points(axes))
 
 
+@settings(deadline=None)
 @given(st.floats(1, 1e12), st.floats(math.log10(3.9), 10))
 def test_ticks_are_round_inside_and_told_apart(low: float, span: float) -> None:
     high = low * 10**span

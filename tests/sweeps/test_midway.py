@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
@@ -58,6 +58,7 @@ def steps_of(name: str) -> list[tuple[str, dict[int, float]]]:
     return sorted((json.dumps(t.params, sort_keys=True), t.intermediate_values) for t in kept)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 20))
 def test_looks_are_spread_over_the_epochs_and_never_at_the_end(epochs: int, looks: int) -> None:
     found = after(epochs, looks)
