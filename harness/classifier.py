@@ -54,14 +54,15 @@ class Classifier:
         fits = not self.text_trains and size <= kept.budget(backbone.device)
         self.frozen_text = self.encode_frozen_text() if fits else None
 
-    def inputs(self, images: Images) -> Pixels:
+    def inputs(self, images: Images, again: bool = False) -> Pixels:
         """What the classifier reads of images as they are: features if those cannot change, what
-        a training kept of them, or pixels."""
-        if not self.image_trains:
-            size = features.bytes_of(self.backbone, len(images), self.image_point)
-            if size <= kept.budget(self.backbone.device):
-                return features.image_features(self.backbone, images)
-        found = features.found(self.backbone, images, self.image_point)
+        is kept of them, or pixels. Images that are read ``again`` are kept where they are few."""
+        point, budget = self.image_point, kept.budget(self.backbone.device)
+        size = features.bytes_of(self.backbone, len(images), point)
+        few = again and point > 0 and size <= budget // 8  # beside what a training keeps
+        if few or (not self.image_trains and size <= budget):
+            return features.activations(self.backbone, images, point)
+        found = features.found(self.backbone, images, point)
         return images.pixels if found is None else found
 
     def text(self, bound: Bound) -> Tensor:

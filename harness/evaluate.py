@@ -32,11 +32,12 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict(net: Classifier, images: Images) -> Predictions:
-    """Predictions for all images; the text is encoded once."""
+def predict(net: Classifier, images: Images, again: bool = False) -> Predictions:
+    """Predictions for all images; the text is encoded once. ``again``: they are asked repeatedly,
+    in a run or by the next."""
     bound = net.adapter.bind()
     text = net.text(bound)
-    inputs, device = net.inputs(images), net.backbone.device
+    inputs, device = net.inputs(images, again), net.backbone.device
     parts = [net(x.to(device), bound, text).logits.float() for x in inputs.split(BATCH)]
     chances = torch.cat(parts).softmax(-1).cpu()
     top, predicted = chances.max(-1)

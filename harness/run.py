@@ -293,7 +293,7 @@ def val_scores(predictions: list[Predictions]) -> dict[str, float]:
 
 def _validated(nets: dict[str, Classifier], split: Split) -> dict[str, float]:
     """Scores on the validation images, each part by the classifier of its label space."""
-    return val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
+    return val_scores([evaluate.predict(nets[part.name], part, again=True) for part in split.val])
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import methods
-from harness import augment, plan, work
+from harness import augment, evaluate, plan, work
 from harness.augment import PLAIN, View
 from harness.backbone import Backbone
 from harness.classifier import Classifier
@@ -263,6 +263,34 @@ def test_every_step_does_the_same_work(tiny: dict[str, Backbone], images: Images
     list(fit(net_of(LoRA(layers="top:1"), tiny["flat"]), images, cfg, 1, around))
     assert len(work_of) == 4
     assert len(set(work_of)) == 1
+
+
+def test_evaluations_share_what_is_kept(
+    tiny: dict[str, Backbone], images: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    begin = Tower.begin
+
+    def counting(self: Tower, x: Any, *args: Any) -> Stream:
+        encoded.extend([len(x)] * (self.shape.name == "image"))
+        return begin(self, x, *args)
+
+    monkeypatch.setattr(Tower, "begin", counting)
+    val = replace(images, key="others", pixels=255 - images.pixels)
+    net = net_of(LoRA(layers="top:1"), tiny["flat"])
+    perturb(net.adapter)
+    plain = [evaluate.predict(net, part) for part in (images, val)]
+    assert encoded == []  # once is straight through
+    for _ in range(3):
+        assert evaluate.predict(net, val, again=True).p_label == pytest.approx(plain[1].p_label)
+    assert encoded == [8]
+    cfg = TrainSpec(lr=1e-30, epochs=3, batch_size=4, augment="none", weight_decay=0.0)
+    list(fit(net, images, cfg, 1))
+    assert encoded == [8, 8]
+    assert evaluate.predict(net, images).p_label == pytest.approx(plain[0].p_label, rel=1e-4)
+    assert encoded == [8, 8]  # training kept them
+    with kept.using("off"):
+        assert torch.equal(net.inputs(images, again=True), images.pixels)
 
 
 def test_trials_side_by_side_read_what_is_kept(tiny: dict[str, Backbone], images: Images) -> None:
