@@ -40,7 +40,7 @@ def find(table: pd.DataFrame, asked: Sequence[str], several: Several) -> list[En
             if configuration in chosen:
                 raise UsageError(f"{text!r}: the same runs are named twice")
             chosen[configuration] = rows
-    return [_entrant(rows, list(chosen.values())) for rows in chosen.values()]
+    return [_entrant(rows, table) for rows in chosen.values()]
 
 
 def method_of(text: str) -> str:
@@ -141,11 +141,11 @@ def _equal(recorded: str, raw: str, wanted: Any) -> bool:
     return both and bool(value == wanted)
 
 
-def _entrant(rows: pd.DataFrame, all_rows: list[pd.DataFrame]) -> Entrant:
-    method = str(rows["method"].iloc[0])
-    siblings = [r for r in all_rows if r["method"].iloc[0] == method]
-    place = next(i for i, r in enumerate(siblings) if r is rows)
-    settings = _settings(siblings)[place]
+def _entrant(rows: pd.DataFrame, table: pd.DataFrame) -> Entrant:
+    """Named by the settings that tell it from every other recorded configuration of its method."""
+    method, configuration = str(rows["method"].iloc[0]), rows["configuration"].iloc[0]
+    parts = dict(list(table[table["method"] == method].groupby("configuration")))
+    settings = _settings(list(parts.values()))[list(parts).index(configuration)]
     kind = methods.find(method).__name__ if method in methods.names() else method
     title = f"{kind} ({settings})" if settings else kind
     return Entrant(method, f"{method} {settings}".strip(), title, rows)

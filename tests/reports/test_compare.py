@@ -269,6 +269,7 @@ def test_several_configurations_are_listed_and_a_setting_chooses() -> None:
 def test_the_best_is_chosen_by_validation_and_never_by_test() -> None:
     (found,) = compared(ranks(), ["lora", "b"], several="best")
     assert found.value == pytest.approx(-10)  # rank 4: best on validation, worst on test
+    assert found.paired.a.name == "lora rank=4"
 
 
 @pytest.mark.parametrize(
