@@ -11,8 +11,8 @@ The rest is our reading, for CLIP in place of a dense-prediction Swin:
    y + gelu(y A + a) B + c behind the MLPs of ``layers``. B and d start at zero.
 
 k is ``share`` of the parameters of a tower's blocks, or what a ``budget`` leaves beside the
-external adapters, so that exactly as many parameters train as it says. The search sees the training data
-and takes what full fine-tuning takes: its seconds and bytes are in the run's metrics
+external adapters, so that exactly as many parameters train as it says. The search sees the training
+data and takes what full fine-tuning takes: its seconds and bytes are in the run's metrics
 (time/stages_seconds, memory/stages_bytes). Where each entry stands is kept and saved beside d and
 counted as stored. d is a vector of k numbers: nothing that is masked has a momentum or decays.
 """

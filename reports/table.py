@@ -221,6 +221,8 @@ def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
     """Accuracies beside the protocol's own: of each target, of halves among all names."""
     usual = {*ACCURACY[protocol], *OTHERS}
     return tuple(sorted(c for c in part if c.startswith("acc/") and c not in usual))
+
+
 def _way(key: str, params: dict[str, str]) -> str:
     """A setting as it tells ways to train apart: of a start, how the run was trained."""
     value = params.get(key, "")

@@ -95,6 +95,7 @@ class Method(ABC):
     def stages(self) -> Mapping[str, "Stage"]:
         """What must have been trained before; ``attach`` finds its states in ``task.earlier``."""
         return {}
+
     @property
     def start(self) -> str:
         return ""
