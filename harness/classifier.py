@@ -79,8 +79,8 @@ class Classifier:
 
     def text_stream(self, bound: Bound) -> Stream | None:
         """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
-        packing = packing_for(self.prompts, bound)
-        if self.text_point < 1 or self.text_bytes(packing) > kept.budget(self.backbone.device):
+        packing, room = packing_for(self.prompts, bound), kept.budget(self.backbone.device)
+        if not self.text_trains or self.text_point < 1 or self.text_bytes(packing) > room:
             return None
         if id(packing) not in self._streams:  # the prompts keep their packings alive
             with torch.no_grad(), self.backbone.autocast():

@@ -80,6 +80,7 @@ def fit(
     base_rates = [group["lr"] for group in optimizer.param_groups]
     total = steps_of(len(train), cfg)
     plan = plan or plans.make(net, train, cfg, seed)
+    net.text_stream(adapter.bind(noise=Noise(seed, 0, device)))  # not in the time of a step
     data = _Batches(net, train, cfg, seed, plan)
     teacher = None
     if adapter.needs_teacher:

@@ -10,6 +10,7 @@ from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
 from harness.run import Result, attempt, check, failure
 from harness.spec import Spec
+from harness.watch import Watch
 from methods.kit.warm import ERRORS
 
 STAGES = "stages"  # the folder of trainings that other runs begin with
@@ -59,12 +60,13 @@ def fresh(
     bars: console.Bars,
     parent: str | None = None,
     test: bool = True,
+    watch: Watch | None = None,
 ) -> Done:
     """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
     started = time.time()
     bars.start(name_of(spec))
     try:
-        result = attempt(spec, device, bars.epoch, test, home() / STAGES)
+        result = attempt(spec, device, bars.epoch, test, home() / STAGES, watch)
     except KeyboardInterrupt:
         stopped = failure(spec, device, "cancelled", started, "stopped by the user", test)
         ledger.record(stopped, parent)

@@ -3,7 +3,8 @@
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from harness.evaluate import Predictions, Table
 from harness.export import adapter_bytes
 from harness.fit import NonFiniteLoss, Outcome, Row, fit
 from harness.spec import Spec
+from harness.watch import Look, Watch
 from methods.kit.adapter import Task
 from methods.kit.errors import UsageError
 from methods.kit.start import Start
@@ -50,6 +52,7 @@ class Result:
     classnames: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)  # what the method reports of itself
+    looks: list[Look] = field(default_factory=list)  # validation scores on the way
     error: str = ""
     trace: str = ""
 
@@ -95,11 +98,13 @@ def execute(
     progress: Progress | None = None,
     test: bool = True,
     store: Path | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
 
     ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
     ``store`` is where the stages of methods that have some are kept; without it nothing is written.
+    A run that its ``watch`` ends is a Result of status ``pruned``, without scores of its own.
     """
     started = time.time()
     pasts = {
@@ -114,8 +119,11 @@ def execute(
     earlier = {name: past.state for name, past in pasts.items()}
     net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
     begun = {} if source is None else starts.costs(source, net.adapter, began)
+    nets = _testers(net, split, backbone)
     counts = cost.count(net.adapter)
-    losses = []
+    losses: list[float] = []
+    looks: list[Look] = []
+    goes_on = True
     with cost.measuring(backbone.device) as meter:
         plan = plans.make(net, split.train, spec.train, spec.seed, spec.data.views)
         for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter), plan):
@@ -123,31 +131,29 @@ def execute(
             meter.step_seconds.extend(row.step_seconds)
             if progress:
                 progress(row)
-    nets = _testers(net, split, backbone)
-    metrics = val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
+            epoch = row.epoch + 1
+            if watch and epoch in watch.after and epoch < row.epochs:
+                with meter.paused(), _untrained(net):
+                    looks.append(Look(epoch, _validated(nets, split)))
+                    goes_on = watch.goes_on(looks[-1])
+            if not goes_on:
+                break
+    metrics: dict[str, float] = {}
     predictions: list[Predictions] = []
+    test = test and goes_on
+    if goes_on:
+        metrics |= _validated(nets, split)
     if test:
         split.vault.close_selection()
         predictions = evaluate.test(nets, split.vault)
         metrics |= scores(predictions, [part.name for part in split.vault.parts if part.main])
     state = net.adapter.state()
-    metrics |= {
-        "params/trainable": counts.trainable,
-        "params/stored": counts.stored,
-        "params/inference": counts.inference,
-        "params/head": counts.head,
-        "bytes/adapter": adapter_bytes(state),
-        "time/train_seconds": meter.train_seconds,
-        "time/step_ms": meter.step_ms,
-        "memory/peak_bytes": meter.peak_bytes,
-        "flops/step": meter.step_flops,
-        "cache/bytes": plan.bytes,
-        "cache/saved_percent": plan.saved,
-    }
+    metrics |= _costs(counts, state, meter)
+    metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
     metrics |= stages.costs(pasts) | begun
     return Result(
         spec=spec,
-        status="finished",
+        status="finished" if goes_on else "pruned",
         started=started,
         ended=time.time(),
         metrics=metrics,
@@ -171,6 +177,8 @@ def execute(
         classnames={part.name: part.classnames for part in split.vault.parts},
         state=state,
         tables=evaluate.tables(net, split.train) if test else {},
+        looks=looks,
+        error="" if goes_on else f"ended after epoch {looks[-1].epoch} of {spec.train.epochs}",
     )
 
 
@@ -180,12 +188,27 @@ def _stage(spec: Spec, device: str, progress: Progress | None, store: Path | Non
     return stages.Past(result.state, result.metrics)
 
 
+def _costs(counts: Counts, state: dict[str, Tensor], meter: cost.Meter) -> dict[str, float]:
+    return {
+        "params/trainable": counts.trainable,
+        "params/stored": counts.stored,
+        "params/inference": counts.inference,
+        "params/head": counts.head,
+        "bytes/adapter": adapter_bytes(state),
+        "time/train_seconds": meter.train_seconds,
+        "time/step_ms": meter.step_ms,
+        "memory/peak_bytes": meter.peak_bytes,
+        "flops/step": meter.step_flops,
+    }
+
+
 def attempt(
     spec: Spec,
     device: str = "auto",
     progress: Progress | None = None,
     test: bool = True,
     store: Path | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
 
@@ -193,7 +216,7 @@ def attempt(
     """
     started = time.time()
     try:
-        result = execute(spec, device, progress, test, store)
+        result = execute(spec, device, progress, test, store, watch)
         return result if test else replace(result, state={})  # settings are judged, not adapters
     except (UsageError, KeyboardInterrupt):
         raise
@@ -267,6 +290,21 @@ def val_scores(predictions: list[Predictions]) -> dict[str, float]:
         both = protocols.harmonic_mean(metrics["acc/val"], metrics["acc/val_novel"])
         metrics["acc/val_hmean"] = both
     return metrics
+
+
+def _validated(nets: dict[str, Classifier], split: Split) -> dict[str, float]:
+    """Scores on the validation images, each part by the classifier of its label space."""
+    return val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
+
+
+@contextmanager
+def _untrained(net: Classifier) -> Iterator[None]:
+    """The adapter as it is after training, for a look in between."""
+    net.adapter.eval()
+    try:
+        yield
+    finally:
+        net.adapter.train()
 
 
 def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:

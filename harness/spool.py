@@ -119,6 +119,7 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
         "metrics": result.metrics,
         "tags": result.tags,
         "losses": result.losses,
+        "looks": [asdict(look) for look in result.looks],
         "counts": asdict(result.counts) if result.counts else None,
     }
     (folder / RESULT).write_text(json.dumps(stored))

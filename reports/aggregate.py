@@ -1,8 +1,9 @@
 """Whole distributions instead of means alone (Agarwal et al., Deep RL at the edge of the
 statistical precipice, 2021): interquartile mean, probability of improvement, profiles.
 
-Data sets are the strata: seeds are drawn anew within each. Their random pairs are what these
-quantities are about, so nothing is paired here; reports/compare.py is the sharper test.
+Scores are made comparable between data sets by taking zero-shot's away, where it was run. Data sets
+are the strata: seeds are drawn anew within each. Nothing is paired here; reports/compare.py is the
+sharper test.
 """
 
 import math
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from reports.judge import REFERENCE
 from reports.table import Board
 
 DRAWS = 2000
@@ -19,8 +21,9 @@ LEVEL = 0.95
 Scores = Mapping[str, Sequence[np.ndarray]]  # method: for each data set one score a seed
 
 
-def scores(board: Board) -> dict[str, list[np.ndarray]]:
-    """The ranking metric of every run; only methods with every data set."""
+def scores(board: Board) -> tuple[dict[str, list[np.ndarray]], str]:
+    """The ranking metric of every run, less zero-shot's mean on the same data set where zero-shot
+    was run on all of them; and what that is called. Only methods with every data set."""
     found = {}
     cells = board.cells
     names = (cells["method"] + " " + cells["settings"]).str.strip()
@@ -28,7 +31,12 @@ def scores(board: Board) -> dict[str, list[np.ndarray]]:
         by_dataset = dict(list(runs.groupby("dataset")))
         if set(by_dataset) == set(board.datasets):
             found[str(name)] = [by_dataset[d][board.headline].to_numpy() for d in board.datasets]
-    return found
+    zero = found.pop(REFERENCE, None)
+    if zero is None:
+        return found, board.headline
+    levels = [float(z.mean()) for z in zero]
+    above = {n: [s - z for s, z in zip(v, levels, strict=True)] for n, v in found.items()}
+    return above, f"{board.headline} over zero-shot"
 
 
 def iqm(values: np.ndarray) -> float:
@@ -88,7 +96,7 @@ def beats(x: np.ndarray, y: np.ndarray) -> float:
     return float(stats.mannwhitneyu(x, y).statistic) / (len(x) * len(y))
 
 
-def profile(all_scores: Scores, points: int = 101) -> pd.DataFrame:
+def profile(all_scores: Scores, points: int = 301) -> pd.DataFrame:
     """The share of runs above each threshold, data sets weighing the same, with intervals."""
     flat = np.concatenate([s for strata in all_scores.values() for s in strata])
     thresholds = np.linspace(flat.min(), flat.max(), points)

@@ -13,17 +13,17 @@ def write(board: Board, folder: Path) -> list[Path]:
     from reports import draw_ranks  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    scores = aggregate.scores(board)
+    scores, what = aggregate.scores(board)
     if len(scores) < 2:
         return []
     profile = aggregate.profile(scores)
     tables = {
-        "aggregate": aggregate.summary(scores),
+        "aggregate": aggregate.summary(scores).assign(metric=what),
         "improvement": aggregate.improvement(scores),
         "profile": profile,
     }
     pictures = [folder / "profile.png", folder / "profile.svg"]
-    draw_ranks.profiles(profile, board.headline, title(board), *pictures)
+    draw_ranks.profiles(profile, what, title(board), *pictures)
     found = friedman.ranking(friedman.scores(board))
     if found is not None:
         tables["ranks"] = friedman.table(found)

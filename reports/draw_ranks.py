@@ -42,11 +42,13 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
         lines = cycle([(c, line) for line in LINES for c in COLOURS])
         for name, rows in table.groupby("method"):
             colour, line = next(lines)
-            axes.plot(rows["threshold"], rows["share"], line, color=colour, label=name, lw=1.4)
+            x, style = rows["threshold"], {"color": colour, "label": name, "lw": 1.4}
+            axes.plot(x, rows["share"], line, drawstyle="steps-post", **style)
             axes.fill_between(
-                rows["threshold"], rows["low"], rows["high"], color=colour, alpha=0.12, lw=0
+                x, rows["low"], rows["high"], color=colour, alpha=0.12, lw=0, step="post"
             )
-        axes.set_xlabel(NAMES.get(metric, metric))
+        named, over, reference = metric.partition(" over ")
+        axes.set_xlabel(NAMES.get(named, named) + (f", points{over}{reference}" if over else ""))
         axes.set_ylabel("share of runs above")
         axes.set_title(title, loc="left", fontsize=8)
         axes.grid(True, color="#dddddd", linewidth=0.6)

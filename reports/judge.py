@@ -26,7 +26,12 @@ def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.D
     found["rank"] = [ranks.get(group, math.nan) for group in rows["group"]]
     found["gain"] = _gains(rows, metrics[-1])
     found["items"] = _items(rows, cells, parts)
-    found["flags"] = [_flags(row, rows, cells, parts) for _, row in found.iterrows()]
+    runs = {str(group): part for group, part in cells.groupby("group")}
+    zero = cells[cells["method"] == REFERENCE]
+    found["flags"] = [
+        _flags(row, found, runs.get(row["group"], cells.iloc[:0]), zero, parts)
+        for _, row in found.iterrows()
+    ]
     return found
 
 
@@ -51,13 +56,11 @@ def _items(rows: pd.DataFrame, cells: pd.DataFrame, parts: Sequence[str]) -> lis
         (row["group"], row["dataset"]): _halves(row, sizes.get(row["dataset"], {}), parts)
         for _, row in rows[~rows["average"]].iterrows()
     }
+    datasets = [d for d in rows["dataset"].unique() if d in sizes]
     found = []
     for _, row in rows.iterrows():
-        own = (
-            [h for (group, _), h in halves.items() if group == row["group"]]
-            if row["average"]
-            else [halves[row["group"], row["dataset"]]]
-        )
+        names = datasets if row["average"] else [row["dataset"]]
+        own = [halves[row["group"], name] for name in names]
         noise = np.sqrt((np.array(own) ** 2).sum(0)) / len(own)  # (part,)
         at = [float(row[f"{part}_mean"]) / 100 for part in parts]
         found.append(float(np.sqrt(((np.array(slopes(at)) * noise) ** 2).sum())))
@@ -89,26 +92,21 @@ def _sizes(cells: pd.DataFrame) -> dict[str, dict[str, int]]:
 # --- health ----------------------------------------------------------------------------------
 
 
-def _flags(row: pd.Series, rows: pd.DataFrame, cells: pd.DataFrame, parts: Sequence[str]) -> str:
-    """What a reader should know before believing a row, in words; most rows have none."""
-    own = cells[cells["group"] == row["group"]]
+def _flags(
+    row: pd.Series, rows: pd.DataFrame, own: pd.DataFrame, zero: pd.DataFrame, parts: Sequence[str]
+) -> str:
+    """What a reader should know before believing a row, in words; most rows have none.
+
+    ``own`` are the runs of the row's group, ``zero`` those of zero-shot.
+    """
     if not row["average"]:
         own = own[own["dataset"] == row["dataset"]]
-    flags = []
     if own.empty:
         return "no finished run"
-    if _at_chance(own, parts):
-        flags.append("chance level")
+    flags = ["chance level"] if _at_chance(own, parts) else []
     if row["method"] != REFERENCE:
-        if row["gain"] < 0:
-            flags.append("below zero-shot")
-        if row["average"]:
-            mine = rows[(rows["group"] == row["group"]) & ~rows["average"]]
-            below = [r["dataset"] for _, r in mine.iterrows() if _below(r, rows)]
-            flags += (
-                [f"below zero-shot on {', '.join(below)}"] if below and row["gain"] >= 0 else []
-            )
-        if _dead(own, cells[cells["method"] == REFERENCE], parts):
+        flags += _below(row, rows)
+        if _dead(own, zero, parts):
             flags.append("dead adapter")
     if own.groupby("dataset")["seed"].nunique().min() == 1:
         flags.append("single seed")
@@ -121,10 +119,14 @@ def _flags(row: pd.Series, rows: pd.DataFrame, cells: pd.DataFrame, parts: Seque
     return ", ".join(flags)
 
 
-def _below(row: pd.Series, rows: pd.DataFrame) -> bool:
-    headline = next(c for c in ("acc/hmean_mean", "acc/test_mean") if c in rows)
-    zero = rows[(rows["method"] == REFERENCE) & (rows["dataset"] == row["dataset"])]
-    return bool(len(zero)) and bool(row[headline] < zero[headline].iloc[0])
+def _below(row: pd.Series, rows: pd.DataFrame) -> list[str]:
+    if row["gain"] < 0:
+        return ["below zero-shot"]
+    if not row["average"]:
+        return []
+    mine = rows[(rows["group"] == row["group"]) & (rows["gain"] < 0)]
+    names = mine[~mine["average"]]["dataset"].tolist()
+    return [f"below zero-shot on {', '.join(names)}"] if names else []
 
 
 def _at_chance(own: pd.DataFrame, parts: Sequence[str]) -> bool:

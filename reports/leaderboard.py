@@ -62,8 +62,9 @@ def _heads(board: Board) -> list[str]:
 
 def _cells(board: Board, row: Any) -> list[str]:
     headline = f"{board.headline}_n"
+    main = row["dataset"] == AVERAGE or len(board.datasets) == 1  # the row that is ranked
     return [
-        "" if math.isnan(row["rank"]) else str(int(row["rank"])),
+        "" if math.isnan(row["rank"]) or not main else str(int(row["rank"])),
         row["method"],
         row["settings"],
         row["dataset"],

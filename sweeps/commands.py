@@ -62,8 +62,12 @@ def sweep(
         list[str] | None, typer.Option(help="A limit known before training: params/stored=50000.")
     ] = None,
     pruner: Annotated[
-        str, typer.Option(help="Between the runs of a trial: median, hyperband or none.")
+        str, typer.Option(help="Between and inside the runs of a trial: median, hyperband or none.")
     ] = "median",
+    prune_points: Annotated[
+        int | None,
+        typer.Option(min=0, max=20, help="Looks inside each run, spread over its epochs; 3."),
+    ] = None,
     bound: Annotated[
         bool, typer.Option(help="Stop trials that cannot enter the front before they train.")
     ] = True,
@@ -105,7 +109,7 @@ def sweep(
 
     one.use_threads(threads)
     store.kept.use(cache)
-    options = Options(sampler, pruner, sampler_seed, bound)
+    options = Options(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json)
     request = desk.Request(
         tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name

@@ -193,9 +193,12 @@ def _plan(
     name: str | None,
     uri: str | None,
 ) -> Plan:
-    """The sweep of one: in the space wanted, in that of its method's name, or of its fields."""
-    own = who.method if who.method in space.names() else space.FIELDS
-    mine = [*words, *who.words, f"method={who.method}"]
+    """The sweep of one: in the space wanted, else in its method's for such budgets, in that of its
+    name, or of its fields.
+    """
+    known, method = space.names(), who.method
+    own = next((n for n in (f"{method}_budget", method) if n in known), space.FIELDS)
+    mine = [*words, *who.words, f"method={method}"]
     return plan.build(wanted or own, mine, preset, objective, cap, options, name, uri)
 
 

@@ -20,7 +20,7 @@ def spaces() -> Listing:
             rows.append([name, "any", *MADE[name]])
             continue
         found = space.load(name)
-        rows.append([name, found.method, ", ".join(found.dims), found.about])
+        rows.append([name, found.method, ", ".join(found.keys), found.about])
     return ["space", "method", "keys", "what"], rows
 
 

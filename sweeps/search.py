@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import signal
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -123,10 +124,21 @@ def read(study: Study, goal: Goal, stopped: bool = False) -> Found:
 
 
 def _alone(bench: Bench, goal: Goal, bars: TrialBars) -> None:
-    while (taken := bench.study.take(goal)) is not None:
-        ended = trial.run(bench, taken)
-        bars.over(ended, bench.plan.objectives)
-        export.write(bench.study)
+    while True:
+        taken = bench.study.take(goal)
+        if taken is not None:
+            bars.over(trial.run(bench, taken), bench.plan.objectives)
+            export.write(bench.study)
+        elif not _waits(bench.study, goal):
+            return
+
+
+def _waits(study: Study, goal: Goal) -> bool:
+    """Whether the goal depends on trials in other hands; if so, some time has passed."""
+    if study.reached(goal) or not study.busy():
+        return False
+    time.sleep(POLL)
+    return True
 
 
 # --- several processes -------------------------------------------------------------------------
@@ -146,6 +158,8 @@ def _pool(bench: Bench, goal: Goal, where: Where, bars: TrialBars, seen: set[int
                 crew.append(context.Process(target=_worker, args=arguments, daemon=True))
                 crew[-1].start()
             if not crew:
+                if _waits(bench.study, goal):
+                    continue
                 break
             multiprocessing.connection.wait([p.sentinel for p in crew], timeout=POLL)
             deaths += sum(p.exitcode not in (None, 0) for p in crew)

@@ -8,7 +8,8 @@ text      LoRA in the text tower on packed prompts with their common prefix once
           open_clip's text tower over all 77 tokens, with the same LoRA written into its weights
 
 Both arms of a pair give the same loss and the same gradients, which is checked first. Numbers are
-the peer's time over ours in paired rounds, the two in random order in each.
+the peer's processor time over ours on one thread (what else the machine does disturbs it little),
+in paired rounds, the two in random order in each.
 """
 
 import random
@@ -192,9 +193,9 @@ def ratios(pair: Pair) -> list[float]:
     for i in range(ROUNDS + WARM):
         took = {}
         for name in random.sample(("ours", "peer"), 2):
-            began = time.perf_counter()
+            began = time.process_time()
             getattr(pair, name)()
-            took[name] = time.perf_counter() - began
+            took[name] = time.process_time() - began
         if i >= WARM:
             found.append(took["peer"] / took["ours"])
     return found
@@ -208,7 +209,7 @@ def main(rows: list[str]) -> None:
         "prefix": [lambda first=first: prefix(first, backbone) for first in (6, 9)],  # type: ignore[misc]
         "text": [lambda: text(backbone)],
     }
-    print(f"{MODEL.name}: time of a step, peer / ours (above 1: ours is faster), quartiles")
+    print(f"{MODEL.name}: processor time of a step, peer / ours, quartiles of paired rounds")
     for row in rows or list(made):
         for make in made[row]:
             pair = make()

@@ -220,6 +220,16 @@ def test_on_every_build(build: str, tiny: dict[str, Backbone], images: Images) -
         assert ours.losses == pytest.approx(theirs.losses, rel=1e-4, abs=1e-6)
 
 
+def test_under_autocast_too(tiny: dict[str, Backbone], images: Images) -> None:
+    backbone = replace(tiny["flat"], precision="bf16")
+    for method in (LoRA(layers="top:1"), CASES["adaring-teacher"], LinearProbe()):
+        (plain, _, _), (rows, _, _) = (
+            train(method, backbone, images, cache, 0, augment="none") for cache in ("off", "auto")
+        )
+        for theirs, ours in zip(plain, rows, strict=True):
+            assert ours.losses == pytest.approx(theirs.losses, rel=1e-2, abs=1e-3)
+
+
 def test_each_image_passes_each_frozen_block_once_a_view(
     tiny: dict[str, Backbone], images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +249,20 @@ def test_each_image_passes_each_frozen_block_once_a_view(
         assert {passed[tower, i] for i in range(depth[tower] - 1)} == {once}
     assert passed["image", depth["image"] - 1] == 4 * 8
     assert passed["text", depth["text"] - 1] == 4 * 3 * len(NAMES)
+
+
+def test_every_step_does_the_same_work(tiny: dict[str, Backbone], images: Images) -> None:
+    work_of: list[int] = []
+
+    def around(step: int, run: Callable[[], Any]) -> Any:
+        found: list[Any] = []
+        work_of.append(counted(lambda: found.append(run())))
+        return found[0]
+
+    cfg = TrainSpec(epochs=2, batch_size=4, augment="none")
+    list(fit(net_of(LoRA(layers="top:1"), tiny["flat"]), images, cfg, 1, around))
+    assert len(work_of) == 4
+    assert len(set(work_of)) == 1
 
 
 def test_trials_side_by_side_read_what_is_kept(tiny: dict[str, Backbone], images: Images) -> None:

@@ -128,3 +128,15 @@ def test_the_files_are_the_same_bytes_and_ranks_need_five_of_both(tmp_path: Path
     left = {p.name for p in distributions.write(small, tmp_path / "small")}
     assert "ranks.csv" not in left
     assert "aggregate.csv" in left
+
+
+def test_scores_are_less_zero_shots_where_it_was_run() -> None:
+    runs = grid("a", {"x": 50.0, "y": 90.0}, (1, 2)) + grid("b", {"x": 10.0}, (1, 2))
+    (board,) = boards(runs)
+    found, what = aggregate.scores(board)
+    assert what == "acc/test"
+    assert {k: [v.tolist() for v in s] for k, s in found.items()} == {"a": [[50, 50], [90, 90]]}
+    (board,) = boards([*runs, *grid("zero_shot", {"x": 40.0, "y": 95.0}, (1, 2))])
+    found, what = aggregate.scores(board)
+    assert what == "acc/test over zero-shot"
+    assert {k: [v.tolist() for v in s] for k, s in found.items()} == {"a": [[10, 10], [-5, -5]]}

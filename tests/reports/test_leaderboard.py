@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from harness import cli
 from harness.ledger import Run
 from methods.kit.errors import UsageError
 from reports import html, latex, leaderboard, ranks, resample, watch
@@ -223,3 +224,8 @@ def test_watching_shows_what_changes_and_waits_for_the_first_run() -> None:
     assert shown == [5, 10]
     with pytest.raises(UsageError):
         boards([])
+
+
+def test_watching_as_json_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.call(["leaderboard", "--watch", "--json"]) == 2
+    assert "--watch shows a table; leave out --json" in capsys.readouterr().err
