@@ -80,6 +80,7 @@ def check(spec: Spec) -> Counts:
 
     Raises UsageError in one line.
     """
+    stages.check(spec)
     for first in stages.specs(spec).values():
         check(first)
     parts = backbones.outline(spec.backbone.name)

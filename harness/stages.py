@@ -13,9 +13,11 @@ from pathlib import Path
 from filelock import FileLock
 from torch import Tensor
 
-from harness import config, export
+from harness import config, export, lineage
+from harness.datasets import defaults_of
 from harness.spec import Spec
 from methods.kit.adapter import Stage
+from methods.kit.errors import UsageError
 
 SECONDS, PEAK = "time/stages_seconds", "memory/stages_bytes"
 
@@ -33,9 +35,32 @@ def specs(spec: Spec) -> dict[str, Spec]:
     return {name: _spec(spec, stage) for name, stage in spec.method.stages().items()}
 
 
+def check(spec: Spec) -> None:
+    """Raises UsageError for a stage that would see what is held out of the run that follows it."""
+    for name, first in specs(spec).items():
+        if (first.protocol, first.data, first.seed) == (spec.protocol, spec.data, spec.seed):
+            continue
+        here, there = lineage.seen(spec), lineage.seen(first)
+        leaked = len((there.train - here.train) & here.held)
+        same = there.table.digest == here.table.digest
+        novel = len(there.names & here.novel) if same else 0
+        if leaked or novel:
+            what = f"{leaked} images" if leaked else f"{novel} classes"
+            raise UsageError(
+                f"stage {name!r} would be trained on {what} that are held out of"
+                f" {spec.data.name}, seed {spec.seed}; name another source"
+            )
+
+
 def _spec(spec: Spec, stage: Stage) -> Spec:
     stored = replace(spec, method=stage.method).as_dict()
-    for key, value in stage.settings.items():
+    settings = dict(stage.settings)
+    if "data.name" in settings:  # another data set has its own template and shots
+        own = defaults_of(str(settings["data.name"]))
+        settings = (
+            {"data.template": "default"} | {f"data.{k}": v for k, v in own.items()} | settings
+        )
+    for key, value in settings.items():
         part, dot, name = key.partition(".")
         if dot:
             stored[part][name] = value

@@ -9,7 +9,7 @@ repository (microsoft/AdaMix) there are four A and one B (``share_up``). The los
 and half the sum of KL(p1 | p2) and KL(p2 | p1) between two passes, the second distribution of each
 held still. At any other time the experts are averaged: one dense adapter, four times smaller.
 
-``start="paper"``: all weights N(0, 0.02), so the adapted model does not start as the frozen one;
+``init="paper"``: all weights N(0, 0.02), so the adapted model does not start as the frozen one;
 ``"frozen"``: B is zero. Experts of a layer are one tensor, so an expert that is not drawn has a
 gradient of zero rather than none: the optimiser's momentum and decay still move it.
 """
@@ -39,13 +39,13 @@ class AdaMix(Method):
     share_up: bool = True
     consistency: Weight = 1.0
     activation: Activation = "gelu"
-    start: Literal["paper", "frozen"] = "paper"
+    init: Literal["paper", "frozen"] = "paper"
     layers: str = "all"
     towers: tuple[TowerName, ...] = BOTH_TOWERS
 
     @property
     def identity(self) -> bool:
-        return self.start == "frozen"
+        return self.init == "frozen"
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
         adapter = Adapter(clip)
@@ -76,7 +76,7 @@ class AdaMix(Method):
         name, many = f"{block.key}.{half}", (self.experts,) if half in routes else ()
         shape = (block.width, self.bottleneck)[:: 1 if half == "down" else -1]
         weight = dense.drawn((*many, *shape), "normal")
-        if half == "up" and self.start == "frozen":
+        if half == "up" and self.init == "frozen":
             weight.zero_()
         owned = adapter.own(name, nn.Parameter(weight))
         bias = adapter.own(f"{name}_bias", nn.Parameter(torch.zeros(*many, shape[1])))

@@ -11,7 +11,7 @@ new adapters without switches train in the layers whose switch prefers its adapt
 prefers it most, if none does). ``focus=false`` is the first stage alone. Which layers were chosen
 is in the tables of the result.
 
-Weights are drawn from N(0, 0.02), so the adapted model does not start as the frozen one. ``start``:
+Weights are drawn from N(0, 0.02), so the adapted model does not start as the frozen one. ``init``:
 f begins close to GELU (``gelu``, one of the repository's) or as 1 (``one``, the repository's
 default, where A learns nothing until f has a slope, and b, at a kink, may never move); ``frozen``
 is ``gelu`` with B zero. Learning rates of switches and f are 500 and 100 times that of the
@@ -46,7 +46,7 @@ class AdaptableAdapters(Method):
     reduction: Positive = 16
     focus: bool = True
     temperature: Rate = 0.1
-    start: Literal["gelu", "one", "frozen"] = "gelu"
+    init: Literal["gelu", "one", "frozen"] = "gelu"
     switch_rate: Rate = 500.0  # times the learning rate
     rational_rate: Rate = 100.0
     layers: str = "all"
@@ -54,7 +54,7 @@ class AdaptableAdapters(Method):
 
     @property
     def identity(self) -> bool:
-        return self.start == "frozen"
+        return self.init == "frozen"
 
     def stages(self) -> Mapping[str, Stage]:
         return {SWITCHES: Stage(replace(self, focus=False))} if self.focus else {}
@@ -99,9 +99,9 @@ class AdaptableAdapters(Method):
 
     def _adapter(self, adapter: Adapter, block: Block, *weight: Ref) -> None:
         small = max(1, block.width // self.reduction)
-        init: dense.Init = "kaiming" if self.start == "frozen" else "normal"
-        own = dense.own(adapter, block, small, init)
-        start = rational.ONE if self.start == "one" else rational.GELU
+        drawn: dense.Init = "kaiming" if self.init == "frozen" else "normal"
+        own = dense.own(adapter, block, small, drawn)
+        start = rational.ONE if self.init == "one" else rational.GELU
         f = adapter.own(
             f"{block.key}.rational", nn.Parameter(torch.tensor(start)), self.rational_rate
         )

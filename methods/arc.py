@@ -9,7 +9,7 @@ with no nonlinearity: the way up is the way down turned, and a layer owns c_l an
 linear in x, so it runs as an update of the projection P that follows (qkv; the MLP's first map):
 P + (P W) diag(c_l) W^T, and P b_l on its bias. That is the same function, and folds exactly.
 
-W is Xavier-uniform, c_l of attention zero. ``start="paper"``: c_l of the MLP is Xavier-uniform,
+W is Xavier-uniform, c_l of attention zero. ``init="paper"``: c_l of the MLP is Xavier-uniform,
 as in the repository, so the adapted model does not start as the frozen one; ``"frozen"``: zero.
 Dropout acts on what enters the path. The paper clips gradients at 1: at its learning rate of 0.01
 the shared W needs it.
@@ -40,14 +40,14 @@ class ARC(Method):
 
     bottleneck: Positive = 50
     places: tuple[Place, ...] = ("attention", "mlp")
-    start: Literal["paper", "frozen"] = "paper"
+    init: Literal["paper", "frozen"] = "paper"
     dropout: Dropout = 0.1
     layers: str = "all"
     towers: tuple[TowerName, ...] = BOTH_TOWERS
 
     @property
     def identity(self) -> bool:
-        return self.start == "frozen" or "mlp" not in self.places
+        return self.init == "frozen" or "mlp" not in self.places
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
         if not self.places:
@@ -69,7 +69,7 @@ class ARC(Method):
         name, site = f"{block.key}.{place}", block.site(PROJECTION[place])
         frozen = adapter.clip.weight(site)
         scale = torch.zeros(1, self.bottleneck)
-        if place == "mlp" and self.start == "paper":
+        if place == "mlp" and self.init == "paper":
             nn.init.xavier_uniform_(scale)
         c = adapter.own(f"{name}.scale", nn.Parameter(scale.squeeze(0)))
         shift = adapter.own(f"{name}.shift", nn.Parameter(torch.zeros(block.width)))

@@ -82,7 +82,7 @@ def test_the_fold_is_the_formula_of_the_paper(tiny: dict[str, Backbone]) -> None
     ("method", "same"),
     [
         (ARC(), False),
-        (ARC(start="frozen"), True),
+        (ARC(init="frozen"), True),
         (ARC(places=("attention",)), True),
         (ARC(places=("mlp",)), False),
     ],

@@ -1,0 +1,170 @@
+"""MerA: transport between hidden units, the ways to merge, and sources as stages."""
+
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import task_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_counts import trainable
+from torch import Tensor
+
+from harness import config, stages
+from harness.backbone import Backbone
+from harness.fit import Row
+from harness.run import check, execute
+from methods.kit import merging
+from methods.kit.adapter import Adapter
+from methods.kit.errors import UsageError
+from methods.kit.merging import Weights
+from methods.mera import MerA
+
+WIDTH, HIDDEN = 12, 6
+
+
+def drawn(seed: int) -> Weights:
+    rng = torch.Generator().manual_seed(seed)
+    shapes = ((WIDTH, HIDDEN), (HIDDEN,), (HIDDEN, WIDTH), (WIDTH,))
+    return Weights(*(torch.randn(shape, generator=rng) for shape in shapes))
+
+
+def shuffled(w: Weights, seed: int) -> Weights:
+    """The same function, its hidden units in another order."""
+    order = torch.randperm(HIDDEN, generator=torch.Generator().manual_seed(seed))
+    return Weights(w.down[:, order], w.down_bias[order], w.up[order], w.up_bias)
+
+
+def probe(w: Weights) -> Tensor:
+    x = torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(0))
+    return F.gelu(x @ w.down + w.down_bias)
+
+
+def close(one: Weights, two: Weights) -> bool:
+    return all(torch.allclose(a, b, atol=1e-6) for a, b in zip(one, two, strict=True))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["ot_weights", "ot_activations"]))
+@settings(deadline=None, max_examples=30)
+def test_transport_undoes_a_permutation_which_a_mean_does_not(seed: int, how: str) -> None:
+    w = drawn(seed)
+    other = shuffled(w, seed + 1)
+    assert close(merging.merge([w, other], how, probe), w)  # type: ignore[arg-type]
+    moved = not torch.equal(w.down, other.down)
+    assert close(merging.merge([w, other], "mean"), w) == (not moved)
+
+
+@pytest.mark.parametrize("how", ["mean", "ot_weights", "ot_activations"])
+def test_merging_copies_changes_nothing(how: merging.Merge) -> None:
+    w = drawn(1)
+    assert close(merging.merge([w, w, w], how, probe), w)
+
+
+def test_a_sum_is_a_sum_of_parameters() -> None:
+    one, two = drawn(1), drawn(2)
+    total = merging.merge([one, two], "sum")
+    assert torch.equal(total.up, one.up + two.up)
+    assert torch.equal(total.down, one.down + two.down)
+
+
+def test_a_plan_is_the_cheapest_permutation() -> None:
+    rng = torch.Generator().manual_seed(3)
+    units, reference = torch.randn(5, 7, generator=rng), torch.randn(5, 7, generator=rng)
+    t = merging.plan(units, reference)
+    assert torch.equal(t.sum(0), torch.ones(5))
+    assert torch.equal(t.sum(1), torch.ones(5))
+    assert set(t.flatten().tolist()) == {0.0, 1.0}
+    cost = torch.cdist(units, reference)
+    best = min(sum(float(cost[u, v]) for u, v in enumerate(p)) for p in permutations(range(5)))
+    assert float((cost * t).sum()) == pytest.approx(best, rel=1e-5)
+
+
+def test_a_permuted_adapter_is_the_same_function() -> None:
+    w, x = drawn(4), torch.randn(9, WIDTH)
+    v = merging.permuted(w, merging.plan(torch.randn(HIDDEN, 3), torch.randn(HIDDEN, 3)))
+    one, two = (F.gelu(x @ k.down + k.down_bias) @ k.up + k.up_bias for k in (w, v))
+    torch.testing.assert_close(one, two)
+
+
+# --- the method ------------------------------------------------------------------------------
+
+
+def attached(method: MerA, backbone: Backbone, **earlier: dict[str, Tensor]) -> Adapter:
+    torch.manual_seed(0)
+    return method.attach(backbone.clip, replace(task_of(backbone), earlier=earlier))
+
+
+@pytest.mark.parametrize("how", ["sum", "mean", "ot_weights", "ot_activations"])
+def test_it_begins_where_its_merged_sources_are(
+    how: merging.Merge, tiny: dict[str, Backbone]
+) -> None:
+    backbone, method = tiny["flat"], MerA(sources=("a", "b"), merge=how)
+    states = {}
+    for i, word in enumerate(method.sources):
+        like = attached(method, backbone).values()
+        torch.manual_seed(i)
+        states[word] = {n: torch.randn(v.shape) for n, v in like.items()}
+    adapter = attached(method, backbone, **states)
+    for block in backbone.clip.blocks():
+        names = [f"{block.key}.{part}" for part in Weights._fields]
+        one, two = (Weights(*(states[word][n] for n in names)) for word in ("a", "b"))
+        found = Weights(*(adapter.values()[n].detach() for n in names))
+        if how.startswith("ot"):
+            rest = 2 * found.up - one.up  # rows of the second's, in other places
+            order = torch.cdist(rest, two.up).argmin(-1)
+            assert sorted(order.tolist()) == list(range(64))
+            torch.testing.assert_close(rest, two.up[order], atol=1e-4, rtol=1e-4)
+            down = 2 * found.down - one.down
+            torch.testing.assert_close(down, two.down[:, order], atol=1e-4, rtol=1e-4)
+        else:
+            factor = 1.0 if how == "sum" else 0.5
+            torch.testing.assert_close(found.up, factor * (one.up + two.up))
+
+
+def test_a_source_is_a_plain_adapter_that_starts_as_the_frozen_model() -> None:
+    whole = config.build("few_shot", ["method=mera", "data=digits", "method.sources=1,flags"])
+    found = stages.specs(whole)
+    assert found["1"].method == MerA(sources=(), other=1)
+    assert found["1"].data == whole.data
+    assert found["flags"].method == MerA(sources=())
+    assert found["flags"].data.name == "flags"
+    assert found["flags"].data.shots == 2  # what flags has
+    assert MerA(sources=()).identity
+    assert not MerA().identity
+
+
+def test_other_initial_values_are_other_and_the_same_again(tiny: dict[str, Backbone]) -> None:
+    one, two, again = (attached(MerA(sources=(), other=k), tiny["flat"]).state() for k in (1, 2, 1))
+    assert not torch.equal(one["image.0.down"], two["image.0.down"])
+    assert torch.equal(one["image.0.down"], again["image.0.down"])
+
+
+def test_sources_are_trained_once_and_shared_by_ways_to_merge(tmp_path: Path) -> None:
+    words = ["method=mera", "data=digits", "data.shots=1", "train.epochs=1"]
+    words += ["method.bottleneck=4", "method.sources=1,2", "method.towers=image"]
+    rows: list[Row] = []
+    execute(config.build("few_shot", words), "cpu", rows.append, store=tmp_path)
+    assert len(rows) == 3
+    other = config.build("few_shot", [*words, "method.merge=ot_activations"])
+    execute(other, "cpu", rows.append, store=tmp_path)
+    assert len(rows) == 4
+
+
+def test_a_single_source_is_refused(tiny: dict[str, Backbone]) -> None:
+    with pytest.raises(UsageError, match=r"method\.sources: '1' alone leaves nothing to merge"):
+        attached(MerA(sources=("1",)), tiny["flat"])
+
+
+def test_a_source_that_does_not_exist_is_refused() -> None:
+    words = ["method=mera", "data=digits", "data.shots=1", "method.sources=1,digts"]
+    with pytest.raises(UsageError, match="did you mean 'digits'"):
+        check(config.build("few_shot", words))
+
+
+def test_counts() -> None:
+    assert 12 * (2 * 768 * 64 + 64 + 768) == 1_189_632
+    assert 12 * (2 * 512 * 64 + 64 + 512) == 793_344
+    assert trainable("mera") == 1_982_976
