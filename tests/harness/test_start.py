@@ -11,13 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from conftest import NAMES, TEMPLATE, task_of
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from harness import backbone as backbones
 from harness import cli, config, data, lineage, run, sources, start
+from harness.classifier import Classifier
+from harness.data import Images
 from harness.ledger import Ledger, open_ledger
-from harness.spec import Spec
+from harness.spec import BackboneSpec, Spec
 from methods import UsageError
+from methods.full_rank import FullRank
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 LIKE = ["method.bottleneck=4", *FAST]
@@ -203,7 +208,7 @@ def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> N
     drawn(path, 0)
     spec = on(path, preset="base_to_novel")
     found = lineage.seen(spec)
-    split = data.load(spec, _transform())
+    split = data.load(spec, backbones.load(BackboneSpec()).transform)
     table = found.table
     assert found.train == {table.images[i] for i in split.train.ids}
     held = [i for part in (*split.val, *split.vault.parts) for i in part.ids]
@@ -211,13 +216,6 @@ def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> N
     assert found.names == set(split.train.classnames)
     assert found.novel == {"thing 2", "thing 3"}
     assert found.subset_hash == split.hashes["subset_hash"]
-
-
-def _transform() -> object:
-    from harness import backbone
-    from harness.spec import BackboneSpec
-
-    return backbone.load(BackboneSpec()).transform
 
 
 def test_the_same_subset_and_other_data_may_be_started_from(tmp_path: Path) -> None:
@@ -356,3 +354,68 @@ def test_the_errors_of_the_rings_are_those_of_the_saved_cores(home: Path) -> Non
             made = np.einsum("alb,bic,cja->lij", *(p.numpy() for p in parts))
             gap = np.linalg.norm(stack - made) / np.linalg.norm(stack)
             assert result.metrics[f"start_error/{tower}.{side}"] == pytest.approx(gap, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method=full_rank", "method.scale=0.5", "method.activation=relu"],
+        ["method=adaring", "method.slice_size=2", "method.scale=2.0"],
+        ["method=adaring", "method.reading=one_ring", "method.slice_size=3"],
+        ["method=adaring", "method.ranks=[[2,3],[4,2]]", "method.combine=layer_gate"],
+        ["method=full_rank", "method.form=delta", "method.sites=q,o,fc"],
+        ["method=adaring", "method.form=delta", "method.slice_size=2", "method.scale=0.5"],
+        ["method=lora", "method.sites=q,v,proj", "method.layers=top:1"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Images) -> None:
+    """As plain adapters or updates; nothing is lost or counted twice."""
+    spec = config.build("few_shot", words)
+    backbone = backbones.load(spec.backbone)
+    adapter = spec.method.attach(backbone.clip, task_of(backbone))
+    rng = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in adapter.parameters():
+            p.add_(0.05 * torch.randn(p.shape, generator=rng))
+    tags = {"digest": "run", "backbone_hash": backbone.digest}
+    found = start.load(start.Source(spec, adapter.state(), tags, 0.0, ""), backbone)
+    assert found is not None
+    sizes = {p.down.shape[1] for p in found.adapters.values()}
+    sites = {s for s in ("q", "k", "v", "o", "fc", "proj")
+             for b in backbone.clip.blocks() if b.site(s) in found.updates}  # fmt: skip
+    plain = FullRank(
+        form="delta" if sites else "adapter", bottleneck=max(sizes, default=32),
+        activation=getattr(spec.method, "activation", "gelu"),
+        sites=tuple(sorted(sites)), layers="top:1" if spec.method_name == "lora" else "all",
+    )  # fmt: skip
+    copy = plain.attach(backbone.clip, task_of(backbone))
+    state = {f"{t}.{i}.{s}": getattr(p, s) for (t, i), p in found.adapters.items()
+             for s in ("down", "up")}  # fmt: skip
+    for block in backbone.clip.blocks(layers=plain.layers):
+        state |= {f"{block.key}.{s}": found.updates[block.site(s)] for s in sites}
+    copy.load({name: value.float() for name, value in state.items()})
+    prompts = backbone.prompts(TEMPLATE, NAMES)
+    with torch.no_grad():
+        one, two = (
+            Classifier(backbone, a, prompts)(images.pixels, a.bind()).logits
+            for a in (adapter, copy)
+        )
+    torch.testing.assert_close(one, two, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method=clip_adapter"],
+        ["method=zero_shot"],
+        ["method=full_finetune"],
+        ["method=adaring", "method.reading=parallel"],
+        ["method=adaring", "method.ranks=[[2,3],[4,2]]", "method.combine=input_gate"],
+    ],
+    ids=" ".join,
+)
+def test_runs_that_are_made_of_something_else_are_refused(words: list[str]) -> None:
+    source = start.Source(config.build("few_shot", words), {}, {"digest": "run"}, 0.0, "")
+    with pytest.raises(UsageError, match="does not consist of adapters behind MLPs"):
+        start.outline(source)

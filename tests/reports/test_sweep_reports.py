@@ -128,6 +128,10 @@ def test_wrong_input_is_told_in_one_line(
             ["pareto", "--sweep", "mine", "--cost", "params/storde"],
             "metric 'params/storde': unknown",
         ),
+        (["report", "--sweep", "mine", "--map", "ring_rank"], "expected two keys"),
+        (["report", "--sweep", "mine", "--map", "ring_rank,lr"], "--map 'lr': unknown"),
+        (["report", "--sweep", "mine", "--best", "ring_rnk"], "--best 'ring_rnk': unknown"),
+        (["report", "--best", "ring_rank"], "say of which sweep"),
     ):
         assert cli.call(words) == 2
         shown = capsys.readouterr().err
@@ -151,3 +155,37 @@ def test_everything_recorded_is_reported(
     assert {p.parent.name for p in written} == {
         "site", "base_to_novel-embedded", "few_shot-embedded"
     }  # fmt: skip
+
+
+def test_the_best_value_of_a_key_for_each_setting_of_the_others(
+    own_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted(own_home)
+    words = ["report", "--sweep", "mine", "--out", str(tmp_path), "--best", "slice_size"]
+    assert cli.call([*words, "--map", "slice_size,method.ring_rank"]) == 0
+    assert "mine: best method.slice_size" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "best.csv")
+    assert table["method.ring_rank"].tolist() == RANKS
+    quality = [50 + 2.5 * i - 0.3 * i * i for i in range(9)]  # by rank, then by slice
+    for k, row in table.iterrows():
+        three = sorted(quality[3 * int(str(k)) : 3 * int(str(k)) + 3])
+        assert row[AIMS[0]] == pytest.approx(three[2])
+        assert row["lead"] == pytest.approx(three[2] - three[1])
+        assert row["tried"] == 3
+    cells = pd.read_csv(tmp_path / "map.csv")
+    assert list(cells.columns[:2]) == ["method.slice_size", "method.ring_rank"]
+
+
+def test_of_rates_that_do_as_well_the_least_is_shown(own_home: Path) -> None:
+    folder = planted(own_home, dims={"method.ring_rank": "", "train.lr": ""},
+                     grid={"method.ring_rank": RANKS, "train.lr": [3e-4, 1e-3, 3e-3]})  # fmt: skip
+    table = pd.read_csv(folder / "trials.csv")
+    table["train.lr"] = [[3e-3, 3e-4, 1e-3][i % 3] for i in table["number"]]
+    table.loc[table["end"] == "complete", AIMS[0]] = 60.0
+    table.to_csv(folder / "trials.csv", index=False)
+    sweep = sweeps.read("mine")
+    key = sweeps.best_key(sweep, None)
+    assert key == "train.lr"
+    best = sweeps.best_table(sweep, key)
+    assert best["train.lr"].tolist() == [3e-4] * 3
+    assert best["lead"].tolist() == [0.0] * 3
