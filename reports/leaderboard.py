@@ -105,6 +105,12 @@ def legend(board: Board) -> list[str]:
         notes.append("H is the harmonic mean of base and novel; of their averages in average rows")
     if (board.rows["missing"] > 0).any() or (board.rows["failed"] > 0).any():
         notes.append("an average needs every data set: seeds with a missing cell are not in it")
+    behind = board.rows["time/source_seconds_mean"].max()
+    if behind > 0:
+        notes.append(
+            f"start=...: the training of the run that was started from, up to {behind:,.0f} s, is"
+            " not in the times"
+        )
     return notes
 
 
