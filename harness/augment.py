@@ -1,30 +1,64 @@
-"""Batched augmentation on the device, the same for the same (seed, epoch), whatever the machine."""
+"""Batched augmentation on the device, the same for the same (seed, epoch), whatever the machine.
+
+Crops are drawn anew for each epoch, or for K fixed views that the epochs take in turn.
+"""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.kit.noise import generator
+
 RATIO = (3 / 4, 4 / 3)
 
 
+@dataclass(frozen=True)
+class View:
+    """One fixed look of all images of a set: a crop and mirror for each, or as they are."""
+
+    seed: int = 0
+    number: int = -1  # -1: as they are
+    smallest: float = 1.0
+
+    def warps(self, n: int, size: Sequence[int]) -> Tensor | None:
+        """(n, 2, 3), the i-th for the i-th image of the set; None to leave them as they are."""
+        if self.number < 0:
+            return None
+        return draw(n, size, generator(self.seed, "view", self.number), self.smallest)
+
+
+PLAIN = View()
+
+
 def crop_flip(x: Tensor, rng: torch.Generator, smallest: float) -> Tensor:
-    """Random resized crop (area ``smallest`` to 1, ratio 3/4 to 4/3) and mirror of (n, 3, h, w).
+    """Random resized crop (area ``smallest`` to 1, ratio 3/4 to 4/3) and mirror of (n, 3, h, w)."""
+    return warp(x, draw(len(x), x.shape[2:], rng, smallest).to(x.device))
+
+
+def draw(n: int, size: Sequence[int], rng: torch.Generator, smallest: float) -> Tensor:
+    """Crops and mirrors of n images as maps (n, 2, 3) from output to input coordinates in [-1, 1].
 
     Each image draws its own crop as torchvision's RandomResizedCrop does: area uniform, log ratio
     uniform, position uniform, ten tries, else the largest centre crop of allowed ratio.
     """
-    n, _, height, width = x.shape
+    height, width = size
     top, left, h, w = _crops(n, height, width, rng, smallest)
     flip = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)
-    # From output coordinates in [-1, 1] to input coordinates in [-1, 1].
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = flip * w / width
     theta[:, 0, 2] = (2 * left + w) / width - 1
     theta[:, 1, 1] = h / height
     theta[:, 1, 2] = (2 * top + h) / height - 1
-    grid = F.affine_grid(theta.to(x.device), list(x.shape), align_corners=False)
+    return theta
+
+
+def warp(x: Tensor, theta: Tensor) -> Tensor:
+    """The images (n, 3, h, w) seen through the maps (n, 2, 3)."""
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
 
 

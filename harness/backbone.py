@@ -53,13 +53,19 @@ class Transform:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """uint8 (n, 3, h, w) to what the tower takes."""
-        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1) * 255
-        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1) * 255
-        return (pixels.float() - mean) / std
+        return (pixels.float() - _channels(self.mean, pixels.device)) / _channels(
+            self.std, pixels.device
+        )
 
     def digest(self) -> str:
         text = json.dumps([self.size, self.mean, self.std, self.mode])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=16)
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number a channel of uint8 pixels, moved to the device once: a step must not wait for it."""
+    return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255
 
 
 @dataclass(frozen=True)

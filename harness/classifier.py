@@ -1,4 +1,4 @@
-"""An adapted CLIP as a classifier: pixels or features in, logits out; encodes what can change."""
+"""An adapted CLIP as a classifier: images in, logits out; computes what can change."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,10 @@ from torch import Tensor
 from harness import features
 from harness.backbone import Backbone
 from harness.data import Images
-from harness.tower import FROZEN, Prompts
+from harness.packing import Packing
+from harness.reach import frozen_until
+from harness.store import kept
+from harness.tower import FROZEN, Prompts, Stream, packing_for
 from methods.kit.adapter import Adapter
 from methods.kit.bound import Bound
 
@@ -27,7 +30,11 @@ class Classifier:
     """One adapter over one backbone for one list of class names.
 
     ``known`` is False for a label space other than the one the adapter was attached for; what
-    depends on the classes (a head) then stays out of the score.
+    depends on the classes (a head) then stays out of the score. What the adapter cannot change of
+    the prompts is computed once, if the budget of the process has room for it.
+
+    Images come as uint8 pixels, as pixels already normalised, as the frozen stream at
+    ``image_point`` (n, length, width), or as frozen features (n, dim).
     """
 
     def __init__(
@@ -37,28 +44,70 @@ class Classifier:
         self.adapter = adapter
         self.prompts = prompts
         self.known = known
-        self.image_trains = adapter.touches("image")
-        self.text_trains = adapter.touches("text")
-        self.frozen_text = None if self.text_trains else self.encode_frozen_text()
+        self.image_point = frozen_until(adapter, backbone.image)
+        self.text_point = frozen_until(adapter, backbone.text)
+        self.image_trains = self.image_point <= backbone.image.shape.depth
+        self.text_trains = self.text_point <= backbone.text.shape.depth
+        self._streams: dict[int, Stream] = {}
+        size = 4 * len(prompts) * backbone.clip.dim
+        fits = not self.text_trains and size <= kept.budget(backbone.device)
+        self.frozen_text = self.encode_frozen_text() if fits else None
 
     def inputs(self, images: Images) -> Tensor:
-        """What the classifier reads of images: pixels, or features if those cannot change."""
-        if self.image_trains:
-            return images.pixels
-        return features.image_features(self.backbone, images)
+        """What the classifier reads of images as they are: features if those cannot change, what
+        a training kept of them, or pixels."""
+        if not self.image_trains:
+            size = features.bytes_of(self.backbone, len(images), self.image_point)
+            if size <= kept.budget(self.backbone.device):
+                return features.image_features(self.backbone, images)
+        found = features.found(self.backbone, images, self.image_point)
+        return images.pixels if found is None else found
 
     def text(self, bound: Bound) -> Tensor:
         """Normalised features of the class prompts (classes, dim)."""
         if self.frozen_text is not None:
             return self.frozen_text
-        return F.normalize(self.backbone.text(self.prompts, bound).float(), dim=-1)
+        if not self.text_trains:
+            return self.encode_frozen_text()
+        stream = self.text_stream(bound)
+        with self.backbone.autocast():
+            if stream is None:
+                encoded = self.backbone.text(self.prompts, bound)
+            else:
+                encoded = self.backbone.text.finish(stream, bound, self.text_point)
+        return F.normalize(encoded.float(), dim=-1)
+
+    def text_stream(self, bound: Bound) -> Stream | None:
+        """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
+        packing, room = packing_for(self.prompts, bound), kept.budget(self.backbone.device)
+        if not self.text_trains or self.text_point < 1 or self.text_bytes(packing) > room:
+            return None
+        if id(packing) not in self._streams:  # the prompts keep their packings alive
+            with torch.no_grad(), self.backbone.autocast():
+                made = self.backbone.text.begin(self.prompts, self.text_point, bound)
+            self._streams[id(packing)] = made
+        return self._streams[id(packing)]
+
+    def text_bytes(self, packing: Packing | None) -> int:
+        """What is kept of the prompts takes so much."""
+        shape, ids = self.backbone.text.shape, self.prompts.ids
+        if not self.text_trains:
+            return 4 * len(ids) * self.backbone.clip.dim
+        rows = ids.numel() if packing is None else len(packing.places)
+        if self.text_point == shape.depth and shape.pool != "mean":
+            rows = len(ids)
+        return 4 * rows * shape.width
 
     def image(self, x: Tensor, bound: Bound) -> Tensor:
-        """Normalised features (n, dim) of features, uint8 pixels or pixels already normalised."""
+        """Normalised features (n, dim)."""
         if x.dim() == 2:
             return F.normalize(x.float(), dim=-1)
-        pixels = self.backbone.transform.normalise(x) if x.dtype == torch.uint8 else x
-        encoded = self.backbone.image(pixels, bound if self.image_trains else FROZEN)
+        if x.dim() == 3:
+            stream = Stream(x.flatten(0, 1), len(x))
+            encoded = self.backbone.image.finish(stream, bound, self.image_point)
+        else:
+            pixels = self.backbone.transform.normalise(x) if x.dtype == torch.uint8 else x
+            encoded = self.backbone.image(pixels, bound if self.image_trains else FROZEN)
         return F.normalize(encoded.float(), dim=-1)
 
     def __call__(self, x: Tensor, bound: Bound, text: Tensor | None = None) -> Answer:

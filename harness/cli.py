@@ -10,7 +10,14 @@ from typing import Any
 
 import typer
 
-MODULES = ("harness.commands", "sweeps.commands", "reports.commands", "reports.inside")
+MODULES = (
+    "harness.commands",
+    "sweeps.commands",
+    "reports.commands",
+    "reports.inside",
+    "reports.published_commands",
+    "harness.subset_commands",
+)
 
 # typer carries its own copy of click in newer releases; its exceptions are found by ancestry.
 ClickException: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")

@@ -10,6 +10,9 @@ Words = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: torch chooses.")]
+Cache = Annotated[
+    str, typer.Option(help="What a process may keep of frozen work: auto, off, or 500MB, 4GB.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is already recorded.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -34,12 +37,14 @@ def run(
     quiet: Quiet = False,
     device: Device = "auto",
     threads: Threads = 0,
+    cache: Cache = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Train and test one method once, and record it. A finished run is not repeated."""
-    from harness import config, console, one, sources
+    from harness import config, console, one, sources, store
 
     spec = sources.pinned(config.build(preset, words or []), tracking_uri)
+    store.kept.use(cache)
     if dry_run:
         return one.plan(spec, json)
     one.use_threads(threads)

@@ -5,19 +5,17 @@ data set's own shots < what the user says.
 """
 
 import json
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_origin
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any
 
 import methods
-from harness.datasets import defaults_of
+from harness.datasets import canonical, collections, defaults_of
+from harness.protocols import check as check_protocol
+from harness.protocols import usual_targets
 from harness.spec import (
     PROTOCOLS,
     BackboneSpec,
@@ -28,11 +26,16 @@ from harness.spec import (
 )
 from methods import Method
 from methods.kit.errors import UsageError, unknown
+from methods.kit.settings import check_part, read_value
+
+__all__ = ["build", "check_part", "describe", "from_dict", "parse", "presets", "read_value"]
+__all__ += ["resolve", "tuned"]
 
 Values = dict[str, Any]
 
 SHORT = {"method": "method.name", "data": "data.name", "backbone": "backbone.name"}
 SHORT |= {"shots": "data.shots", "pretrained": "backbone.pretrained"}
+HOST = "method.host"
 PARTS: dict[str, type] = {"backbone": BackboneSpec, "data": DataSpec, "train": TrainSpec}
 
 
@@ -55,20 +58,6 @@ def parse(words: Iterable[str]) -> Values:
     return values
 
 
-def read_value(raw: str, key: str = "") -> Any:
-    """The right side of ``key=value``: TOML where it is TOML, else the bare word itself.
-
-    A run that is started from is always a word: 12e4 may be the beginning of its id.
-    """
-    if key.endswith(".start"):
-        return raw.strip("\"'")
-    try:
-        value = tomllib.loads(f"x = {raw}")["x"]
-    except tomllib.TOMLDecodeError:
-        return raw
-    return value if isinstance(value, bool | int | float | str | list) else raw
-
-
 def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     """The Spec for full keys and values already read."""
     values = _flat(_preset(preset))
@@ -77,13 +66,36 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
     kind = methods.find(str(name))
     backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
-    data = str(given.get("data.name", values.get("data.name", DataSpec.name)))
-    values |= kind.recipe
-    values |= tuned(backbone, str(name))
+    data = canonical(str(given.get("data.name", values.get("data.name", DataSpec.name))))
+    preset_data = {key: value for key, value in values.items() if key == "data.shots"}
+    host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
+    for each in (host, str(name)) if host else (str(name),):
+        values |= methods.find(each).recipe
+        values |= tuned(backbone, each)
     values |= {f"data.{k}": v for k, v in defaults_of(data).items()}
+    values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
+    values |= {"data.name": data, "data.targets": _targets(values, data)}
     values.pop("method.name", None)
     return _checked(kind, values)
+
+
+def _targets(values: Values, source: str) -> Any:
+    """The data sets that are only tested: named, by collection, or those of the protocol."""
+    named = values.get("data.targets")
+    if named is None:
+        return list(usual_targets(values.get("protocol"), source))
+    words = named.split(",") if isinstance(named, str) else named
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return named  # told apart by the check of the field
+    return list(
+        dict.fromkeys(
+            canonical(one)
+            for word in map(str.strip, words)
+            for one in collections().get(word, (word,))
+            if word and canonical(one) != source
+        )
+    )
 
 
 def tuned(backbone: str, method: str) -> Values:
@@ -128,68 +140,26 @@ def _checked(kind: type[Method], values: Values) -> Spec:
         if part not in tables or not dot:
             raise unknown(key, key, _all_keys(kind))
         tables[part][name] = value
+    _gather(tables["method"])
     parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise UsageError(f"seed: expected a whole number from 0 to 2^32 - 1, got {seed!r}")
-    return Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    if parts["data"].views and parts["train"].augment == "none":
+        raise UsageError(
+            f"data.views: {parts['data'].views} views of each image need train.augment=crop_flip;"
+            " with train.augment=none images stay as they are"
+        )
+    spec = Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    check_protocol(spec.protocol, spec.data)
+    return spec
 
 
-def check_part(part: str, kind: type, values: Values) -> Any:
-    """A dataclass from values, each checked. Raises UsageError that names ``part.field``."""
-    known = field_names(kind)
-    for name in values:
-        if name not in known:
-            raise unknown(f"{part}.{name}", name, known)
-    as_meant = {n: _meant(f"{part}.{n}", kind, v) for n, v in values.items()}
-    try:
-        return _adapter(kind).validate_json(json.dumps(as_meant), strict=True)
-    except ValidationError as error:
-        raise UsageError(_sentence(part, error, values)) from None
-
-
-def _meant(key: str, kind: type, value: Any) -> Any:
-    """``q,v`` means a list where a field is one (of different words), ``2`` a word where it is."""
-    wanted = next(f.type for f in fields(kind) if f.name == key.rpartition(".")[2])
-    if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if get_origin(wanted) is not tuple:
-        return value
-    if isinstance(value, str):
-        value = [word.strip() for word in value.split(",") if word.strip()]
-    words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
-    twice = [word for word in words if words.count(word) > 1]
-    if twice:
-        raise UsageError(f"{key}: {twice[0]!r} is given twice")
-    return value
-
-
-@cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _sentence(part: str, error: ValidationError, values: Values) -> str:
-    """One line for the first thing that is wrong."""
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    got = values.get(name, first.get("input"))
-    expected = {
-        "int_type": "expected a whole number",
-        "int_from_float": "expected a whole number",
-        "float_type": "expected a number",
-        "bool_type": "expected true or false",
-        "string_type": "expected a word",
-        "tuple_type": "expected a list",
-    }.get(first["type"])
-    if isinstance(got, float) and not math.isfinite(got):
-        expected = "expected a finite number"
-    if expected is None and first["type"] == "literal_error":
-        words = str(first["ctx"]["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
-        wrong = str(first["input"])
-        return str(unknown(f"{part}.{name} {wrong!r}", wrong, words))
-    if expected is None:
-        expected = str(first["msg"]).replace("Input should", "must").replace("input", "value")
-    return f"{part}.{name}: {expected}, got {got!r}"
+def _gather(values: Values) -> None:
+    """``method.host.rank=4`` is one more word of ``method.settings``, the host's settings."""
+    words = [key for key in values if key.startswith("host.")]
+    given = [f"{word.partition('.')[2]}={json.dumps(values.pop(word))}" for word in words]
+    if given:
+        values["settings"] = [*values.get("settings", []), *given]
 
 
 def _all_keys(kind: type[Method]) -> list[str]:
@@ -200,7 +170,11 @@ def _all_keys(kind: type[Method]) -> list[str]:
 # --- files -----------------------------------------------------------------------------------
 
 
+ALIASES = {"base_to_new": "base_to_novel"}
+
+
 def _preset(name: str) -> Values:
+    name = ALIASES.get(name, name)
     if name not in presets():
         raise unknown(f"preset {name!r}", name, presets())
     return dict(_load(name))

@@ -84,7 +84,7 @@ def attached(
     with torch.device("meta"):
         names = tuple(f"class {i}" for i in range(classes))
         tokens = torch.zeros(classes, PROMPT_TOKENS, dtype=torch.long)
-        return method.attach(parts.clip, Task(names, "{}", tokens, start))
+        return method.attach(parts.clip, Task(names, "{}", tokens, start=start))
 
 
 # --- measured while training -----------------------------------------------------------------
@@ -98,6 +98,26 @@ class Meter:
     step_seconds: list[float] = field(default_factory=list)
     peak_bytes: int = 0
     step_flops: int = 0
+    peak: "_CudaPeak | _ResidentPeak | None" = field(default=None, repr=False)
+    _paused_seconds: float = 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens inside is no part of the training: neither its time nor its memory."""
+        began = time.perf_counter()
+        if self.peak:
+            self.peak.pause()
+        try:
+            yield
+        finally:
+            if self.peak:
+                self.peak.resume()
+            self._paused_seconds += time.perf_counter() - began
+
+    def ended(self, seconds: float) -> None:
+        """The training took so long, pauses included."""
+        self.train_seconds = seconds - self._paused_seconds
+        self.peak_bytes = self.peak.stop() if self.peak else 0
 
     @property
     def step_ms(self) -> float:
@@ -109,14 +129,13 @@ class Meter:
 @contextmanager
 def measuring(device: torch.device) -> Iterator[Meter]:
     """Measure wall time and peak memory of what happens inside."""
-    meter = Meter()
     peak = _CudaPeak(device) if device.type == "cuda" else _ResidentPeak()
+    meter = Meter(peak=peak)
     began = time.perf_counter()
     try:
         yield meter
     finally:
-        meter.train_seconds = time.perf_counter() - began
-        meter.peak_bytes = peak.stop()
+        meter.ended(time.perf_counter() - began)
 
 
 def counted(meter: Meter, run: Callable[[], T]) -> T:
@@ -130,10 +149,17 @@ def counted(meter: Meter, run: Callable[[], T]) -> T:
 class _CudaPeak:
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        torch.cuda.reset_peak_memory_stats(device)
+        self._before = 0
+        self.resume()
+
+    def pause(self) -> None:
+        self._before = self.stop()
+
+    def resume(self) -> None:
+        torch.cuda.reset_peak_memory_stats(self.device)
 
     def stop(self) -> int:
-        return torch.cuda.max_memory_allocated(self.device)
+        return max(self._before, torch.cuda.max_memory_allocated(self.device))
 
 
 class _ResidentPeak:
@@ -142,19 +168,30 @@ class _ResidentPeak:
 
     def __init__(self) -> None:
         _trim_heap()
-        self._sampled = 0
-        self._done = threading.Event()
+        self._most = 0  # of the samples, or of the marks before pauses
+        self._done, self._away = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         if not self._reset_mark():
             self._thread = threading.Thread(target=self._sample, daemon=True)
             self._thread.start()
 
+    def pause(self) -> None:
+        self._away.set()
+        if self._thread is None:
+            self._most = max(self._most, self._mark())
+
+    def resume(self) -> None:
+        _trim_heap()
+        if self._thread is None:
+            self._reset_mark()
+        self._away.clear()
+
     def stop(self) -> int:
         if self._thread is None:
-            return self._mark()
+            return max(self._most, self._mark())
         self._done.set()
         self._thread.join()
-        return self._sampled
+        return self._most
 
     @staticmethod
     def _reset_mark() -> bool:
@@ -174,7 +211,8 @@ class _ResidentPeak:
     def _sample(self) -> None:
         process = psutil.Process()
         while not self._done.is_set():
-            self._sampled = max(self._sampled, process.memory_info().rss)
+            if not self._away.is_set():
+                self._most = max(self._most, process.memory_info().rss)
             self._done.wait(0.01)
 
 

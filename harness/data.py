@@ -1,4 +1,4 @@
-"""A data set decoded once, cut into what is trained on, what selects, and what is tested.
+"""Data sets decoded once, cut into what is trained on, what selects, and what is tested.
 
 Test images lie in a vault that only `evaluate` opens, after selection is closed; the vault counts
 how often it was read.
@@ -9,13 +9,14 @@ import io
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from harness import datasets, protocols, shots
+from harness import datasets, protocols, shots, subsets
 from harness.backbone import Transform
 from harness.datasets.table import Table
 from harness.spec import Spec
@@ -32,6 +33,8 @@ class Images:
     labels: Tensor = field(repr=False)
     ids: tuple[int, ...] = field(repr=False)
     key: str = ""  # identifies the pixels: data set, transform and rows
+    template: str = ""
+    main: bool = True  # False for what is tested beside the protocol's own parts
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,7 +60,7 @@ class Vault:
 
 @dataclass(frozen=True)
 class Split:
-    """What one run sees of a data set."""
+    """What one run sees of its data sets."""
 
     train: Images
     val: tuple[Images, ...]  # one a label space that is tested; empty without validation images
@@ -68,39 +71,26 @@ class Split:
 
 def load(spec: Spec, transform: Transform) -> Split:
     """The split of a spec. Raises UsageError for unreadable images and classes too small."""
-    table = datasets.read(spec.data.name)
-    template = check_template(spec.data.template, table)
-    plan = protocols.plan(spec.protocol, len(table.classnames))
-    drawn = shots.draw(table, spec.data, spec.seed)
-    pixels = decode(table, transform)
-    base = f"{table.digest}:{transform.digest()}"
-
-    def images(space: protocols.LabelSpace, rows: np.ndarray) -> Images:
-        place = {c: i for i, c in enumerate(space.classes)}
-        kept = [r for r in rows.tolist() if int(table.labels[r]) in place]
-        labels = torch.tensor([place[int(table.labels[r])] for r in kept], dtype=torch.long)
-        names = tuple(table.classnames[c] for c in space.classes)
-        key = f"{base}:{_hash(kept)}"
-        return Images(space.name, names, pixels[kept], labels, tuple(kept), key)
-
+    source = _open(spec)
+    table, plan, drawn = source.table, source.plan, source.drawn
+    look = partial(_images, table, transform, template=source.template)
     test = table.rows("test")
-    parts = tuple(images(space, test) for space in plan.tests)
+    parts = [look(space, test) for space in plan.tests]
+    parts += [look(space, test, main=False) for space in plan.extra]
+    for target in source.targets:
+        space = protocols.LabelSpace(target.name, tuple(range(len(target.classnames))))
+        template = check_template(spec.data.template, target)
+        rows = target.rows("test")
+        parts.append(_images(target, transform, space, rows, template=template, main=False))
     empty = [p.name for p in parts if not len(p)]
     if empty:
         raise UsageError(f"data set {table.name!r}: no test images of the {empty[0]} classes")
-    val = tuple(images(space, drawn.val) for space in plan.tests) if len(drawn.val) else ()
     return Split(
-        train=images(plan.train, drawn.train),
-        val=val,
-        vault=Vault(parts),
-        template=template,
-        hashes={
-            "data_hash": table.digest,
-            "subset_hash": subset_hash(drawn),
-            "names_hash": _hash(table.classnames),
-            "template_hash": _hash(template),
-            "transform_hash": transform.digest(),
-        },
+        train=look(plan.train, drawn.train),
+        val=tuple(look(space, drawn.val) for space in plan.tests) if len(drawn.val) else (),
+        vault=Vault(tuple(parts)),
+        template=source.template,
+        hashes=_hashes(source, parts) | {"transform_hash": transform.digest()},
     )
 
 
@@ -114,11 +104,69 @@ def check(spec: Spec) -> int:
 
     Returns the number of classes that are trained on.
     """
-    table = datasets.read(spec.data.name)
-    check_template(spec.data.template, table)
-    plan = protocols.plan(spec.protocol, len(table.classnames))
-    shots.draw(table, spec.data, spec.seed)
-    return len(plan.train.classes)
+    return len(_open(spec).plan.train.classes)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The tables of a spec and what is taken of them; no image is decoded."""
+
+    table: Table
+    template: str
+    plan: protocols.Plan
+    drawn: shots.Shots
+    targets: tuple[Table, ...]
+
+
+def _open(spec: Spec) -> _Source:
+    table = datasets.read(spec.data.name, spec.data.root)
+    template = check_template(spec.data.template, table)
+    plan = protocols.plan(spec.protocol, len(table.classnames), spec.data.generalized)
+    drawn = shots.draw(table, spec.data, spec.seed)
+    if spec.data.shots:
+        subsets.verify(table, spec.data, spec.seed, drawn)
+    targets = tuple(datasets.read(name, spec.data.root) for name in spec.data.targets)
+    names = ["test", *(target.name for target in targets)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice and targets:
+        raise UsageError(f"data.targets: two of the test sets are called {twice!r}")
+    return _Source(table, template, plan, drawn, targets)
+
+
+def _images(
+    table: Table,
+    transform: Transform,
+    space: protocols.LabelSpace,
+    rows: np.ndarray,
+    template: str,
+    main: bool = True,
+) -> Images:
+    """The rows that belong to a label space, decoded."""
+    place = {c: i for i, c in enumerate(space.choice)}
+    wanted = set(space.classes)
+    kept = [r for r in rows.tolist() if int(table.labels[r]) in wanted]
+    labels = torch.tensor([place[int(table.labels[r])] for r in kept], dtype=torch.long)
+    names = tuple(table.classnames[c] for c in space.choice)
+    key = f"{table.digest}:{transform.digest()}:{_hash(kept)}"
+    pixels = decode(table, transform, kept)
+    return Images(space.name, names, pixels, labels, tuple(kept), key, template, main)
+
+
+def _hashes(source: _Source, parts: Sequence[Images]) -> dict[str, str]:
+    """What identifies the data of a run; targets count where there are any."""
+    table, targets = source.table, source.targets
+    found = {
+        "data_hash": table.digest,
+        "subset_hash": subset_hash(source.drawn),
+        "names_hash": _hash(table.classnames),
+        "template_hash": _hash(source.template),
+    }
+    if targets:
+        tested = parts[-len(targets) :]
+        found["data_hash"] = _hash([table.digest, *(t.digest for t in targets)])
+        found["names_hash"] = _hash([table.classnames, *(t.classnames for t in targets)])
+        found["template_hash"] = _hash([source.template, *(p.template for p in tested)])
+    return found
 
 
 def check_template(template: str, table: Table) -> str:
@@ -130,23 +178,26 @@ def check_template(template: str, table: Table) -> str:
     return template
 
 
-_decoded: OrderedDict[str, Tensor] = OrderedDict()
+_decoded: OrderedDict[str, dict[int, Tensor]] = OrderedDict()
 
 
-def decode(table: Table, transform: Transform) -> Tensor:
-    """All images of a table as one uint8 tensor (rows, 3, h, w), decoded once a process."""
+def decode(table: Table, transform: Transform, rows: Sequence[int]) -> Tensor:
+    """Rows of a table as one uint8 tensor (rows, 3, h, w), each decoded once a process.
+
+    A table that is in memory is decoded whole, so that a broken image is found whichever is drawn.
+    """
     key = f"{table.digest}:{transform.digest()}"
-    if key not in _decoded:
-        height, width = transform.size
-        pixels = torch.empty(len(table.images), 3, height, width, dtype=torch.uint8)
-        for row, data in enumerate(table.images):
-            array = _pixels(data, transform, table, row)
-            pixels[row] = torch.from_numpy(array).permute(2, 0, 1)
-        _decoded[key] = pixels
-        while len(_decoded) > 8:
-            _decoded.popitem(last=False)
+    known = _decoded.setdefault(key, {})
+    for row in rows if table.paths else range(len(table.images)):
+        if row not in known:
+            array = _pixels(table.images[row], transform, table, row)
+            known[row] = torch.from_numpy(array).permute(2, 0, 1).contiguous()
     _decoded.move_to_end(key)
-    return _decoded[key]
+    while len(_decoded) > 8:
+        _decoded.popitem(last=False)
+    height, width = transform.size
+    empty = torch.empty(0, 3, height, width, dtype=torch.uint8)
+    return torch.stack([known[row] for row in rows]) if len(rows) else empty
 
 
 # What Pillow raises for files that are no images, end early, or decode to something enormous.
@@ -159,11 +210,12 @@ def _pixels(data: bytes, transform: Transform, table: Table, row: int) -> np.nda
             return transform.pixels(image)
     except UNREADABLE as error:
         name = table.classnames[int(table.labels[row])]
+        where = table.paths[row] if table.paths else f"row {row}"
         reason = " ".join(str(error).split())
         if isinstance(error, UnidentifiedImageError):
             reason = "not an image" if data else "no bytes"
         raise UsageError(
-            f"data set {table.name!r}: row {row} (class {name!r}) cannot be read: {reason};"
+            f"data set {table.name!r}: {where} (class {name!r}) cannot be read: {reason};"
             " mend or remove it"
         ) from None
 

@@ -1,40 +1,61 @@
-"""Frozen features, encoded once a process and kept by what they depend on."""
+"""What the frozen model makes of images, computed once a process and kept by what it depends on."""
 
-from collections import OrderedDict
+from collections.abc import Hashable
 
 import torch
 from torch import Tensor
 
+from harness.augment import PLAIN, View, warp
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.store import kept
 
 BATCH = 256
-BUDGET_BYTES = 2 << 30
-
-_kept: OrderedDict[tuple[str, ...], Tensor] = OrderedDict()
 
 
-def image_features(backbone: Backbone, images: Images) -> Tensor:
+def image_features(backbone: Backbone, images: Images, view: View = PLAIN) -> Tensor:
     """Frozen features (n, dim) of images, not normalised, on the backbone's device."""
-    key = (backbone.digest, backbone.precision, str(backbone.device), images.key)
-    if key not in _kept:
-        _kept[key] = encode(backbone, images.pixels)
-        _trim()
-    _kept.move_to_end(key)
-    return _kept[key]
+    return activations(backbone, images, backbone.image.shape.depth + 1, view)
+
+
+def activations(backbone: Backbone, images: Images, point: int, view: View = PLAIN) -> Tensor:
+    """The frozen image tower at a point (see Tower): features (n, dim), or (n, length, width)."""
+    key = _key(backbone, images, point, view)
+    return kept.get(key, lambda: encode(backbone, images.pixels, point, view))
+
+
+def found(backbone: Backbone, images: Images, point: int) -> Tensor | None:
+    """The activations of images as they are, if they are kept."""
+    return kept.find(_key(backbone, images, point, PLAIN))
 
 
 @torch.no_grad()
-def encode(backbone: Backbone, pixels: Tensor) -> Tensor:
-    """Frozen features of uint8 pixels, in big batches."""
+def encode(backbone: Backbone, pixels: Tensor, point: int, view: View = PLAIN) -> Tensor:
+    """The frozen image tower at a point for uint8 pixels, in big batches."""
+    tower, parts = backbone.image, []
+    warps = view.warps(len(pixels), pixels.shape[2:])
     with backbone.autocast():
-        parts = [
-            backbone.image(backbone.transform.normalise(part.to(backbone.device))).float()
-            for part in pixels.split(BATCH)
-        ]
+        for rows in torch.arange(len(pixels)).split(BATCH):
+            x = backbone.transform.normalise(pixels[rows].to(backbone.device))
+            if warps is not None:
+                x = warp(x, warps[rows].to(x.device))
+            if point > tower.shape.depth:
+                parts.append(tower(x).float())
+            else:
+                parts.append(tower.begin(x, point).x.unflatten(0, (len(x), -1)))
     return torch.cat(parts)
 
 
-def _trim() -> None:
-    while sum(t.nbytes for t in _kept.values()) > BUDGET_BYTES and len(_kept) > 1:
-        _kept.popitem(last=False)
+def _key(backbone: Backbone, images: Images, point: int, view: View) -> Hashable:
+    return (backbone.digest, backbone.precision, str(backbone.device), images.key, point, view)
+
+
+def bytes_of(backbone: Backbone, images: int, point: int) -> int:
+    """What :func:`activations` of one view of so many images take."""
+    shape = backbone.image.shape
+    if point > shape.depth:
+        each = backbone.clip.dim
+    else:
+        pooled = point == shape.depth and shape.pool != "mean"
+        each = shape.width * (1 if pooled else shape.length)
+    return 4 * each * images

@@ -4,15 +4,18 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import augment
+from harness import augment, features
+from harness import plan as plans
+from harness.augment import PLAIN, View
 from harness.classifier import Classifier
 from harness.data import Images
+from harness.plan import Plan
 from harness.spec import TrainSpec
 from harness.teacher import FrozenModel
 from methods.kit.adapter import Adapter, Step
@@ -55,12 +58,18 @@ def steps_of(images: int, cfg: TrainSpec) -> int:
 
 
 def fit(
-    net: Classifier, train: Images, cfg: TrainSpec, seed: int, around: StepHook | None = None
+    net: Classifier,
+    train: Images,
+    cfg: TrainSpec,
+    seed: int,
+    around: StepHook | None = None,
+    plan: Plan | None = None,
 ) -> Iterator[Row]:
     """Train ``net.adapter`` in place, yielding a row of numbers an epoch.
 
     Nothing is read back from the device inside a step; losses are checked once an epoch.
-    ``around(step, run)`` may wrap a step, to count what it does. Raises NonFiniteLoss.
+    ``around(step, run)`` may wrap a step, to count what it does. ``plan`` says what is computed
+    once; without one it is made, with fresh augmentation. Raises NonFiniteLoss.
     """
     adapter = net.adapter
     if not adapter.trained():
@@ -70,8 +79,12 @@ def fit(
     optimizer = build_optimizer(net, cfg)
     base_rates = [group["lr"] for group in optimizer.param_groups]
     total = steps_of(len(train), cfg)
-    data = _Batches(net, train, cfg, seed)
-    teacher = FrozenModel(net, train, data.fixed) if adapter.needs_teacher else None
+    plan = plan or plans.make(net, train, cfg, seed)
+    net.text_stream(adapter.bind(noise=Noise(seed, 0, device)))  # not in the time of a step
+    data = _Batches(net, train, cfg, seed, plan)
+    teacher = None
+    if adapter.needs_teacher:
+        teacher = FrozenModel(net, train, plan.looks_of("teacher"))
     step = 0
     for epoch in range(cfg.epochs):
         first, losses, hits, seconds = step, [], [], []
@@ -82,7 +95,7 @@ def fit(
                 group["lr"] = rate * factor
             adapter.advance(step / total, seed, step)
 
-            noise = Noise(seed, step, device)
+            noise = Noise(seed, step, device, step / total)
             run = partial(
                 train_step, net, batch, step / total, noise, optimizer, cfg.clip_grad, teacher
             )
@@ -105,11 +118,12 @@ def fit(
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the training images: what the classifier reads, and where they stand."""
+    """Some of the training images: what the classifier reads, where they stand, how they look."""
 
     x: Tensor
     labels: Tensor
     rows: Tensor  # among the training images
+    look: View | None = PLAIN
 
 
 def train_step(
@@ -125,13 +139,18 @@ def train_step(
     bound = net.adapter.bind(noise=noise)
     answer = net(batch.x, bound)
     loss = F.cross_entropy(answer.logits, batch.labels)
-    frozen = teacher(batch.x, batch.rows, answer) if teacher else None
-    step = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen)
+    frozen = teacher(batch.x, batch.rows, answer, batch.look) if teacher else None
+    again = None
+    if net.adapter.needs_again:
+        again = net(batch.x, net.adapter.bind(noise=noise.again())).logits
+    step = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, again)
     extra = bound.penalty(step)
     if extra is not None:
         loss = loss + extra
     optimizer.zero_grad(set_to_none=True)
     total = backward(net.adapter, loss, bound.penalties_alone(step))
+    for name in bound.asleep:
+        net.adapter.trained()[name].grad = None
     if clip_grad:
         torch.nn.utils.clip_grad_norm_(net.adapter.parameters(), clip_grad)
     optimizer.step()
@@ -176,24 +195,53 @@ def schedule(step: int, total: int, cfg: TrainSpec) -> float:
 
 
 class _Batches:
-    """Batches in an order keyed by (seed, epoch); pixels are augmented on the device."""
+    """Batches in an order keyed by (seed, epoch): what is kept, or pixels augmented on the device.
 
-    def __init__(self, net: Classifier, train: Images, cfg: TrainSpec, seed: int) -> None:
-        device = net.backbone.device
-        self.fixed = cfg.augment == "none"
+    A step moves nothing to the device: pixels are there, an epoch's order and crops go at its
+    start.
+    """
+
+    def __init__(
+        self, net: Classifier, train: Images, cfg: TrainSpec, seed: int, plan: Plan
+    ) -> None:
         self.net = net
+        self.train = train
         self.cfg = cfg
         self.seed = seed
-        self.source = (net.inputs(train) if self.fixed else train.pixels).to(device)
-        self.labels = train.labels.to(device)
+        self.plan = plan
+        self.labels = train.labels.to(net.backbone.device)
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        return self.train.pixels.to(self.labels.device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        n = len(self.labels)
-        order = torch.randperm(n, generator=generator(self.seed, "order", epoch))
-        rng = generator(self.seed, "augment", epoch)
-        for part in order.to(self.labels.device).split(self.cfg.batch_size):
-            x = self.source[part]
-            if self.cfg.augment == "crop_flip":
-                x = self.net.backbone.transform.normalise(x)
-                x = augment.crop_flip(x, rng, self.cfg.crop_scale)
-            yield Batch(x, self.labels[part], part)
+        order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", epoch))
+        look, device = self.plan.look(epoch), self.labels.device
+        kept, warps = None, None
+        if look is not None and look in self.plan.looks_of("image"):
+            backbone = self.net.backbone
+            kept = features.activations(backbone, self.train, self.net.image_point, look)
+        else:
+            warps = self._warps(epoch, look, order)
+        parts = order.to(device).split(self.cfg.batch_size)
+        drawn = [None] * len(parts) if warps is None else warps.split(self.cfg.batch_size)
+        for part, warp in zip(parts, drawn, strict=True):
+            x = self.pixels[part] if kept is None else kept[part]
+            if warp is not None:
+                x = augment.warp(self.net.backbone.transform.normalise(x), warp)
+            yield Batch(x, self.labels[part], part, look)
+
+    def _warps(self, epoch: int, look: View | None, order: Tensor) -> Tensor | None:
+        """The crop of each image of an epoch, in its order; None without augmentation."""
+        n, size = len(order), self.train.pixels.shape[2:]
+        if look is None:
+            rng = generator(self.seed, "augment", epoch)
+            counts = [len(part) for part in order.split(self.cfg.batch_size)]
+            drawn = torch.cat([augment.draw(k, size, rng, self.cfg.crop_scale) for k in counts])
+        else:
+            fixed = look.warps(n, size)
+            if fixed is None:
+                return None
+            drawn = fixed[order]
+        return drawn.to(self.labels.device)

@@ -8,9 +8,14 @@ from methods.kit.errors import UsageError
 HOME, TRACKING = "RINGBENCH_HOME", "RINGBENCH_TRACKING_URI"
 
 
+def place() -> Path:
+    """Where the folder of results is or will be."""
+    return Path(os.environ.get(HOME) or "runs").resolve()
+
+
 def home() -> Path:
     """The folder of results, made if it is missing. Raises UsageError where it cannot be."""
-    return _writable(Path(os.environ.get(HOME) or "runs").resolve(), f"set {HOME}")
+    return _writable(place(), f"set {HOME}")
 
 
 def tracking_uri() -> str:

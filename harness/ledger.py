@@ -26,6 +26,7 @@ from methods.kit.errors import UsageError
 PARENT = "mlflow.parentRunId"
 ENTRY = "spool_entry"
 GROUP = "ringbench.group"
+MIDWAY = "midway/"  # before the name of a validation score, in its series over epochs
 STATUS = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -171,6 +172,12 @@ class Ledger:
                 if not token:
                     return
 
+    def midway(self, run_id: str, name: str) -> dict[int, float]:
+        """A validation score of a run by the epoch after which it was looked at on the way."""
+        with _reaching(self.uri):
+            series = self._client.get_metric_history(run_id, f"{MIDWAY}{name}")
+        return {m.step: m.value for m in series}
+
     @contextmanager
     def artifacts(self, run: Run) -> Iterator[Path]:
         """A local folder with every artifact of a run, for as long as it is needed."""
@@ -178,6 +185,16 @@ class Ledger:
             with _reaching(self.uri):
                 found = Path(self._client.download_artifacts(run.id, "", folder))
             yield found
+
+    def predictions(self, run_id: str) -> bytes | None:
+        """The Parquet file of a run's test predictions, or None where it has none."""
+        with _reaching(self.uri):
+            names = {item.path for item in self._client.list_artifacts(run_id)}
+            if spool.PREDICTIONS not in names:
+                return None
+            with TemporaryDirectory() as folder:
+                place = self._client.download_artifacts(run_id, spool.PREDICTIONS, folder)
+                return Path(place).read_bytes()
 
     # --- inside ------------------------------------------------------------------------------
 
@@ -265,6 +282,11 @@ class Ledger:
         flat = _flat(result["spec"])
         params = [Param(k, v if isinstance(v, str) else json.dumps(v)) for k, v in flat.items()]
         metrics = [Metric(k, float(v), now, 0) for k, v in result["metrics"].items()]
+        metrics += [
+            Metric(f"{MIDWAY}{name}", value, now, look["epoch"])
+            for look in result["looks"]
+            for name, value in look["scores"].items()
+        ]
         curve = [Metric("loss/train", v, now, i + 1) for i, v in enumerate(result["losses"])]
         self._client.log_batch(run_id, metrics=metrics, params=params)
         for start in range(0, len(curve), 1000):
@@ -312,7 +334,7 @@ def _run(run: Any) -> Run:
         id=run.info.run_id,
         status=tags.get("status", "running"),
         params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
+        metrics={k: v for k, v in run.data.metrics.items() if not k.startswith(MIDWAY)},
         tags=tags,
         started=run.info.start_time / 1000,
     )

@@ -31,8 +31,8 @@ class Seen:
 
 def seen(spec: Spec) -> Seen:
     """From the data set and the spec alone. Raises UsageError for data that is not there."""
-    table = datasets.read(spec.data.name)
-    plan = protocols.plan(spec.protocol, len(table.classnames))
+    table = datasets.read(spec.data.name, spec.data.root)
+    plan = protocols.plan(spec.protocol, len(table.classnames), spec.data.generalized)
     drawn = shots.draw(table, spec.data, spec.seed)
     mine = set(plan.train.classes)
     train = [row for row in drawn.train.tolist() if int(table.labels[row]) in mine]

@@ -53,11 +53,13 @@ def _methods() -> Listing:
                 "yes" if method.identity else "no",
                 "yes" if counts.inference == 0 and counts.trainable else "no",
                 kind.paper,
+                max(re.findall(r"\d{4}", kind.paper), default=""),
+                kind.fidelity,
                 about,
             ]
         )
     columns = ["method", "trainable (ViT-B/16)", "towers", "identity at start", "folds"]
-    return [*columns, "paper", "what it is"], rows
+    return [*columns, "paper", "year", "fidelity", "what it is"], rows
 
 
 def _first_line(kind: type) -> str:
@@ -70,7 +72,7 @@ def _datasets() -> Listing:
     from harness import datasets
 
     rows = []
-    for name in datasets.names():
+    for name in datasets.known():
         known = datasets.about(name)
         rows.append(
             [
@@ -115,6 +117,9 @@ def _protocols() -> Listing:
             "train on the first ceil(C/2) classes, test base and novel classes apart",
         ],
         ["few_shot", "train on a few images of every class, test among all classes"],
+        ["full", "train on every training image of every class, test among all classes"],
+        ["cross_dataset", "train as few_shot, test other data sets among their own names too"],
+        ["domain_generalization", "the same, with targets that show the same classes otherwise"],
     ]
 
 

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from harness import console
+from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
 from harness.run import Result, attempt, check, failure
 from harness.spec import Spec
+from harness.watch import Watch
 from methods.kit.warm import ERRORS
+
+STAGES = "stages"  # the folder of trainings that other runs begin with
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Done:
     run_id: str = ""
     found: bool = False
     delivered: bool = True
+    cache: str = ""  # what was computed once, and what it saved
 
     @property
     def ok(self) -> bool:
@@ -55,12 +60,13 @@ def fresh(
     bars: console.Bars,
     parent: str | None = None,
     test: bool = True,
+    watch: Watch | None = None,
 ) -> Done:
     """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
     started = time.time()
     bars.start(name_of(spec))
     try:
-        result = attempt(spec, device, bars.epoch, test)
+        result = attempt(spec, device, bars.epoch, test, home() / STAGES, watch)
     except KeyboardInterrupt:
         stopped = failure(spec, device, "cancelled", started, "stopped by the user", test)
         ledger.record(stopped, parent)
@@ -76,11 +82,19 @@ def name_of(spec: Spec) -> str:
 
 
 def from_result(result: Result, delivered: bool = True) -> Done:
-    return Done(result.spec, result.status, dict(result.metrics), result.error, delivered=delivered)
+    return Done(
+        result.spec,
+        result.status,
+        dict(result.metrics),
+        result.error,
+        delivered=delivered,
+        cache=result.tags.get("cache", ""),
+    )
 
 
 def from_ledger(spec: Spec, run: Run) -> Done:
-    return Done(spec, run.status, run.metrics, run.tags.get("error", ""), run.id, found=True)
+    error, cache = run.tags.get("error", ""), run.tags.get("cache", "")
+    return Done(spec, run.status, run.metrics, error, run.id, found=True, cache=cache)
 
 
 def sentence(done: Done) -> str:
@@ -118,11 +132,14 @@ def show(done: Done, as_json: bool, quiet: bool) -> int:
                 "delivered": done.delivered,
                 "error": done.error,
                 "metrics": done.metrics,
+                "cache": done.cache,
                 "spec": done.spec.as_dict(),
             }
         )
     elif done.found or done.status == "running" or (quiet and not done.ok):
         console.say(sentence(done))
+    if done.cache and not as_json and not quiet:
+        console.say(done.cache)
     return 0 if done.ok else 1
 
 

@@ -2,37 +2,79 @@
 
 from dataclasses import dataclass
 
-from harness.spec import Protocol
+from harness import datasets
+from harness.spec import DataSpec, Protocol
 from methods.kit.errors import UsageError
+
+SHIFTS = ("cross_dataset", "domain_generalization")  # test on data sets that were not trained on
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """A named set of classes; images of these classes are told apart among these names only."""
+    """Images of some classes, told apart among these classes' names or more."""
 
     name: str
     classes: tuple[int, ...]
+    among: tuple[int, ...] = ()  # the classes whose names are in the choice; none: the same
+
+    @property
+    def choice(self) -> tuple[int, ...]:
+        return self.among or self.classes
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The classes a protocol trains on and the label spaces it tests in."""
+    """The classes a protocol trains on and the label spaces it tests in.
+
+    ``extra`` spaces are tested too; they are no part of validation and calibration.
+    """
 
     train: LabelSpace
     tests: tuple[LabelSpace, ...]
+    extra: tuple[LabelSpace, ...] = ()
 
 
-def plan(protocol: Protocol, classes: int) -> Plan:
+def plan(protocol: Protocol, classes: int, generalized: bool = False) -> Plan:
     """The label spaces of a protocol on a data set of that many classes (sorted labels)."""
     everything = LabelSpace("test", tuple(range(classes)))
-    if protocol == "few_shot":
+    if protocol != "base_to_novel":
         return Plan(everything, (everything,))
     if classes < 2:
         raise UsageError("base_to_novel needs at least 2 classes")
     half = (classes + 1) // 2  # the first ceil(C / 2) labels are base
     base = LabelSpace("base", tuple(range(half)))
     novel = LabelSpace("novel", tuple(range(half, classes)))
-    return Plan(base, (base, novel))
+    halves = (base, novel)
+    wide = tuple(LabelSpace(f"{s.name}_all", s.classes, everything.classes) for s in halves)
+    return Plan(base, halves, wide if generalized else ())
+
+
+def usual_targets(protocol: object, source: str) -> tuple[str, ...]:
+    """The data sets that a protocol tests when none is named, without the one it trains on."""
+    found: tuple[str, ...] = ()
+    if protocol == "domain_generalization" and source == "imagenet":
+        found = datasets.collections()["shift4"]
+    if protocol == "cross_dataset":
+        homes = (datasets.collections()[name] for name in ("all11", "embedded"))
+        found = next((home for home in homes if source in home), ())
+    return tuple(name for name in found if name != source)
+
+
+def check(protocol: Protocol, data: DataSpec) -> None:
+    """Raises UsageError for data settings that the protocol cannot follow."""
+    if protocol == "full" and data.shots:
+        raise UsageError("data.shots: full trains on every image; leave it out, or use few_shot")
+    if protocol != "full" and not data.shots:
+        raise UsageError("data.shots: must be greater than 0, got 0")
+    if data.generalized and protocol != "base_to_novel":
+        raise UsageError("data.generalized: only base_to_novel has novel classes")
+    if data.targets and protocol not in SHIFTS:
+        raise UsageError(f"data.targets: only {' and '.join(SHIFTS)} have targets")
+    if protocol in SHIFTS and not data.targets:
+        raise UsageError(
+            f"data.targets: name the data sets to test after training on {data.name},"
+            " such as data.targets=shift4"
+        )
 
 
 def harmonic_mean(base: float, novel: float) -> float:

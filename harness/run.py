@@ -3,15 +3,20 @@
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harness import backbone as backbones
-from harness import cost, data, evaluate, protocols, versions
+from harness import cost, data, evaluate, protocols, stages, versions
+from harness import plan as plans
 from harness import start as starts
 from harness.backbone import Backbone
 from harness.classifier import Classifier
@@ -21,6 +26,7 @@ from harness.evaluate import Predictions, Table
 from harness.export import adapter_bytes
 from harness.fit import NonFiniteLoss, Outcome, Row, fit
 from harness.spec import Spec
+from harness.watch import Look, Watch
 from methods.kit.adapter import Task
 from methods.kit.errors import UsageError
 from methods.kit.start import Start
@@ -46,6 +52,7 @@ class Result:
     classnames: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
     tables: dict[str, Table] = field(default_factory=dict)  # what the method reports of itself
+    looks: list[Look] = field(default_factory=list)  # validation scores on the way
     error: str = ""
     trace: str = ""
 
@@ -73,6 +80,8 @@ def check(spec: Spec) -> Counts:
 
     Raises UsageError in one line.
     """
+    for first in stages.specs(spec).values():
+        check(first)
     parts = backbones.outline(spec.backbone.name)
     backbones.check_weights(spec.backbone)
     classes = data.check(spec)
@@ -83,50 +92,67 @@ def check(spec: Spec) -> Counts:
 
 
 def execute(
-    spec: Spec, device: str = "auto", progress: Progress | None = None, test: bool = True
+    spec: Spec,
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
 
     ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
+    ``store`` is where the stages of methods that have some are kept; without it nothing is written.
+    A run that its ``watch`` ends is a Result of status ``pruned``, without scores of its own.
     """
     started = time.time()
+    pasts = {
+        name: stages.kept(first, store, partial(_stage, first, device, progress, store))
+        for name, first in stages.specs(spec).items()
+    }
     backbone = backbones.load(spec.backbone, pick_device(device))
     split = data.load(spec, backbone.transform)
     source = starts.source_of(spec)
     tags = {} if source is None else starts.check(spec, source)
     began = time.perf_counter()
-    net = attach(spec, backbone, split, starts.load(source, backbone))
+    earlier = {name: past.state for name, past in pasts.items()}
+    net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
     begun = {} if source is None else starts.costs(source, net.adapter, began)
+    nets = _testers(net, split, backbone)
     counts = cost.count(net.adapter)
-    losses = []
+    losses: list[float] = []
+    looks: list[Look] = []
+    goes_on = True
     with cost.measuring(backbone.device) as meter:
-        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter)):
+        plan = plans.make(net, split.train, spec.train, spec.seed, spec.data.views)
+        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter), plan):
             losses.extend(row.losses)
             meter.step_seconds.extend(row.step_seconds)
             if progress:
                 progress(row)
-    nets = _testers(net, split, backbone)
-    metrics = val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
+            epoch = row.epoch + 1
+            if watch and epoch in watch.after and epoch < row.epochs:
+                with meter.paused(), _untrained(net):
+                    looks.append(Look(epoch, _validated(nets, split)))
+                    goes_on = watch.goes_on(looks[-1])
+            if not goes_on:
+                break
+    metrics: dict[str, float] = {}
     predictions: list[Predictions] = []
+    test = test and goes_on
+    if goes_on:
+        metrics |= _validated(nets, split)
     if test:
         split.vault.close_selection()
         predictions = evaluate.test(nets, split.vault)
-        metrics |= scores(predictions)
+        metrics |= scores(predictions, [part.name for part in split.vault.parts if part.main])
     state = net.adapter.state()
-    metrics |= {
-        "params/trainable": counts.trainable,
-        "params/stored": counts.stored,
-        "params/inference": counts.inference,
-        "params/head": counts.head,
-        "bytes/adapter": adapter_bytes(state),
-        "time/train_seconds": meter.train_seconds,
-        "time/step_ms": meter.step_ms,
-        "memory/peak_bytes": meter.peak_bytes,
-        "flops/step": meter.step_flops,
-    } | begun
+    metrics |= _costs(counts, state, meter)
+    metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
+    metrics |= stages.costs(pasts) | begun
     return Result(
         spec=spec,
-        status="finished",
+        status="finished" if goes_on else "pruned",
         started=started,
         ended=time.time(),
         metrics=metrics,
@@ -136,18 +162,52 @@ def execute(
         | {
             "backbone_hash": backbone.digest,
             "test_reads": str(split.vault.reads),
+            "test_parts": json.dumps(
+                {
+                    part.name: {"classes": len(part.classnames), "images": len(part)}
+                    for part in split.vault.parts
+                }
+            ),
+            "cache": plan.sentence(),
         },
         losses=losses,
         counts=counts,
         predictions=predictions,
         classnames={part.name: part.classnames for part in split.vault.parts},
-        state=state if test else {},
+        state=state,
         tables=evaluate.tables(net, split.train) if test else {},
+        looks=looks,
+        error="" if goes_on else f"ended after epoch {looks[-1].epoch} of {spec.train.epochs}",
     )
 
 
+def _stage(spec: Spec, device: str, progress: Progress | None, store: Path | None) -> stages.Past:
+    """Train a stage; the test split stays shut."""
+    result = execute(spec, device, progress, test=False, store=store)
+    return stages.Past(result.state, result.metrics)
+
+
+def _costs(counts: Counts, state: dict[str, Tensor], meter: cost.Meter) -> dict[str, float]:
+    return {
+        "params/trainable": counts.trainable,
+        "params/stored": counts.stored,
+        "params/inference": counts.inference,
+        "params/head": counts.head,
+        "bytes/adapter": adapter_bytes(state),
+        "time/train_seconds": meter.train_seconds,
+        "time/step_ms": meter.step_ms,
+        "memory/peak_bytes": meter.peak_bytes,
+        "flops/step": meter.step_flops,
+    }
+
+
 def attempt(
-    spec: Spec, device: str = "auto", progress: Progress | None = None, test: bool = True
+    spec: Spec,
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
 
@@ -155,7 +215,8 @@ def attempt(
     """
     started = time.time()
     try:
-        return execute(spec, device, progress, test)
+        result = execute(spec, device, progress, test, store, watch)
+        return result if test else replace(result, state={})  # settings are judged, not adapters
     except (UsageError, KeyboardInterrupt):
         raise
     except NonFiniteLoss as error:
@@ -180,23 +241,42 @@ def failure(
     return Result(spec, status, started, time.time(), tags=tags, error=error)
 
 
-def attach(spec: Spec, backbone: Backbone, split: Split, start: Start | None = None) -> Classifier:
-    """The method on the backbone, with initial values from ``start`` and the run's seed alone."""
+def attach(
+    spec: Spec,
+    backbone: Backbone,
+    split: Split,
+    earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
+    start: Start | None = None,
+) -> Classifier:
+    """The method on the backbone, with initial values drawn from the run's seed alone.
+
+    ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
+    with.
+    """
     names = split.train.classnames
     prompts = backbone.prompts(split.template, names)
-    task = Task(names, split.template, prompts.ids, start)
+    task = Task(names, split.template, prompts.ids, earlier or {}, start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)
     return Classifier(backbone, adapter, prompts)
 
 
-def scores(predictions: list[Predictions]) -> dict[str, float]:
-    """acc/<part> for each part, acc/hmean where there is base and novel, ece/test."""
+def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, float]:
+    """acc/<part> for each part, their H or the mean over targets, ece/test of the main parts.
+
+    acc/hmean_all is H where both halves are told apart among all names.
+    """
     metrics = {f"acc/{p.part}": p.accuracy for p in predictions}
-    if {"acc/base", "acc/novel"} <= set(metrics):
-        metrics["acc/hmean"] = protocols.harmonic_mean(metrics["acc/base"], metrics["acc/novel"])
-    metrics["ece/test"] = evaluate.expected_calibration_error(predictions)
+    halves = [(f"acc/base{s}", f"acc/novel{s}", f"acc/hmean{s}") for s in ("", "_all")]
+    for base, novel, both in halves:
+        if {base, novel} <= set(metrics):
+            metrics[both] = protocols.harmonic_mean(metrics[base], metrics[novel])
+    beside = [p.accuracy for p in predictions if p.part not in main]
+    if beside and "acc/base" not in metrics:
+        metrics["acc/targets"] = fmean(beside)
+    own = [p for p in predictions if p.part in main]
+    metrics["ece/test"] = evaluate.expected_calibration_error(own)
     return metrics
 
 
@@ -211,18 +291,30 @@ def val_scores(predictions: list[Predictions]) -> dict[str, float]:
     return metrics
 
 
+def _validated(nets: dict[str, Classifier], split: Split) -> dict[str, float]:
+    """Scores on the validation images, each part by the classifier of its label space."""
+    return val_scores([evaluate.predict(nets[part.name], part) for part in split.val])
+
+
+@contextmanager
+def _untrained(net: Classifier) -> Iterator[None]:
+    """The adapter as it is after training, for a look in between."""
+    net.adapter.eval()
+    try:
+        yield
+    finally:
+        net.adapter.train()
+
+
 def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:
     """A classifier for each label space that is tested."""
     testers = {}
     for part in split.vault.parts:
-        same = part.classnames == split.train.classnames
-        testers[part.name] = (
-            net
-            if same
-            else Classifier(
-                backbone, net.adapter, backbone.prompts(split.template, part.classnames), False
-            )
-        )
+        known = part.classnames == split.train.classnames
+        testers[part.name] = net
+        if not known or part.template != split.template:
+            prompts = backbone.prompts(part.template, part.classnames)
+            testers[part.name] = Classifier(backbone, net.adapter, prompts, known)
     return testers
 
 

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le
 
@@ -11,8 +11,10 @@ import methods
 from methods import Method
 from methods.kit.fields import Positive, Rate, Share, Weight
 
-Protocol = Literal["base_to_novel", "few_shot"]
-PROTOCOLS: tuple[Protocol, ...] = ("base_to_novel", "few_shot")
+Protocol = Literal["base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+PLACE = {"identity": False}  # says where something lies, which changes no number
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,15 @@ class DataSpec:
     """``name``: a known data set or a Parquet file with columns image, label, classname, split."""
 
     name: str = "icon-concepts"
-    shots: Positive = 16
+    shots: Annotated[int, Ge(0)] = 16  # 0 is all; protocol full only
     val_shots: Annotated[int, Ge(0)] = 4  # validation images a class, at most `shots`
-    subset: Literal["coop"] = "coop"  # the rule that draws the shots
+    subset: Literal["coop", "clip_lora"] = "coop"  # the rule that draws the shots
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
     template: str = "default"  # the data set's own, or a text with {}
+    generalized: bool = False  # base_to_novel: test both halves among all names, too
+    targets: tuple[str, ...] = ()  # data sets that are only tested: cross_dataset and its kin
+    root: str = field(default="", compare=False, metadata=PLACE)  # holds the public sets
+    views: Annotated[int, Ge(0)] = 0  # fixed augmented views of each image; 0: new in each epoch
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,11 @@ class Spec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def configuration(self) -> str:
-        """The identity of a way to train: everything but the seed, the data set and its shots.
+        """The identity of a way to train: everything but the seed, the data sets and the shots.
 
         Of a run that is started from only the way that it was trained counts (harness/start.py).
         """
-        data = replace(self.data, name="", shots=1, val_shots=0)
+        data = replace(self.data, name="", shots=1, val_shots=0, short_classes="refuse", targets=())
         method: Any = self.method
         if method.start:
             method = replace(method, start=method.start.rpartition("-")[2])
@@ -116,9 +122,10 @@ class Spec:
 
 
 def _plain(part: Any) -> dict[str, Any]:
-    """A dataclass as JSON sees it (tuples become lists)."""
+    """A dataclass as JSON sees it (tuples become lists), without what only says a place."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(part)))
-    return values
+    places = {f.name for f in fields(part) if f.metadata == PLACE}
+    return {key: value for key, value in values.items() if key not in places}
 
 
 def field_names(kind: type) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from harness.run import Result
 from methods.kit.errors import UsageError
 
 RESULT = "result.json"
+PREDICTIONS = "predictions.parquet"
 SCRAP = ".scrap-"
 SCHEMA = 1
 
@@ -118,6 +119,7 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
         "metrics": result.metrics,
         "tags": result.tags,
         "losses": result.losses,
+        "looks": [asdict(look) for look in result.looks],
         "counts": asdict(result.counts) if result.counts else None,
     }
     (folder / RESULT).write_text(json.dumps(stored))
@@ -125,7 +127,7 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
     if result.predictions:
         counts = stored["counts"]
         export.write(folder, spec, result.state, {"parameters": counts, "tags": result.tags})
-        pq.write_table(predictions_table(result), folder / "predictions.parquet")
+        pq.write_table(predictions_table(result), folder / PREDICTIONS)
     if result.tables:
         pq.write_table(long_table(result), folder / "tables.parquet")
     if result.losses:

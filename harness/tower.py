@@ -6,13 +6,14 @@ last block computes only the token that is pooled. The weights are read, never w
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.attention import attend
 from harness.packing import Packing, pack
 from methods.kit.bound import Bound
 from methods.kit.clip import Key, weight_name
@@ -73,6 +74,7 @@ class Stream:
     x: Tensor
     n: int
     packing: Packing | None = None
+    ends: Tensor | None = None  # (n,) position of the pooled token; None: the first
 
     @property
     def length(self) -> int:
@@ -87,17 +89,34 @@ class Tower:
         self.weights = {n: w for n, w in weights.items() if n.startswith(shape.name + ".")}
 
     def __call__(self, inputs: Tensor | Prompts, bound: Bound = FROZEN) -> Tensor:
-        last = self.shape.depth - 1
-        stream = self.run(self.embed(inputs, bound), bound, 0, last)
-        rows = self.pooled_rows(inputs, stream)
-        if rows is not None and self._splits(bound, last):
-            x = self.block(last, stream, bound, rows)
-        else:
-            x = self.block(last, stream, bound)
-            x = self._pool(x, rows, stream, bound)
-        return self.head(x, stream, bound)
+        return self.finish(self.embed(inputs, bound), bound)
 
     # --- parts, so that a plan can keep what does not change ---------------------------------
+    #
+    # A point of a tower is a number: 0 to depth is the stream that enters this block (depth: what
+    # leaves the last one), depth + 1 the features.
+
+    def begin(self, inputs: Tensor | Prompts, point: int, like: Bound = FROZEN) -> Stream:
+        """The frozen model's stream at a point, laid out as ``like`` needs it.
+
+        At ``depth`` it holds the pooled tokens alone, unless the pool is a mean.
+        """
+        last = self.shape.depth - 1
+        stream = self.run(self.embed(inputs, FROZEN, like), FROZEN, 0, min(point, last))
+        if point <= last:
+            return stream
+        rows = self.pooled_rows(stream)
+        return Stream(self.block(last, stream, FROZEN, rows), stream.n)
+
+    def finish(self, stream: Stream, bound: Bound = FROZEN, point: int = 0) -> Tensor:
+        """Features (n, dim) from the stream at a point."""
+        last = self.shape.depth - 1
+        stream = self.run(stream, bound, point, last)
+        rows = self.pooled_rows(stream)
+        if point <= last and rows is not None and self._splits(bound, last):
+            return self.head(self.block(last, stream, bound, rows), stream, bound)
+        x = self.block(last, stream, bound) if point <= last else stream.x
+        return self.head(self._pool(x, rows, stream, bound), stream, bound)
 
     def prompts(self, tokens: Tensor) -> Prompts:
         """Prompts from token ids (classes, context): where they end, and cut if that is exact."""
@@ -113,31 +132,33 @@ class Tower:
         ids = tokens[:, : int(pooled.max()) + 1].contiguous()
         return Prompts(ids, pooled, pack(ids, pooled, False), pack(ids, pooled, True))
 
-    def embed(self, inputs: Tensor | Prompts, bound: Bound = FROZEN) -> Stream:
-        """The sequence that enters the first block."""
-        n, packing = len(inputs), None
+    def embed(
+        self, inputs: Tensor | Prompts, bound: Bound = FROZEN, like: Bound | None = None
+    ) -> Stream:
+        """The sequence that enters the first block, packed as ``like`` (else ``bound``) allows."""
+        n, packing, ends = len(inputs), None, None
         if isinstance(inputs, Prompts):
-            packing = _packing(inputs, bound)
+            packing, ends = packing_for(inputs, like or bound), inputs.pooled
             x = self._words(inputs, bound, packing)
         else:
             x = self._patches(inputs, bound)
         key: Key = (self.shape.name, None, "tokens")
-        return Stream(bound.after(key, x, x, n), n, packing)
+        return Stream(bound.after(key, x, x, n), n, packing, ends)
 
     def run(self, stream: Stream, bound: Bound = FROZEN, start: int = 0, stop: int = 0) -> Stream:
         """Blocks ``start`` to ``stop`` (excluded) over all tokens."""
         for i in range(start, stop):
-            stream = Stream(self.block(i, stream, bound), stream.n, stream.packing)
+            stream = replace(stream, x=self.block(i, stream, bound))
         return stream
 
-    def pooled_rows(self, inputs: Tensor | Prompts, stream: Stream) -> Tensor | None:
+    def pooled_rows(self, stream: Stream) -> Tensor | None:
         """Which rows are pooled; None when the pool is a mean over tokens."""
         if self.shape.pool == "mean":
             return None
         if stream.packing is not None:
             return stream.packing.pooled
         starts = torch.arange(stream.n, device=stream.x.device) * stream.length
-        return starts + inputs.pooled if isinstance(inputs, Prompts) else starts
+        return starts if stream.ends is None else starts + stream.ends
 
     def head(self, x: Tensor, stream: Stream, bound: Bound = FROZEN) -> Tensor:
         """Features (n, dim) from the pooled tokens (n, width)."""
@@ -284,59 +305,9 @@ class Tower:
         return self.weights[weight_name(key, "weight")], self._bias(key)
 
 
-def _packing(prompts: Prompts, bound: Bound) -> Packing | None:
+def packing_for(prompts: Prompts, bound: Bound) -> Packing | None:
     """The tightest packing that changes nothing: a function that looks at whole sequences needs
     them padded, and with dropout every prompt draws a mask for its own copy of the prefix."""
     if bound.sees_sequences("text"):
         return None
     return prompts.packed if bound.draws("text") else prompts.shared
-
-
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    n: int,
-    heads: int,
-    causal: bool,
-    ends: Tensor | None = None,
-) -> Tensor:
-    """Multi-head attention over rows: q (..., n * Lq, width), k and v (..., n * L, width).
-
-    With ``ends`` (n,) there is one query a sequence, standing at that position.
-    """
-    if q.dim() < k.dim():
-        q = q.expand(len(k), *q.shape)
-    elif k.dim() < q.dim():
-        k, v = k.expand(len(q), *k.shape), v.expand(len(q), *v.shape)
-    lead = k.shape[:-2]
-    q, k, v = (_heads(t, n, heads) for t in (q, k, v))  # (B, heads, L, head width)
-    mask = None
-    if causal and ends is not None:
-        mask = torch.arange(k.shape[2], device=k.device) <= ends[:, None]  # (n, L)
-        mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
-    attention = _explicit if q.device.type == "cpu" and q.dtype != torch.float32 else _fused
-    y = attention(q, k, v, mask, causal and ends is None)
-    return y.transpose(1, 2).flatten(2).reshape(*lead, -1, heads * y.shape[-1])
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
-
-
-def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Two products and a softmax: in bf16 on a CPU 2 to 10 times as fast as the fused kernel
-    (tests/benchmarks/attention.py)."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.mT
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(-1) @ v
-
-
-def _heads(x: Tensor, n: int, heads: int) -> Tensor:
-    """(..., n * L, width) -> (B, heads, L, head width) with B = n times the trials."""
-    trials = x.shape[0] if x.dim() == 3 else 1
-    x = x.unflatten(-1, (heads, -1))
-    return x.reshape(trials * n, -1, heads, x.shape[-1]).transpose(1, 2)

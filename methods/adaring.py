@@ -50,6 +50,7 @@ from methods.kit.errors import UsageError
 from methods.kit.fields import (
     BOTH_TOWERS,
     Activation,
+    Dropout,
     LinearSite,
     Positive,
     Rate,
@@ -65,6 +66,7 @@ from methods.kit.start import Start
 @dataclass(frozen=True)
 class AdaRing(Method):
     paper = "Huang et al., 2025"
+    fidelity = "reading"
     recipe = {"train.lr": 1e-3}
 
     ring_rank: Positive | tuple[Positive, ...] = 2  # between shared cores; a list: bond by bond
@@ -79,6 +81,7 @@ class AdaRing(Method):
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     grouping: deltas.Grouping = "shape"  # delta form
+    dropout: Dropout = 0.0  # delta form: on the input of each update
     scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
@@ -151,9 +154,10 @@ class AdaRing(Method):
             start.check_sites(blocks, self.sites)
         groups = deltas.groups(blocks, self.sites, self.grouping)
         fits = [deltas.fits(adapter, group, self._ranks, scale, start) for group in groups]
+        drop = self.dropout
         for k, (rank, gate) in enumerate(zip(self._ranks, gates, strict=True)):
             for group, cores in zip(groups, fits, strict=True):
-                deltas.hang(adapter, group, rank, factored, scale, gate, shared, cores[k])
+                deltas.hang(adapter, group, rank, factored, scale, gate, shared, drop, cores[k])
 
     # --- what the fields say ------------------------------------------------------------------
 
@@ -182,6 +186,8 @@ class AdaRing(Method):
                 "method.consistency_on: 'low_rank' needs two rings in method.ranks and a"
                 " consistency weight above 0"
             )
+        if self.dropout and self.form != "delta":
+            raise UsageError("method.dropout: needs method.form=delta")
         if self.form == "delta":
             if self.combine == "input_gate":
                 raise UsageError("method.combine: 'input_gate' needs method.form=adapter")

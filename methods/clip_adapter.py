@@ -21,6 +21,7 @@ from methods.kit.rig import Ref
 @dataclass(frozen=True)
 class CLIPAdapter(Method):
     paper = "Gao et al., 2021"
+    fidelity = "code"
     recipe = {"train.lr": 2e-3}
 
     ratio: Share = 0.2

@@ -30,6 +30,7 @@ from methods.kit.fields import (
 @dataclass(frozen=True)
 class FullRank(Method):
     paper = "Houlsby et al., 2019 (adapters); dense updates"
+    fidelity = "reading"
     recipe = {"train.lr": 1e-3}
 
     form: Literal["adapter", "delta"] = "adapter"

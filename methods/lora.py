@@ -18,6 +18,7 @@ from methods.kit.fields import BOTH_TOWERS, Dropout, LinearSite, Positive, Rate,
 @dataclass(frozen=True)
 class LoRA(Method):
     paper = "Hu et al., 2021; CLIP-LoRA: Zanella and Ben Ayed, 2024"
+    fidelity = "code"
     recipe = {"train.lr": 2e-4, "train.weight_decay": 0.01}
 
     rank: Positive = 2

@@ -1,4 +1,4 @@
-"""Commands about what is recorded: leaderboard, pareto, report."""
+"""Commands about what is recorded: leaderboard, pareto, compare, report."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,32 +16,49 @@ Out = Annotated[Path | None, typer.Option(help="Folder for the files; default ru
 def register(app: typer.Typer) -> None:
     app.command()(leaderboard)
     app.command()(pareto)
+    app.command()(compare)
     app.command()(report)
 
 
 def leaderboard(
     protocol: Protocol = None,
     backbone: Backbone = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every configuration; default the best of each by validation."),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again as runs come in, until Ctrl-C.")
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option("--every", min=0.1, help="Seconds between looks with --watch.")
+    ] = 5.0,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Compare what is recorded: a table here, leaderboard.md and leaderboard.csv as files."""
+    """Compare what is recorded: a table here; leaderboard.md, .csv, .tex and .html as files."""
+    from functools import partial
+
     from harness import console
     from harness.home import report_folder
+    from methods.kit.errors import UsageError
+    from reports import build
     from reports import leaderboard as board_of
-    from reports.build import collect
+    from reports import watch as watching
 
-    found = collect(tracking_uri, protocol, backbone)
+    collect = partial(build.collect, tracking_uri, protocol, backbone, not every)
+    if watch and json:
+        raise UsageError("--watch shows a table; leave out --json")
+    if watch:
+        return watching.watch(collect, build.show, seconds)
+    found = collect()
     paths = board_of.write(found, report_folder(out))
     if json:
-        console.as_json([row for b in found for row in board_of.records(b)])
-        return
-    for board in found:
-        console.table(*board_of.shown(board), board_of.title(board), board_of.OPTIONAL)
-        for note in (*board.notes, *board_of.legend(board)):
-            console.say(f"  {note}")
-    console.say("written: " + ", ".join(str(p) for p in paths))
+        return console.as_json([row for b in found for row in board_of.records(b)])
+    build.show(found)
+    build.show_published(tracking_uri, found)
+    return console.say("written: " + ", ".join(str(p) for p in paths))
 
 
 def pareto(
@@ -82,6 +99,55 @@ def pareto(
     heads = ["front", "method", cost, quality, "low", "high", "seeds"]
     console.table(heads, rows, f"{board.protocol} on {board.backbone}, {front_of.where(board)}")
     return console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="METHOD METHOD...", help='Such as adaring, or "adaring ring_rank=4".'
+        ),
+    ],
+    protocol: Protocol = None,
+    backbone: Backbone = None,
+    data: Annotated[str | None, typer.Option(help="Only these data sets, comma-separated.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="An accuracy; default acc/hmean, or acc/test in few_shot.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="One of the methods; all others are compared with it.")
+    ] = None,
+    best: Annotated[
+        bool, typer.Option("--best", help="Of several configurations the best by validation.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Each of several configurations for itself.")
+    ] = False,
+    out: Out = None,
+    json: Json = False,
+    tracking_uri: Tracking = None,
+) -> None:
+    """Compare methods on the same data sets, seeds and images, and say what is more than noise."""
+    from harness import console
+    from harness.home import report_folder
+    from reports import build, comparing
+    from reports.build import Asked
+    from reports.verdict import sentence
+
+    asked = Asked(tuple(names), baseline, protocol, backbone, data, metric, best, every)
+    found, title = build.comparison(asked, tracking_uri)
+    paths = comparing.write(found, title, report_folder(out))
+    if json:
+        console.as_json(comparing.records(found))
+        return
+    console.table(comparing.HEADS, comparing.rows(found), title, comparing.OPTIONAL)
+    if len(found) == 1:
+        console.table(comparing.EACH[2:], [row[2:] for row in comparing.each(found)])
+    for note in comparing.legend(found):
+        console.say(f"  {note}")
+    console.say("written: " + ", ".join(str(p) for p in paths))
+    for one in found:
+        console.out.print(sentence(one), soft_wrap=True, markup=False)
 
 
 def report(

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,13 @@ from reports.table import Board
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h", "p")
 FADED = 0.35
+TICKS = (
+    (1,),
+    (1, 2, 5),
+    (1, 1.5, 2, 3, 5, 7),
+    (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9),
+    tuple(i / 10 for i in range(10, 100)),
+)
 STYLE = {"font.size": 9, "svg.hashsalt": "ringbench", "axes.unicode_minus": False}
 
 NAMES = {
@@ -52,11 +59,11 @@ def pareto(
         figure = Figure(figsize=(7.2, 4.6), dpi=200, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        place = _places([p.cost for p in points])
+        place = places([p.cost for p in points])
         styles = _styles(points)
         for p in points:
             _mark(axes, p, place(p.cost), *styles[p.method])
-        _axis(axes, [p.cost for p in points], place)
+        cost_axis(axes, [p.cost for p in points], place)
         stairs = _stairs(points, place, axes.get_xlim()[1])
         axes.step(*stairs, where="post", color="#555555", lw=1.1, zorder=1)
         axes.set_xlabel(NAMES.get(cost, cost))
@@ -78,8 +85,8 @@ def pareto(
         figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
 
 
-def _places(costs: Sequence[float]) -> Any:
-    """x of a cost: itself, and one decade left of the cheapest for a cost of zero."""
+def places(costs: Sequence[float]) -> Callable[[float], float]:
+    """x of a cost: itself, and a quarter of the cheapest for a cost of zero."""
     paid = [c for c in costs if c > 0]
     zero = min(paid) / 4 if paid else 1.0
     return lambda cost: cost if cost > 0 else zero
@@ -110,33 +117,43 @@ def _mark(axes: Any, p: Point, x: float, colour: str, mark: str) -> None:
     )
 
 
-def _stairs(points: Sequence[Point], place: Any, right: float) -> tuple[list[float], list[float]]:
+def _stairs(
+    points: Sequence[Point], place: Callable[[float], float], right: float
+) -> tuple[list[float], list[float]]:
     """The corners of the front: with a budget of x, the best accuracy to be had."""
     best = [p for p in points if p.front]
     xs, ys = [place(p.cost) for p in best], [p.mean for p in best]
     return [*xs, right], [*ys, ys[-1]]
 
 
-def _axis(axes: Any, costs: Sequence[float], place: Any) -> None:
-    """Logarithmic, labelled at 1, 2 and 5; a column for zero where something costs nothing."""
+def cost_axis(axes: Any, costs: Sequence[float], place: Callable[[float], float]) -> None:
+    """Logarithmic, with three ticks at least; a column for zero where something costs nothing."""
     paid = [c for c in costs if c > 0] or [1.0]
     zero = place(0) if any(c == 0 for c in costs) else None
     left = zero / 1.6 if zero else min(paid) / 1.8
-    axes.set_xscale("log")
-    axes.set_xlim(left, max(paid) * 2.2)
-    span = math.log10(max(paid) / min(paid))
-    steps = (1, 2, 5) if span < 2.5 else (1,)
-    decades = range(math.floor(math.log10(min(paid))) - 1, math.ceil(math.log10(max(paid))) + 2)
-    ticks = [m * 10.0**e for e in decades for m in steps]
+    right = max(paid) * 2.2
     floor = zero * 2.2 if zero else left
-    ticks = [t for t in ticks if floor <= t <= max(paid) * 2.2]
+    axes.set_xscale("log")
+    axes.set_xlim(left, right)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_locator(FixedLocator([*([zero] if zero else []), *ticks]))
+    axes.xaxis.set_major_locator(FixedLocator([*([zero] if zero else []), *ticks(floor, right)]))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda v, _: "0" if zero and v < floor / 1.01 else count_text(v))
     )
     if zero:
         axes.axvline(zero * 1.9, color="#999999", lw=0.8, ls=(0, (2, 3)), zorder=0)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers on a logarithmic axis, the fewest kinds of them that give at least three."""
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for steps in TICKS:
+        found = [float(f"{m}e{e}") for e in decades for m in steps]
+        found = [t for t in found if low <= t <= high]
+        if len(found) >= 3:
+            return found
+    return found
 
 
 def _limits(axes: Any, points: Sequence[Point]) -> None:

@@ -13,8 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.console import count_text
-from reports.draw import COLOURS, MARKS, NAMES
+from reports.draw import COLOURS, MARKS, NAMES, cost_axis, places
 
 STYLES = ("-", "--", ":", "-.")
 GREY = "#555555"
@@ -26,24 +25,22 @@ def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path, s
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         on = table["front"]
         rest, best = table[~on], table[on].sort_values([cost, quality])
-        floor = max(float(table.loc[table[cost] > 0, cost].min() or 1) / 4, 1e-9)
-        place = table[cost].clip(lower=floor)
-        left.scatter(place[~on], rest[quality], c="#999999", marker="o", s=18, label="dominated")
+        place = places(table[cost].tolist())
         left.scatter(
-            place[best.index], best[quality], c=COLOURS[0], marker="D", s=34, edgecolors="black",
-            linewidths=0.8, zorder=3, label="front",
+            rest[cost].map(place), rest[quality], c="#999999", marker="o", s=18, label="dominated"
+        )
+        left.scatter(
+            best[cost].map(place), best[quality], c=COLOURS[0], marker="D", s=34,
+            edgecolors="black", linewidths=0.8, zorder=3, label="front",
         )  # fmt: skip
-        left.set_xscale("log")
-        right_edge = left.get_xlim()[1]
-        xs, ys = [*place[best.index], right_edge], [*best[quality], best[quality].iloc[-1]]
+        cost_axis(left, table[cost].tolist(), place)
+        edge = left.get_xlim()[1]
+        xs, ys = [*best[cost].map(place), edge], [*best[quality], best[quality].iloc[-1]]
         left.step(xs, ys, where="post", color=GREY, lw=1.1, zorder=1)
-        left.set_xlim(right=right_edge)
         left.set_xlabel(NAMES.get(cost, cost))
         left.set_ylabel(NAMES.get(quality, quality))
-        left.xaxis.set_major_formatter(lambda v, _: count_text(v))
-        left.xaxis.set_minor_formatter(lambda v, _: "")
-        left.legend(loc="lower right", fontsize=8, frameon=False)
         left.set_title(title, loc="left", fontsize=8)
+        _legend(figure, left)
         right.step(
             range(1, len(table) + 1), table["hypervolume"], where="post", color=COLOURS[1], lw=1.6
         )
@@ -117,8 +114,8 @@ def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path, svg: P
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trials" if by == "trial" else "seconds of trials")
         axes.set_ylabel(f"best so far: {NAMES.get(aim, aim)}")
-        axes.legend(loc="lower right", fontsize=8, frameon=False)
         axes.set_title(title, loc="left", fontsize=8)
+        _legend(figure, axes)
         _plain(axes)
 
 
@@ -131,6 +128,13 @@ def _figure(png: Path, svg: Path, size: tuple[float, float]) -> Iterator[Figure]
         yield figure
         figure.savefig(png, metadata={"Software": None})
         figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
+
+
+def _legend(figure: Figure, axes: Any) -> None:
+    """Below the axes, where it lies on nothing; in columns while they fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=min(4, len(labels)),
+                  fontsize=8, frameon=False)  # fmt: skip
 
 
 def _plain(axes: Any) -> None:

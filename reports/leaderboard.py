@@ -7,27 +7,30 @@ from typing import Any
 import pandas as pd
 
 from harness.console import count_text
+from harness.protocols import SHIFTS
 from reports.table import ACCURACY, AVERAGE, Board
 
 LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test": "accuracy"}
+LABELS |= {"acc/targets": "targets"}
 MISSING = "-"
+WORDS = ("method", "settings", "data set", "flags")
 
 
 # What a narrow terminal can do without, the first to go first; the files have everything.
 OPTIONAL = (
     *("bytes", "stored", "peak MB", "inference", "train s", "ms/step", "shots", "missing"),
-    *("seeds", "base", "novel"),
+    *("± images", "seeds", "base", "novel", "over zero-shot"),
 )
+# Columns that go where no row has anything to say in them.
+SPARSE = ("rank", "settings", "failed", "missing", "over zero-shot", "± images", "flags")
 
 
 def shown(board: Board) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells, best method first; columns that say nothing here are left out."""
+    """Headings and cells, best method first; columns that say nothing are left out."""
     heads = _heads(board)
     cells = [_cells(board, row) for _, row in board.rows.iterrows()]
     empty = {
-        i
-        for i, head in enumerate(heads)
-        if head in ("settings", "failed", "missing") and not any(row[i] for row in cells)
+        i for i, head in enumerate(heads) if head in SPARSE and not any(row[i] for row in cells)
     }
     kept = [i for i in range(len(heads)) if i not in empty]
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
@@ -35,11 +38,14 @@ def shown(board: Board) -> tuple[list[str], list[list[str]]]:
 
 def _heads(board: Board) -> list[str]:
     return [
+        "rank",
         "method",
         "settings",
         "data set",
         "shots",
         *(LABELS[m] for m in ACCURACY[board.protocol]),
+        "± images",
+        "over zero-shot",
         "trainable",
         "stored",
         "inference",
@@ -50,17 +56,22 @@ def _heads(board: Board) -> list[str]:
         "seeds",
         "failed",
         "missing",
+        "flags",
     ]
 
 
 def _cells(board: Board, row: Any) -> list[str]:
     headline = f"{board.headline}_n"
+    main = row["dataset"] == AVERAGE or len(board.datasets) == 1  # the row that is ranked
     return [
+        "" if math.isnan(row["rank"]) or not main else str(int(row["rank"])),
         row["method"],
         row["settings"],
         row["dataset"],
         row["shots"],
         *(interval(row, m) for m in ACCURACY[board.protocol]),
+        "" if math.isnan(row["items"]) else f"{row['items']:.2f}",
+        "" if math.isnan(row["gain"]) else f"{row['gain']:+.2f}",
         *(_count(row[f"params/{p}_mean"]) for p in ("trainable", "stored", "inference")),
         _count(row["bytes/adapter_mean"]),
         _number(row["time/train_seconds_mean"], 1),
@@ -69,6 +80,7 @@ def _cells(board: Board, row: Any) -> list[str]:
         str(row[headline]),
         str(row["failed"] or ""),
         str(row["missing"] or ""),
+        row["flags"],
     ]
 
 
@@ -88,7 +100,7 @@ def title(board: Board) -> str:
 def markdown(board: Board) -> str:
     """The table as GitHub Markdown, with what its columns mean."""
     heads, cells = shown(board)
-    numeric = {i for i, head in enumerate(heads) if head not in ("method", "settings", "data set")}
+    numeric = {i for i, head in enumerate(heads) if head not in WORDS}
     lines = [f"## {title(board)}", "", _md(heads)]
     lines.append("|" + "|".join("---:" if i in numeric else "---" for i in range(len(heads))) + "|")
     for row, dataset in zip(cells, board.rows["dataset"], strict=True):
@@ -103,6 +115,15 @@ def legend(board: Board) -> list[str]:
     notes = ["accuracies in per cent; ± is half of the 95 % t interval over seeds"]
     if board.protocol == "base_to_novel":
         notes.append("H is the harmonic mean of base and novel; of their averages in average rows")
+    if board.rows["rank"].notna().any():
+        notes.append(
+            "rank: one more than the number of rows surely ahead (paired over seeds, Holm); rows of"
+            " one rank cannot all be told apart"
+        )
+    if board.rows["items"].notna().any():
+        notes.append("± images: half of the 95 % interval from the choice of test images alone")
+    if board.protocol in SHIFTS:
+        notes.append("targets is the mean over the data sets that were only tested")
     if (board.rows["missing"] > 0).any() or (board.rows["failed"] > 0).any():
         notes.append("an average needs every data set: seeds with a missing cell are not in it")
     behind = board.rows["time/source_seconds_mean"].max()
@@ -127,12 +148,19 @@ def csv(found: list[Board]) -> str:
 
 
 def write(found: list[Board], folder: Path) -> list[Path]:
-    """Write leaderboard.md and leaderboard.csv; same rows, same bytes."""
+    """Write leaderboard.md, .csv, .tex and .html; same rows, same bytes."""
+    from reports import html, latex  # they print what is defined here
+
     folder.mkdir(parents=True, exist_ok=True)
-    text = "# Leaderboard\n\n" + "\n".join(markdown(b) for b in found)
-    paths = [folder / "leaderboard.md", folder / "leaderboard.csv"]
-    paths[0].write_text(text)
-    paths[1].write_text(csv(found))
+    texts = {
+        "md": "# Leaderboard\n\n" + "\n".join(markdown(b) for b in found),
+        "csv": csv(found),
+        "tex": latex.document(found),
+        "html": html.page(found),
+    }
+    paths = [folder / f"leaderboard.{kind}" for kind in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        path.write_text(text)
     return paths
 
 

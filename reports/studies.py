@@ -67,7 +67,7 @@ def tested(name: str, facts: dict[str, Any], uri: str | None) -> list[Board]:
 
 
 def _contest(facts: dict[str, Any], folder: Path, uri: str | None) -> list[Path]:
-    parts = [(m["method"], sweeps.read(m["sweep"])) for m in facts["methods"]]
+    parts = [(m["label"], sweeps.read(m["sweep"])) for m in facts["methods"]]
     table = pd.concat([sweeps.curve(sweep, method) for method, sweep in parts])
     timed = "minutes" in facts["goal"]
     written = _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed,

@@ -128,6 +128,8 @@ def map_keys(sweep: Sweep) -> tuple[str, str] | None:
 
 
 def _on_grid(sweep: Sweep, key: str) -> bool:
+    if sweep.complete[key].isna().any():  # searched in some trials only
+        return False
     tried = {str(plain(v)) for v in sweep.complete[key].unique()}
     planned = {str(v) for v in _planned(sweep, key)}
     return 1 < len(tried) <= MAP_LIMIT and 2 * len(tried & planned) >= len(tried)

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.ledger import Run
-from harness.protocols import harmonic_mean
+from harness.protocols import SHIFTS, harmonic_mean
 from methods.kit.errors import UsageError
+from reports import judge
+from reports.select import best_by_validation
 from reports.stats import t_interval
 
 AVERAGE = "average"
+MEAN_OF_H = "acc/hmean_of_sets"  # the mean of the data sets' harmonic means, in average rows
 ACCURACY = {
     "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
     "few_shot": ("acc/test",),
-}
+    "full": ("acc/test",),
+} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 COSTS = (
     "params/trainable",
     "params/stored",
@@ -32,6 +36,8 @@ COSTS = (
 OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
+ORIGIN = ("versions", "git_commit", "test_parts")  # tags that say how a run came about
+PAIRED = (*SAME_DATA, "subset_hash", "backbone_hash")  # equal in runs that are set side by side
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Board:
 
     ``rows`` has a row a (method, configuration, data set) and one for the average over data sets,
     best first; ``seeds`` and ``datasets`` span the grid that missing cells are counted in;
-    ``notes`` say what was left out.
+    ``notes`` say what was left out; ``cells`` are the finished runs behind the rows, with the
+    ``group`` of their row.
     """
 
     protocol: str
@@ -49,6 +56,7 @@ class Board:
     seeds: tuple[int, ...]
     datasets: tuple[str, ...]
     notes: tuple[str, ...]
+    cells: pd.DataFrame
 
     @property
     def headline(self) -> str:
@@ -81,7 +89,7 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
                 "shots": int(run.tags["shots"]),
                 "seed": int(run.tags["seed"]),
                 "params": params,
-                **{h: run.tags.get(h, "") for h in (*SAME_DATA, "subset_hash")},
+                **{h: run.tags.get(h, "") for h in (*PAIRED, *ORIGIN)},
                 **run.metrics,
             }
         )
@@ -93,11 +101,14 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
     return table.sort_values(["method", "configuration", "dataset", "seed"], ignore_index=True)
 
 
-def boards(runs: Iterable[Run]) -> list[Board]:
-    """A board for each protocol and backbone that has finished runs."""
+def boards(runs: Iterable[Run], best: bool = False) -> list[Board]:
+    """A board for each protocol and backbone that has finished runs.
+
+    With ``best`` a row a method, its best configuration by validation.
+    """
     table = frame(runs)
     return [
-        _board(str(protocol), str(backbone), part.copy())
+        _board(str(protocol), str(backbone), part.copy(), best)
         for (protocol, backbone), part in table.groupby(["protocol", "backbone"])
         if part["finished"].any()
     ]
@@ -117,21 +128,25 @@ def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> 
     return kept
 
 
-def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
+def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
     part, notes = _same_data(part)
     part["settings"] = _settings(part)
+    if best:
+        part, chosen = _best(part)
+        notes += chosen
     several = part.groupby(["configuration", "dataset"])["shots"].nunique().max() > 1
     apart = part["shots"].astype(str) if several else ""
     part["group"] = part["configuration"] + apart
     datasets = tuple(sorted(part["dataset"].unique()))
+    beside = _beside(protocol, part)
     seeds = tuple(sorted(int(s) for s in part["seed"].unique()))
     rows = []
     for _, group in part.groupby(["method", "group"], sort=True):
         for dataset in datasets:
             cell = group[group["dataset"] == dataset]
-            rows.append(_row(protocol, group, cell, dataset, len(seeds)))
+            rows.append(_row(protocol, group, cell, dataset, len(seeds), beside))
         if len(datasets) > 1:
-            rows.append(_average(protocol, group, datasets, len(seeds)))
+            rows.append(_average(protocol, group, datasets, len(seeds), beside))
     table = pd.DataFrame(rows)
     headline = f"{ACCURACY[protocol][-1]}_mean"
     ranked = AVERAGE if len(datasets) > 1 else datasets[0]
@@ -142,9 +157,30 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame) -> Board:
     table["rank"] = table["group"].map(place)
     table["average"] = table["dataset"] == AVERAGE
     table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
-    return Board(
-        protocol, backbone, table.drop(columns=["rank", "average"]), seeds, datasets, notes
-    )
+    cells = part[part["finished"]]
+    table = judge.add(table, cells, ACCURACY[protocol])
+    return Board(protocol, backbone, table.drop(columns="average"), seeds, datasets, notes, cells)
+
+
+def _best(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Of each method only the configuration that validation chooses; notes say which."""
+    notes, dropped = [], []
+    for method, runs in part[part["finished"]].groupby("method"):
+        count = runs["configuration"].nunique()
+        if count == 1:
+            continue
+        chosen = best_by_validation(runs)
+        if chosen is None:
+            notes.append(
+                f"{method}: all {count} configurations are shown, as they share no data set and"
+                " seed with validation accuracies to choose by"
+            )
+            continue
+        mine = part["method"] == method
+        name = part[mine & (part["configuration"] == chosen)]["settings"].iloc[0]
+        notes.append(f"{method}: best of {count} configurations by validation ({name})")
+        dropped += part[mine & (part["configuration"] != chosen)].index.tolist()
+    return part.drop(dropped), tuple(notes)
 
 
 def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -181,6 +217,12 @@ def _settings(part: pd.DataFrame) -> list[str]:
     return shown
 
 
+def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
+    """Accuracies beside the protocol's own: of each target, of halves among all names."""
+    usual = {*ACCURACY[protocol], *OTHERS}
+    return tuple(sorted(c for c in part if c.startswith("acc/") and c not in usual))
+
+
 def _way(key: str, params: dict[str, str]) -> str:
     """A setting as it tells ways to train apart: of a start, how the run was trained."""
     value = params.get(key, "")
@@ -188,19 +230,28 @@ def _way(key: str, params: dict[str, str]) -> str:
 
 
 def _row(
-    protocol: str, group: pd.DataFrame, cell: pd.DataFrame, dataset: str, seeds: int
+    protocol: str,
+    group: pd.DataFrame,
+    cell: pd.DataFrame,
+    dataset: str,
+    seeds: int,
+    beside: tuple[str, ...],
 ) -> dict[str, object]:
     done = cell[cell["finished"]]
     shots = cell["shots"].iloc[0] if len(cell) else 0
     row = _head(group, dataset, str(shots) if shots else "")
     row |= {"runs": len(done), "failed": len(cell) - len(done), "missing": seeds - len(cell)}
-    for metric in (*ACCURACY[protocol], *OTHERS, *COSTS):
+    for metric in (*ACCURACY[protocol], *beside, *OTHERS, *COSTS):
         _spread(row, metric, done[metric].dropna().tolist() if metric in done else [])
     return row
 
 
 def _average(
-    protocol: str, group: pd.DataFrame, datasets: tuple[str, ...], seeds: int
+    protocol: str,
+    group: pd.DataFrame,
+    datasets: tuple[str, ...],
+    seeds: int,
+    beside: tuple[str, ...],
 ) -> dict[str, object]:
     """The average over all data sets, seed by seed; only seeds that have every data set count."""
     shots = "/".join(str(s) for s in group.drop_duplicates("dataset")["shots"])
@@ -213,12 +264,14 @@ def _average(
         "missing": seeds * len(datasets) - len(done) - failed,
     }
     full = done.groupby("seed").filter(lambda g: set(g["dataset"]) >= set(datasets))
-    means = full.groupby("seed")[[c for c in (*ACCURACY[protocol], *OTHERS, *COSTS) if c in full]]
-    by_seed = means.mean()
-    if "acc/hmean" in by_seed:  # H of the averages, as the field reports it
+    metrics = (*ACCURACY[protocol], *beside, *OTHERS, *COSTS)
+    by_seed = full.groupby("seed")[[c for c in metrics if c in full]].mean()
+    if "acc/hmean" in by_seed:  # H of the averages, as the field reports it; the other one beside
+        by_seed[MEAN_OF_H] = by_seed["acc/hmean"]
         pairs = zip(by_seed["acc/base"], by_seed["acc/novel"], strict=True)
         by_seed["acc/hmean"] = [harmonic_mean(b, n) for b, n in pairs]
-    for metric in (*ACCURACY[protocol], *OTHERS, *COSTS):
+        metrics += (MEAN_OF_H,)
+    for metric in metrics:
         _spread(row, metric, by_seed[metric].dropna().tolist() if metric in by_seed else [])
     return row
 

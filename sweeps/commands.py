@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
+from harness.commands import Cache, Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
 
 Workers = Annotated[int, typer.Option(min=1, help="Local processes.")]
 
@@ -24,17 +24,19 @@ def suite(
     quiet: Quiet = False,
     device: Device = "auto",
     threads: Threads = 0,
+    cache: Cache = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Run methods x data sets x seeds: ringbench suite base_to_novel methods=lora,adaring seeds=1-3
 
     The same command again finishes what is missing and repeats nothing.
     """
-    from harness import one
+    from harness import one, store
     from sweeps import grid
     from sweeps.suite import build
 
     one.use_threads(threads)
+    store.kept.use(cache)
     plan = build(preset, words or [], tracking_uri)
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
@@ -60,13 +62,21 @@ def sweep(
         list[str] | None, typer.Option(help="A limit known before training: params/stored=50000.")
     ] = None,
     pruner: Annotated[
-        str, typer.Option(help="Between the runs of a trial: median, hyperband or none.")
+        str, typer.Option(help="Between and inside the runs of a trial: median, hyperband or none.")
     ] = "median",
+    prune_points: Annotated[
+        int | None,
+        typer.Option(min=0, max=20, help="Looks inside each run, spread over its epochs; 3."),
+    ] = None,
     bound: Annotated[
         bool, typer.Option(help="Stop trials that cannot enter the front before they train.")
     ] = True,
     methods: Annotated[
         str | None, typer.Option(help="Compare methods, each tuned within --budget.")
+    ] = None,
+    entrant: Annotated[
+        list[str] | None,
+        typer.Option(help="One more to compare, with settings: 'adaring reading=one_ring'."),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of each method: 30 trials, or 20m or 2h of trials.")
@@ -83,25 +93,29 @@ def sweep(
     quiet: Quiet = False,
     device: Device = "auto",
     threads: Threads = 0,
+    cache: Cache = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Search settings on validation data: ringbench sweep ring_rank data=emoji-things --trials 40
 
     The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
     each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
-    tested with fresh seeds.
+    tested with fresh seeds; each is searched in its own space, or all in the space `rate`.
     """
-    from harness import one
+    from harness import one, store
     from sweeps import desk
     from sweeps.plan import Options
     from sweeps.search import Where
 
     one.use_threads(threads)
-    options = Options(sampler, pruner, sampler_seed, bound)
+    store.kept.use(cache)
+    options = Options(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json)
     request = desk.Request(
         tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name
     )
-    if methods is not None or budget is not None:
-        return desk.contest(request, methods, budget, trials, fresh, where, dry_run, json)
+    if methods is not None or entrant or budget is not None:
+        return desk.contest(
+            request, methods, entrant or (), budget, trials, fresh, where, dry_run, json
+        )
     return desk.sweep(request, trials, where, dry_run, json)

@@ -1,6 +1,7 @@
 """Equal budgets: every method is tuned for as long as every other, then its winner is tested.
 
-Each method has a sweep of its own on validation data, with the same number of trials or minutes of
+Methods may stand several times with different settings, as ``adaring reading=one_ring``. Each has
+a sweep of its own on validation data, with the same number of trials or minutes of
 trials. The winner of each, the best trial on validation data, is run again with fresh seeds that
 no trial has seen, and tested once a seed.
 """
@@ -8,6 +9,7 @@ no trial has seen, and tested once a seed.
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -17,6 +19,7 @@ import methods
 from harness import config, console
 from harness.ledger import open_ledger
 from harness.one import Done
+from harness.protocols import SHIFTS
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 from sweeps import export, plan, search, space
@@ -25,14 +28,36 @@ from sweeps.search import Found, Where
 from sweeps.study import Goal
 from sweeps.workers import run_all
 
-TESTED = {"base_to_novel": ("acc/base", "acc/novel", "acc/hmean"), "few_shot": ("acc/test",)}
+TESTED = {
+    "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
+    "few_shot": ("acc/test",),
+    "full": ("acc/test",),
+} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A method, with settings that are fixed for it alone."""
+
+    method: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return " ".join((self.method, *(w.removeprefix("method.") for w in self.words)))
+
+    @property
+    def slug(self) -> str:
+        """The label as part of a file name."""
+        return re.sub(r"[^A-Za-z0-9._]+", "-", self.label).strip("-")
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Methods, each with its sweep, the budget of each, and the seeds of the test."""
+    """Who takes part, the sweep and budget of each, and the seeds of the test."""
 
     name: str
+    entrants: tuple[Entrant, ...]
     plans: tuple[Plan, ...]
     goal: Goal
     seeds: tuple[int, ...]
@@ -42,13 +67,25 @@ class Contest:
 class Tested:
     """A method's winner: what it reached in tuning, and its tested runs."""
 
-    method: str
+    entrant: Entrant
     sweep: Found
     specs: tuple[Spec, ...]
 
 
+def entrant(text: str) -> Entrant:
+    """``adaring reading=one_ring train.lr=1e-3``: fields of the method need no ``method.``.
+
+    Raises UsageError for an unknown method.
+    """
+    method, *words = shlex.split(text) or [""]
+    fields = vars(methods.find(method)())
+    full = (f"method.{w}" if w.partition("=")[0] in fields else w for w in words)
+    return Entrant(method, tuple(full))
+
+
 def build(
-    names: Sequence[str],
+    entrants: Sequence[Entrant],
+    wanted: str | None,
     words: Sequence[str],
     preset: str,
     objective: Sequence[str],
@@ -59,23 +96,45 @@ def build(
     name: str | None = None,
     uri: str | None = None,
 ) -> Contest:
-    """The contest that a command describes. Raises UsageError in one line."""
-    if len(set(names)) < len(names):
-        raise UsageError("--methods: a method is named twice")
-    for method in names:
-        methods.find(method)
-    if options.sampler == "grid":
-        raise UsageError("--sampler grid: grids of methods differ in size; take another sampler")
-    first = [_plan(m, words, preset, objective, cap, options, None, uri) for m in names]
+    """The contest that a command describes, in each one's own space or in the space ``wanted``.
+
+    Raises UsageError in one line.
+    """
+    labels = [e.label for e in entrants]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice:
+        raise UsageError(f"--methods: {twice!r} is named twice")
+    if wanted not in (None, *space.MADE):
+        raise UsageError(f"{wanted!r}: with --methods the space is one of {', '.join(space.MADE)}")
+
+    def plans(title: str | None) -> list[Plan]:
+        return [
+            _plan(e, wanted, words, preset, objective, cap, options,
+                  f"{title}-{e.slug}" if title else None, uri)
+            for e in entrants
+        ]  # fmt: skip
+
+    first = plans(None)
     if any(len(p.objectives) > 1 for p in first):
         raise UsageError("--methods: compares by one objective; say --objective once")
+    if options.sampler == "grid":
+        goal = _whole_grids(first, goal)
     text = " ".join([*(p.digest() for p in first), str(goal), str(fresh)])
     title = name or f"contest-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    plans = tuple(
-        _plan(m, words, preset, objective, cap, options, f"{title}-{m}", uri) for m in names
-    )
-    start = max(seed for p in plans for _, seed in p.cells) + 1
-    return Contest(title, plans, goal, tuple(range(start, start + fresh)))
+    named = tuple(plans(title))
+    start = max(seed for p in named for _, seed in p.cells) + 1
+    return Contest(title, tuple(entrants), named, goal, tuple(range(start, start + fresh)))
+
+
+def _whole_grids(plans: Sequence[Plan], goal: Goal) -> Goal:
+    """Every grid once. Raises UsageError where that would not be the same budget for all."""
+    sizes = {len(p.grid()) for p in plans}
+    if len(sizes) > 1:
+        raise UsageError("--sampler grid: grids of methods differ in size; take another sampler")
+    size = sizes.pop()
+    if goal.trials != size:
+        raise UsageError(f"--budget {goal}: with --sampler grid it is the whole grid, {size}")
+    return goal
 
 
 def run(contest: Contest, where: Where) -> tuple[list[Tested], list[Done], int]:
@@ -83,13 +142,19 @@ def run(contest: Contest, where: Where) -> tuple[list[Tested], list[Done], int]:
     found = []
     for p in contest.plans:
         found.append(search.run(p, contest.goal, where))
-        _write(contest, [Tested(f.plan.space.method, f, ()) for f in found])
+        _write(contest, _untested(contest, found))
         if found[-1].stopped:
             return [], [], 3
-    tested = [Tested(f.plan.space.method, f, _specs(f, contest.seeds)) for f in found]
+    tested = [
+        Tested(e, f, _specs(f, contest.seeds)) for e, f in zip(contest.entrants, found, strict=True)
+    ]
     _write(contest, tested)
     done, code = _test(contest, tested, where)
     return tested, done, max(code, *(f.code for f in found))
+
+
+def _untested(contest: Contest, found: Sequence[Found]) -> list[Tested]:
+    return [Tested(e, f, ()) for e, f in zip(contest.entrants, found, strict=False)]
 
 
 def budget(text: str) -> Goal:
@@ -104,7 +169,7 @@ def budget(text: str) -> Goal:
 
 
 def table(tested: Sequence[Tested], done: Sequence[Done], protocol: str) -> list[list[Any]]:
-    """A row a method, best first: validation, then means over the tested runs."""
+    """A row an entrant, best first: validation, then means over the tested runs."""
     rows = []
     by_digest = {d.spec.digest(): d for d in done}
     for t in tested:
@@ -113,12 +178,13 @@ def table(tested: Sequence[Tested], done: Sequence[Done], protocol: str) -> list
         scores = [fmean(m[name] for m in ok) if ok else "-" for name in TESTED[protocol]]
         trainable = int(ok[0]["params/trainable"]) if ok else "-"
         value = t.sweep.best[0].values[0] if t.sweep.best else "-"
-        rows.append([t.method, value, *scores, trainable, len(ok)])
+        rows.append([t.entrant.label, value, *scores, trainable, len(ok)])
     return sorted(rows, key=lambda row: -row[-3] if row[-3] != "-" else 1.0)
 
 
 def _plan(
-    method: str,
+    who: Entrant,
+    wanted: str | None,
     words: Sequence[str],
     preset: str,
     objective: Sequence[str],
@@ -127,12 +193,13 @@ def _plan(
     name: str | None,
     uri: str | None,
 ) -> Plan:
-    """A method's sweep: in the space of its name, else in that of its fields."""
-    named = method in space.names()
-    mine = [*words, f"method={method}"]
-    return plan.build(
-        method if named else space.FIELDS, mine, preset, objective, cap, options, name, uri
-    )
+    """The sweep of one: in the space wanted, else in its method's for such budgets, in that of its
+    name, or of its fields.
+    """
+    known, method = space.names(), who.method
+    own = next((n for n in (f"{method}_budget", method) if n in known), space.FIELDS)
+    mine = [*words, *who.words, f"method={method}"]
+    return plan.build(wanted or own, mine, preset, objective, cap, options, name, uri)
 
 
 def _specs(found: Found, seeds: Sequence[int]) -> tuple[Spec, ...]:
@@ -184,7 +251,8 @@ def _write(contest: Contest, tested: Sequence[Tested]) -> None:
         "data": list(dict.fromkeys(d for d, _ in first.cells)),
         "methods": [
             {
-                "method": t.method,
+                "method": t.entrant.method,
+                "label": t.entrant.label,
                 "sweep": t.sweep.plan.name,
                 "overrides": t.sweep.best[0].user_attrs["overrides"] if t.sweep.best else [],
                 "digests": [s.digest() for s in t.specs],

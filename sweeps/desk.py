@@ -1,5 +1,6 @@
 """What ``ringbench sweep`` was asked, made into a sweep or a contest, run and shown."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import console
@@ -46,6 +47,7 @@ def sweep(request: Request, trials: int | None, where: Where, dry_run: bool, as_
 def contest(
     request: Request,
     methods: str | None,
+    entrants: Sequence[str],
     budget: str | None,
     trials: int | None,
     fresh: int,
@@ -54,19 +56,19 @@ def contest(
     as_json: bool,
 ) -> int:
     """Methods on equal budgets; returns the exit code."""
-    if methods is None:
+    if methods is None and not entrants:
         raise UsageError("--budget: goes with --methods A,B; for one sweep say --trials")
     if budget is None or trials is not None:
         raise UsageError("--methods: say what each may spend, --budget 30 or --budget 20m")
-    odd = next((w for w in request.words if "=" not in w), None)
-    if odd is not None:
-        raise UsageError(f"{odd!r}: with --methods every method has its own space; name none")
-    names = [name for name in methods.split(",") if name]
+    words = list(request.words)
+    wanted = words.pop(0) if words and "=" not in words[0] else None
+    names = [*(name for name in (methods or "").split(",") if name), *entrants]
     if not names:
         raise UsageError("--methods: name at least one method")
     asked = contests.build(
-        names, request.words, request.preset, request.objective, request.cap, request.options,
-        contests.budget(budget), fresh, request.name, where.uri,
+        [contests.entrant(name) for name in names], wanted, words, request.preset,
+        request.objective, request.cap, request.options, contests.budget(budget), fresh,
+        request.name, where.uri,
     )  # fmt: skip
     if dry_run:
         if as_json:

@@ -9,6 +9,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.home import home
+from sweeps.lease import SAMPLED
 from sweeps.plan import Plan
 from sweeps.study import Study, decoded
 
@@ -29,7 +30,7 @@ def write(study: Study) -> Path:
         "digest": study.plan.digest(),
         "storage": study.url,
         "importances": study.importances(),
-        "grid": {key: dim.grid() for key, dim in study.plan.space.dims.items()},
+        "grid": study.plan.space.grids(),
     }
     table = pd.DataFrame(rows(study), columns=_columns(study.plan))
     put(place / TRIALS, table.to_csv(index=False, lineterminator="\n"))
@@ -45,10 +46,10 @@ def rows(study: Study) -> list[dict[str, Any]]:
 def _row(study: Study, trial: FrozenTrial, order: int) -> dict[str, Any]:
     plan, facts = study.plan, trial.user_attrs
     complete = trial.state == TrialState.COMPLETE
-    settings: dict[str, Any] = dict.fromkeys(plan.space.dims, "")
-    if set(trial.params) >= set(settings):
+    settings: dict[str, Any] = dict.fromkeys(plan.space.keys, "")
+    if SAMPLED in facts:  # else it was cut short while its settings were drawn
         found = decoded(plan, trial.params)
-        settings = {k: json.dumps(v) if isinstance(v, list) else v for k, v in found.items()}
+        settings |= {k: json.dumps(v) if isinstance(v, list) else v for k, v in found.items()}
     known: dict[str, Any] = facts.get("metrics", {}) if complete else facts.get("counts", {})
     return {
         "order": order,
@@ -71,7 +72,7 @@ def _quantities(plan: Plan) -> list[str]:
 
 def _columns(plan: Plan) -> list[str]:
     before = ["order", "number", "end", "why", "origin", "seconds"]
-    return [*before, *plan.space.dims, *_quantities(plan), "runs", "audited", "command"]
+    return [*before, *plan.space.keys, *_quantities(plan), "runs", "audited", "command"]
 
 
 def put(path: Path, text: str) -> None:

@@ -21,9 +21,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 
 import methods
-from sweeps.space import FIELDS, Choice, Dim, Range, Space
+from sweeps.space import FIELDS, RATE, Choice, Dim, Range, Space
 
-RATE = "train.lr"
+LR = "train.lr"
+STEPS = (1.0, 0.25, 0.5, 2.0, 4.0)  # of the usual rate, which is tried first
 
 
 def space(method: str, lr: float) -> Space:
@@ -36,8 +37,15 @@ def space(method: str, lr: float) -> Space:
         dim = _dim(hints[name], getattr(default, name))
         if dim is not None:
             dims[f"method.{name}"] = dim
-    dims[RATE] = _around(lr)
+    dims[LR] = _around(lr)
     return Space(FIELDS, method, f"every field of {method} and its learning rate", dims)
+
+
+def rate(method: str, lr: float) -> Space:
+    """The learning rate alone: five rates, a factor of two apart, around the usual one."""
+    methods.find(method)
+    rates = [float(f"{lr * step:.6g}") for step in STEPS]
+    return Space(RATE, method, f"the learning rate of {method}", {LR: _choices(rates)})
 
 
 def _dim(hint: Any, default: Any) -> Dim | None:

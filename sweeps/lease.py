@@ -7,14 +7,17 @@ a database server, it is Optuna's heartbeat, with its time of grace.
 
 import copy
 import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
 
 SAMPLED = "ringbench.sampled"  # on a trial whose settings are all drawn
 BEAT, GRACE = 30, 120  # seconds, of the heartbeat
@@ -79,6 +82,7 @@ class Heartbeats:
     def __init__(self, storage: optuna.storages.RDBStorage) -> None:
         self.storage = storage
         self._held: dict[int, threading.Event] = {}
+        self._unborn: dict[int, float] = {}  # trials without settings: first seen, monotonic
 
     def hold(self, trial: optuna.Trial) -> None:
         done = self._held[trial.number] = threading.Event()
@@ -90,18 +94,36 @@ class Heartbeats:
         self._held.pop(number, threading.Event()).set()
 
     def reap(self, study: optuna.Study) -> int:
-        before = sum(t.state == optuna.trial.TrialState.RUNNING for t in study.get_trials(False))
+        before = _running(study)
         with quietly():
             optuna.storages.fail_stale_trials(study)
-        after = sum(t.state == optuna.trial.TrialState.RUNNING for t in study.get_trials(False))
-        return before - after
+        self._reap_unborn(study)
+        return len(before) - len(_running(study))
+
+    def _reap_unborn(self, study: optuna.Study) -> None:
+        """A worker that died before its first beat is missed by the database."""
+        now = time.monotonic()
+        unborn = [t for t in _running(study) if SAMPLED not in t.user_attrs]
+        self._unborn = {t.number: self._unborn.get(t.number, now) for t in unborn}
+        for trial in unborn:
+            if trial.number in self._held or now - self._unborn[trial.number] < GRACE:
+                continue
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another was faster
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+                again(study, trial, TRIES)
 
     def _beat(self, trial_id: int, done: threading.Event) -> None:
         while not done.wait(BEAT):
-            self.storage.record_heartbeat(trial_id)
+            # a server that is away for a moment must not stop the heart for good
+            with suppress(SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                self.storage.record_heartbeat(trial_id)
 
 
-def again(study: optuna.Study, trial: Any, tries: int | None = None) -> None:
+def _running(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=True, states=(optuna.trial.TrialState.RUNNING,))
+
+
+def again(study: optuna.Study, trial: FrozenTrial, tries: int | None = None) -> None:
     """Queue a trial that was cut short, with the settings it had.
 
     One that was cut short while its settings were drawn has none: drawn again from the start they

@@ -7,17 +7,20 @@ from harness.home import home
 from harness.listing import Listing
 from sweeps import space
 
+MADE = {
+    space.FIELDS: ("its fields, train.lr", "a space made from a method's fields"),
+    space.RATE: ("train.lr", "five rates a factor of two apart, around the method's own"),
+}
+
 
 def spaces() -> Listing:
     rows: list[list[Any]] = []
     for name in space.names():
-        if name == space.FIELDS:
-            rows.append(
-                [name, "any", "its fields, train.lr", "a space made from a method's fields"]
-            )
+        if name in MADE:
+            rows.append([name, "any", *MADE[name]])
             continue
         found = space.load(name)
-        rows.append([name, found.method, ", ".join(found.dims), found.about])
+        rows.append([name, found.method, ", ".join(found.keys), found.about])
     return ["space", "method", "keys", "what"], rows
 
 
@@ -26,7 +29,7 @@ def sweeps() -> Listing:
     for path in sorted((home() / "sweeps").glob("*/sweep.json")):
         facts = json.loads(path.read_text())
         if facts["kind"] == "contest":
-            aims, what = facts["objective"], ", ".join(m["method"] for m in facts["methods"])
+            aims, what = facts["objective"], ", ".join(m["label"] for m in facts["methods"])
             rows.append([facts["name"], "equal budget", what, aims, facts["goal"]])
             continue
         trials = len((path.parent / "trials.csv").read_text().splitlines()) - 1

@@ -3,11 +3,11 @@
 import hashlib
 import itertools
 import json
-import math
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import methods
@@ -16,14 +16,15 @@ from harness.run import check
 from harness.sources import pinned
 from harness.spec import Protocol, Spec
 from methods.kit.errors import UsageError, unknown
-from sweeps import fields, quantity, space
+from sweeps import fields, quantity, settings, space
 from sweeps.quantity import Cap
-from sweeps.space import Dim, Range, Space
+from sweeps.space import Space, key_of
 from sweeps.suite import AXES, choices
 
 SAMPLERS = ("tpe", "gp", "nsga2", "grid", "random")
 PRUNERS = ("median", "hyperband", "none")
 GRID_LIMIT = 2000
+LOOKS = 3  # inside a run, for the pruner: after 1/4, 1/2 and 3/4 of its epochs
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Options:
     pruner: str = "median"
     sampler_seed: int = 0
     bound: bool = True
+    prune_points: int | None = None  # looks inside each run; None: as many as serve
 
     def __post_init__(self) -> None:
         for name, word, known in (
@@ -74,6 +76,25 @@ class Plan:
                 return a, c
         return None
 
+    @property
+    def pruned_midway(self) -> bool:
+        """Whether a look inside a run can end it: one objective, seen on validation data."""
+        one = len(self.objectives) == 1 and self.objectives[0] in quantity.VALIDATION
+        return one and self.options.pruner != "none"
+
+    @property
+    def looks(self) -> int:
+        """How often each run is looked at before its end."""
+        given = self.options.prune_points
+        if not self.pruned_midway:
+            return 0
+        return LOOKS if given is None else given
+
+    def step(self, runs: int, look: int = 0) -> int:
+        """The step of a trial at a look (from 1) of the run behind so many, or at the end of
+        these runs."""
+        return runs * (self.looks + 1) + look
+
     # --- trials ------------------------------------------------------------------------------
 
     def overrides(self, values: dict[str, Any]) -> list[str]:
@@ -102,32 +123,46 @@ class Plan:
         words = self.paste(values, *self.cells[0])
         return shlex.join(["ringbench", "run", self.preset, *words])
 
+    @cached_property
+    def usual(self) -> dict[str, Any]:
+        """What every key is where it is not searched."""
+        usual = config.build(self.preset, self.paste({}, *self.cells[0])).flat()
+        return {key: _plain(value) for key, value in usual.items()}
+
+    def walk(self, value_of: settings.ValueOf) -> dict[str, Any]:
+        """Values by key: what ``value_of`` gives for each dimension that is searched."""
+        return settings.walk(self.space, self.usual, value_of)
+
+    def searched(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Values by the names of the dimensions that they are from."""
+        return settings.searched(self.space, self.usual, values)
+
     def defaults(self) -> list[dict[str, Any]]:
         """Where the search begins: the paper's settings, then those that `run` would take."""
-        usual = config.build(self.preset, self.paste({}, *self.cells[0])).flat()
+        usual = self.usual
         kind = methods.find(self.space.method)
         paper = {f"method.{k}": _plain(v) for k, v in vars(kind()).items()}
         paper |= dict(kind.recipe)
         found = []
         for source in (usual | paper, usual):
-            values = {key: dim.nearest(source[key]) for key, dim in self.space.dims.items()}
+            values = self.walk(partial(settings.nearest, source))
             if values not in found:
                 found.append(values)
         return found
 
     def grid(self) -> list[dict[str, Any]]:
         """Every point of the space's grid. Raises UsageError for one that is too large."""
-        axes = {key: dim.grid() for key, dim in self.space.dims.items()}
-        size = math.prod(len(axis) for axis in axes.values())
-        if size > GRID_LIMIT:
-            raise UsageError(f"--sampler grid: {size:,} points; fix keys or take another sampler")
-        return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+        every = settings.points(self.space, self.usual)
+        points = list(itertools.islice(every, GRID_LIMIT + 1))
+        if len(points) > GRID_LIMIT:
+            raise UsageError(
+                f"--sampler grid: more than {GRID_LIMIT:,} points; fix keys or take another sampler"
+            )
+        return points
 
     def unit(self, values: dict[str, Any]) -> tuple[float, ...]:
-        """A trial's settings in the unit cube; words become one coordinate each."""
-        return tuple(
-            x for key, dim in self.space.dims.items() for x in coordinates(dim, values[key])
-        )
+        """A trial's settings in the unit cube."""
+        return settings.unit(self.space, self.usual, values)
 
     # --- identity ----------------------------------------------------------------------------
 
@@ -146,12 +181,14 @@ class Plan:
             "directions": list(self.directions),
             "caps": [str(cap) for cap in self.caps],
             **vars(self.options),
+            "prune_points": self.looks,
         }
 
     def digest(self) -> str:
         """The identity of a sweep: its space, the specs it starts from, its aims and options."""
         facts = {k: v for k, v in self.as_dict().items() if k not in ("name", "space", "fixed")}
-        facts["dims"] = {key: repr(dim) for key, dim in self.space.dims.items()}
+        rules = self.space.condition
+        facts["dims"] = {n: f"{dim!r} {rules(n)}" for n, dim in self.space.dims.items()}
         facts["specs"] = [spec.digest() for spec in self.specs({})]
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -180,35 +217,16 @@ def build(
     aims = quantity.objectives(objective, usual.protocol)
     limits = quantity.caps(cap)
     plan = Plan("", found, preset, usual.protocol, fixed, cells, aims, limits, options, uri)
+    _check_conditions(plan)
+    plan = replace(plan, space=found.under(plan.usual))
     _check(plan)
-    digest = plan.digest()
-    return Plan(**{**vars(plan), "name": _name(name) if name else f"{found.name}-{digest}"})
+    return replace(plan, name=_name(name) if name else f"{found.name}-{plan.digest()}")
 
 
 def word(key: str, value: Any) -> str:
     """``key=value`` that reads back as the value."""
     plain = isinstance(value, str) and value and config.read_value(value) == value
     return f"{key}={value}" if plain else f"{key}={json.dumps(value)}"
-
-
-def coordinates(dim: Dim, value: Any) -> list[float]:
-    """A value in the unit interval, or one coordinate a choice where choices are not numbers."""
-    if isinstance(dim, Range):
-        return [_place(value, dim.low, dim.high, dim.log)]
-    values = dim.edges()
-    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
-    if len(numbers) == len(values):
-        low, high = min(numbers), max(numbers)
-        return [_place(value, low, high, low > 0)]
-    return [float(value == v) for v in values]
-
-
-def _place(value: float, low: float, high: float, log: bool) -> float:
-    if low == high:
-        return 0.0
-    if log:
-        value, low, high = math.log(value), math.log(low), math.log(high)
-    return (value - low) / (high - low)
 
 
 def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
@@ -234,31 +252,51 @@ def _read(words: Sequence[str]) -> tuple[dict[str, Any], list[str], list[int]]:
 
 
 def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Space:
-    if wanted != space.FIELDS:
+    if wanted not in space.MADE:
         return space.load(wanted)
     if method is None:
-        raise UsageError(f"space {space.FIELDS!r}: say of which method, method=NAME")
+        raise UsageError(f"space {wanted!r}: say of which method, method=NAME")
     lr = config.resolve(preset, {**given, "method.name": str(method)}).train.lr
-    return fields.space(str(method), lr)
+    made = fields.space if wanted == space.FIELDS else fields.rate
+    return made(str(method), lr)
 
 
 def _check(plan: Plan) -> None:
     """All that can be wrong before the first trial."""
-    (data, seed), *_ = plan.cells
-    for key, dim in plan.space.dims.items():
+    for name, dim in plan.space.dims.items():
         for value in dim.edges():
-            try:
-                config.build(plan.preset, plan.paste({key: value}, data, seed))
-            except UsageError as error:
-                raise UsageError(f"space {plan.space.name!r}: {error}") from None
+            _check_value(plan, key_of(name), value)
     for spec in plan.specs({}):
         counts = check(spec)
         if spec.data.val_shots == 0:
             raise UsageError("data.val_shots: a sweep needs validation images, not 0 a class")
         if counts.trainable == 0:
             raise UsageError(f"{plan.space.method}: trains nothing, so there is nothing to tune")
+    if plan.options.prune_points and not plan.pruned_midway:
+        raise UsageError(
+            "--prune-points: looks inside runs serve a pruner and one accuracy as the objective"
+        )
     if plan.options.sampler == "grid":
         plan.grid()
+
+
+def _check_conditions(plan: Plan) -> None:
+    """Conditions speak of keys that a run has and of values that they can have."""
+    for name in plan.space.dims:
+        for key, value in plan.space.condition(name).values():
+            if key not in plan.usual:
+                where = f"space {plan.space.name!r}: {name}: {key!r}"
+                raise unknown(where, key, list(plan.usual))
+            if key not in {w.partition("=")[0] for w in plan.words}:
+                _check_value(plan, key, value)
+
+
+def _check_value(plan: Plan, key: str, value: Any) -> None:
+    (data, seed), *_ = plan.cells
+    try:
+        config.build(plan.preset, plan.paste({key: value}, data, seed))
+    except UsageError as error:
+        raise UsageError(f"space {plan.space.name!r}: {error}") from None
 
 
 def _first(key: str, values: Sequence[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.spec import Protocol
+from harness.spec import PROTOCOLS, Protocol
 from methods.kit.errors import UsageError, unknown
 
 Direction = Literal["maximize", "minimize"]
@@ -21,8 +21,8 @@ MEASURED = (
     "memory/peak_bytes",
     "flops/step",
 )
-HEADLINE = {"base_to_novel": "acc/val_hmean", "few_shot": "acc/val"}
-PARTS = {"base_to_novel": VALIDATION, "few_shot": VALIDATION[:1]}
+PARTS = dict.fromkeys(PROTOCOLS, VALIDATION[:1]) | {"base_to_novel": VALIDATION}
+HEADLINE = {name: parts[-1] for name, parts in PARTS.items()}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import signal
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from harness import console
 from harness.ledger import open_ledger
+from harness.store import kept
 from sweeps import export, trial, workers
 from sweeps.plan import Plan
 from sweeps.study import FREE_ENDS, Goal, Study, decoded, free
@@ -122,10 +124,21 @@ def read(study: Study, goal: Goal, stopped: bool = False) -> Found:
 
 
 def _alone(bench: Bench, goal: Goal, bars: TrialBars) -> None:
-    while (taken := bench.study.take(goal)) is not None:
-        ended = trial.run(bench, taken)
-        bars.over(ended, bench.plan.objectives)
-        export.write(bench.study)
+    while True:
+        taken = bench.study.take(goal)
+        if taken is not None:
+            bars.over(trial.run(bench, taken), bench.plan.objectives)
+            export.write(bench.study)
+        elif not _waits(bench.study, goal):
+            return
+
+
+def _waits(study: Study, goal: Goal) -> bool:
+    """Whether the goal depends on trials in other hands; if so, some time has passed."""
+    if study.reached(goal) or not study.busy():
+        return False
+    time.sleep(POLL)
+    return True
 
 
 # --- several processes -------------------------------------------------------------------------
@@ -135,7 +148,7 @@ def _pool(bench: Bench, goal: Goal, where: Where, bars: TrialBars, seen: set[int
     """Keep workers at it; one that dies is replaced, its trial has been queued again."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // where.workers)
-    arguments = (bench.plan, goal, where, bench.parent, threads)
+    arguments = (bench.plan, goal, where, bench.parent, threads, kept.word)
     crew: list[SpawnProcess] = []
     deaths = 0
     try:
@@ -145,6 +158,8 @@ def _pool(bench: Bench, goal: Goal, where: Where, bars: TrialBars, seen: set[int
                 crew.append(context.Process(target=_worker, args=arguments, daemon=True))
                 crew[-1].start()
             if not crew:
+                if _waits(bench.study, goal):
+                    continue
                 break
             multiprocessing.connection.wait([p.sentinel for p in crew], timeout=POLL)
             deaths += sum(p.exitcode not in (None, 0) for p in crew)
@@ -168,10 +183,10 @@ def _tell(bench: Bench, bars: TrialBars, seen: set[int]) -> None:
         export.write(bench.study)
 
 
-def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int) -> None:
+def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int, cache: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells us
     signal.signal(signal.SIGTERM, _stop)
-    workers.start(threads)
+    workers.start(threads, cache)
     bars = TrialBars(1, quiet=True)
     try:
         study = Study(plan, where.storage)

@@ -22,7 +22,8 @@ def plan(shown: Plan, goal: Goal, as_json: bool) -> int:
     aims = zip(facts["objectives"], facts["directions"], strict=True)
     rows += [["objective", ", ".join(f"{d} {n}" for n, d in aims)]]
     rows += [["caps", ", ".join(facts["caps"]) or "-"]]
-    rows += [["sampler, pruner", f"{facts['sampler']}, {facts['pruner']}"], ["until", str(goal)]]
+    rows += [["sampler, pruner", f"{facts['sampler']}, {facts['pruner']}"]]
+    rows += [["looks inside a run", facts["prune_points"]], ["until", str(goal)]]
     console.table(["sweep", shown.name], rows, title="nothing was run")
     cells = [[t["settings"], t["trainable"], t["note"]] for t in facts["first"]]
     console.table(["enqueued first", "trainable", ""], cells)

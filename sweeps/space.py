@@ -7,20 +7,27 @@ method = "lora"
 "method.rank" = { low = 1, high = 16, log = true }     # whole numbers
 "train.lr" = { low = 1e-4, high = 1e-2, log = true }   # numbers
 "method.rslora" = { choices = [true, false] }          # any values of the key, also lists
+
+Any of them may have a condition (sweeps/condition.py). Where a key has other values under other
+conditions, it stands several times, each with a label of its own behind "@".
 """
 
 import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from methods.kit.errors import UsageError, unknown
+from sweeps import condition
+from sweeps.condition import ALWAYS, Condition
 
 FIELDS = "fields"  # the space made from a method's own fields
+RATE = "rate"  # the learning rate alone, of any method
+MADE = (FIELDS, RATE)  # spaces that are made for the method they are asked for
 GRID_POINTS = 5  # of a range of numbers without a step, in a grid
 
 
@@ -94,29 +101,70 @@ Dim = Range | Choice
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched, by full spec key, for one method."""
+    """What is searched for one method: dimensions by name, a full spec key, with its label."""
 
     name: str
     method: str
     about: str
     dims: dict[str, Dim]
+    conditions: dict[str, Condition] = field(default_factory=dict)  # by the name of a dimension
+
+    @property
+    def keys(self) -> list[str]:
+        """The spec keys that are searched, each once."""
+        return list(dict.fromkeys(map(key_of, self.dims)))
+
+    def condition(self, name: str) -> Condition:
+        return self.conditions.get(name, ALWAYS)
 
     def without(self, keys: Mapping[str, Any]) -> "Space":
         """The space with these keys fixed. Raises UsageError when nothing is left."""
-        left = {key: dim for key, dim in self.dims.items() if key not in keys}
-        if not left:
-            raise UsageError(f"space {self.name!r}: every key of it is fixed, nothing to search")
-        return Space(self.name, self.method, self.about, left)
+        return self._only({n: d for n, d in self.dims.items() if key_of(n) not in keys})
+
+    def under(self, values: Mapping[str, Any]) -> "Space":
+        """The space without what can never be searched where other keys have these values."""
+        possible: dict[str, list[Any] | None] = {key: [value] for key, value in values.items()}
+        left: dict[str, Dim] = {}
+        for name, dim in self.dims.items():
+            if self.condition(name).may_hold(possible):
+                left[name] = dim
+                known = possible.get(key_of(name))  # None also for a key that is none; told later
+                more = dim.edges() if isinstance(dim, Choice) else None
+                possible[key_of(name)] = None if known is None or more is None else known + more
+        return self._only(left)
 
     def as_dict(self) -> dict[str, str]:
-        return {key: str(dim) for key, dim in self.dims.items()}
+        """What each key may be, and when, as text."""
+        said: dict[str, list[str]] = {}
+        for name, dim in self.dims.items():
+            rule = str(self.condition(name))
+            said.setdefault(key_of(name), []).append(f"{dim}; {rule}" if rule else str(dim))
+        return {key: " | ".join(texts) for key, texts in said.items()}
+
+    def grids(self) -> dict[str, list[Any]]:
+        """Every grid value of each key."""
+        found: dict[str, list[Any]] = {}
+        for name, dim in self.dims.items():
+            known = found.setdefault(key_of(name), [])
+            known += [value for value in dim.grid() if value not in known]
+        return found
+
+    def _only(self, dims: dict[str, Dim]) -> "Space":
+        if not dims:
+            raise UsageError(f"space {self.name!r}: every key of it is fixed, nothing to search")
+        return replace(self, dims=dims)
+
+
+def key_of(name: str) -> str:
+    """The spec key of a dimension: its name without a label."""
+    return name.partition("@")[0]
 
 
 def names() -> tuple[str, ...]:
-    """The spaces that come with the package, and the one made from a method's fields."""
+    """The spaces that come with the package, and those that are made for any method."""
     folder = files("sweeps") / "spaces"
     stems = [f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")]
-    return tuple(sorted([*stems, FIELDS]))
+    return tuple(sorted([*stems, *MADE]))
 
 
 def load(name: str) -> Space:
@@ -126,7 +174,7 @@ def load(name: str) -> Space:
         if not path.is_file():
             raise UsageError(f"{name}: no such file")
         return parse(path.stem, path.read_text())
-    if name not in names() or name == FIELDS:
+    if name not in names() or name in MADE:
         raise unknown(f"space {name!r}", name, names())
     return parse(name, (files("sweeps") / "spaces" / f"{name}.toml").read_text())
 
@@ -146,13 +194,15 @@ def parse(name: str, text: str) -> Space:
     if not isinstance(table.get("method"), str):
         raise UsageError(f'space {name!r}: say method = "NAME"')
     read = {key: _dim(f"space {name!r}: {key}", value) for key, value in dims.items()}
-    return Space(name, table["method"], str(table.get("about", "")), read)
+    rules = {key: condition.read(f"space {name!r}: {key}", value) for key, value in dims.items()}
+    return Space(name, table["method"], str(table.get("about", "")), read, rules)
 
 
 def _dim(where: str, table: Any) -> Dim:
     if not isinstance(table, dict):
         raise UsageError(f"{where}: expected {{ low, high }} or {{ choices }}, got {table!r}")
-    allowed = ("choices",) if "choices" in table else ("low", "high", "log", "step")
+    kind = ("choices",) if "choices" in table else ("low", "high", "log", "step")
+    allowed = (*kind, "when", "unless")
     for key in table:
         if key not in allowed:
             raise unknown(f"{where}: {key!r}", key, allowed)

@@ -8,12 +8,10 @@ by its URL; no lock spans them, so a goal may be passed by one trial a machine.
 
 import hashlib
 import json
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -21,13 +19,13 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.home import home
 from methods.kit.errors import UsageError
 from sweeps import lease
 from sweeps.lease import FileLeases, Heartbeats, Leases
 from sweeps.plan import Plan
 from sweeps.prune import SameStep
 from sweeps.space import Choice, Dim
+from sweeps.storage import default_storage, is_file, lock_folder, open_storage, quiet
 
 DIGEST, PLAN = "ringbench.digest", "ringbench.plan"
 FREE_ENDS = ("capped", "refused")  # known before training and whatever else was tried
@@ -108,9 +106,9 @@ class Study:
             self.study.sampler = _sampler(self.plan, len(_counted(trials)))
             trial = self._next(trials)
             self._leases.hold(trial)
-            sampled = {key: suggest(trial, key, d) for key, d in self.plan.space.dims.items()}
+            values = self.plan.walk(lambda name, dim: _decoded(dim, suggest(trial, name, dim)))
             trial.set_user_attr(lease.SAMPLED, True)
-            return Taken(trial, decoded(self.plan, sampled))
+            return Taken(trial, values)
 
     def reached(self, goal: Goal) -> bool:
         """Whether the goal is reached, by trials that ended."""
@@ -128,6 +126,14 @@ class Study:
         """Whether there is a trial to be taken."""
         with self.locked():
             return self._open(self.study.get_trials(deepcopy=False), goal)
+
+    def busy(self) -> bool:
+        """Whether trials are in other hands: of another command, or of a worker whose death is
+        not certain yet."""
+        with self.locked():
+            self._leases.reap(self.study)
+            trials = self.study.get_trials(deepcopy=False)
+        return any(t.state == TrialState.RUNNING for t in trials)
 
     def note(self, taken: Taken, **facts: Any) -> None:
         """Keep facts about a trial in flight."""
@@ -212,8 +218,8 @@ class Study:
     def _next(self, trials: list[FrozenTrial]) -> optuna.Trial:
         """A trial that was cut short comes first, so that the history is as it would have been."""
         for t in trials:
-            if t.state == TrialState.WAITING and "retry_history" in t.system_attrs:
-                self._storage.set_trial_state_values(t._trial_id, state=TrialState.RUNNING)
+            again = t.state == TrialState.WAITING and "retry_history" in t.system_attrs
+            if again and self._storage.set_trial_state_values(t._trial_id, TrialState.RUNNING):
                 return optuna.Trial(self.study, t._trial_id)
         ordinal = len(_counted(trials))
         if ordinal < len(self._queue):
@@ -244,79 +250,29 @@ class Study:
             self._leases.release(taken.number)
 
 
-# --- storage -----------------------------------------------------------------------------------
-
-
-def default_storage() -> str:
-    return f"sqlite:///{home() / 'sweeps.db'}"
-
-
-def is_file(url: str) -> bool:
-    return url.startswith("sqlite:///")
-
-
-def lock_folder(url: str) -> Path:
-    """Beside the file, so that whoever shares the study shares its locks."""
-    place = Path(url.removeprefix("sqlite:///")).resolve().parent if is_file(url) else home()
-    folder = place / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """Optuna's storage at a URL. Raises UsageError in one line."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    beats: dict[str, Any] = {}
-    if is_file(url):
-        kwargs: dict[str, Any] = {"connect_args": {"timeout": 60}}
-    else:
-        kwargs = {"pool_pre_ping": True}
-        retry = optuna.storages.RetryHeartbeatStaleTrialCallback
-        with quiet():
-            callback = retry(max_retry=lease.TRIES)
-        beats = {"heartbeat_interval": lease.BEAT, "grace_period": lease.GRACE}
-        beats["heartbeat_stale_trial_callback"] = callback
-    try:
-        with FileLock(str(lock_folder(url) / "sweeps.lock")), quiet():
-            return optuna.storages.RDBStorage(url, engine_kwargs=kwargs, **beats)
-    except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        shown = re.sub(r"//[^@/]*@", "//", url)  # without a password
-        raise UsageError(f"--storage {shown}: cannot be opened ({text})") from None
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's warnings: experimental names, heartbeats outside of optimize."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        warnings.filterwarnings("ignore", message="Heartbeat of storage")
-        yield
-
-
 # --- between spec keys and Optuna ----------------------------------------------------------------
 
 
-def suggest(trial: optuna.Trial, key: str, dim: Dim) -> Any:
+def suggest(trial: optuna.Trial, name: str, dim: Dim) -> Any:
     if isinstance(dim, Choice):
-        return trial.suggest_categorical(key, dim.texts)
+        return trial.suggest_categorical(name, dim.texts)
     if dim.whole:
         step = int(dim.step or 1)
-        return trial.suggest_int(key, int(dim.low), int(dim.high), step=step, log=dim.log)
-    return trial.suggest_float(key, dim.low, dim.high, step=dim.step, log=dim.log)
+        return trial.suggest_int(name, int(dim.low), int(dim.high), step=step, log=dim.log)
+    return trial.suggest_float(name, dim.low, dim.high, step=dim.step, log=dim.log)
 
 
 def encoded(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
-    """Values as Optuna keeps them: choices as JSON text."""
+    """Values as Optuna keeps them, by the names of dimensions: choices as JSON text."""
     return {
-        key: json.dumps(value) if isinstance(plan.space.dims[key], Choice) else value
-        for key, value in values.items()
+        name: json.dumps(value) if isinstance(plan.space.dims[name], Choice) else value
+        for name, value in plan.searched(values).items()
     }
 
 
 def decoded(plan: Plan, params: dict[str, Any]) -> dict[str, Any]:
     """Values by spec key, of a trial's parameters; numbers to four digits, to be read and typed."""
-    return {key: _decoded(dim, params[key]) for key, dim in plan.space.dims.items()}
+    return plan.walk(lambda name, dim: _decoded(dim, params[name]))
 
 
 def _decoded(dim: Dim, value: Any) -> Any:
@@ -370,10 +326,11 @@ def _sampler(plan: Plan, ordinal: int) -> optuna.samplers.BaseSampler:
 
 
 def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
-    if len(plan.objectives) > 1 or len(plan.cells) < 2 or plan.options.pruner == "none":
+    steps = plan.step(len(plan.cells))
+    if len(plan.objectives) > 1 or steps < 2 or plan.options.pruner == "none":
         return optuna.pruners.NopPruner()
     if plan.options.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(
-            min_resource=1, max_resource=len(plan.cells), reduction_factor=2
+            min_resource=1, max_resource=steps, reduction_factor=2
         )
     return SameStep(maximize=plan.directions[0] == "maximize")

@@ -14,7 +14,6 @@ from methods.kit.errors import UsageError
 
 AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
 MOST_SEEDS = 1000
-COLLECTIONS = {"data.name": {"embedded": datasets.names}, "method.name": {"all": methods.names}}
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
         methods.find(name)
     specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes, uri))
     place = {name: i for i, name in enumerate(names)}
-    sets = {str(name): i for i, name in enumerate(axes.get("data.name", []))}
+    sets = {str(name): i for i, name in enumerate(dict.fromkeys(axes.get("data.name", [])))}
     specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
     text = "\n".join(sorted(s.digest() for s in specs))
     name = f"{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -87,17 +86,26 @@ def choices(key: str, raw: str) -> list[Any]:
     """The values of an axis: split at commas outside of brackets and quotes; 1-3 for seeds."""
     values: list[Any] = []
     for word in _split(raw):
-        known = COLLECTIONS.get(key, {}).get(word)
+        known = _collection(key, word)
         first, dash, last = word.partition("-")
         if known is not None:
-            values += known()
+            values += known
         elif key == "seed" and dash and first.isdigit() and last.isdigit():
             values += _seeds(int(first), int(last))
+        elif key == "data.name":
+            values.append(datasets.canonical(str(config.read_value(word))))
         else:
             values.append(config.read_value(word, key))
     if not values:
         raise UsageError(f"{key}: no value given")
     return values
+
+
+def _collection(key: str, word: str) -> tuple[str, ...] | None:
+    """What a word stands for, where it stands for several."""
+    if key == "method.name" and word == "all":
+        return methods.names()
+    return datasets.collections().get(word) if key == "data.name" else None
 
 
 def _seeds(first: int, last: int) -> range:

@@ -1,4 +1,4 @@
-"""One trial: refused, stopped by its bound, pruned between runs, failed, or complete.
+"""One trial: refused, stopped by its bound, pruned between or inside runs, failed, or complete.
 
 A trial runs its method with its settings on every data set and seed of the sweep and takes the
 mean. Its runs see training and validation images; the test split stays shut.
@@ -17,9 +17,11 @@ from harness.ledger import Ledger
 from harness.one import Done
 from harness.run import check
 from harness.spec import Spec
+from harness.watch import Watch
 from methods.kit.errors import UsageError
 from sweeps import quantity
 from sweeps.bound import AUDIT, Bound, Point, best, drift
+from sweeps.midway import Midway
 from sweeps.plan import Plan
 from sweeps.study import ENDED, Study, Taken, decoded
 
@@ -116,17 +118,22 @@ def _measured(bench: Bench, taken: Taken) -> dict[str, float]:
     if history:
         history.judge(taken, counts)
     done: list[Done] = []
-    for step, spec in enumerate(specs):
-        done.append(measure(bench, spec))
-        if not done[-1].ok:
-            raise Stop("failed", f"{one.name_of(spec)}: {done[-1].error}")
+    for spec in specs:
+        midway = Midway(bench.study, taken, spec, done)
+        run = measure(bench, spec, midway.watch)
+        if run.status == "pruned":
+            raise Stop("pruned", midway.why)
+        if not run.ok:
+            raise Stop("failed", f"{one.name_of(spec)}: {run.error}")
+        midway.recall(bench.ledger, run)
+        done.append(run)
         _noted(bench.study, taken, done)
-        if step < len(specs) - 1:
+        if len(done) < len(specs):
             _compare(bench, taken, history, counts, done)
     return _means(done)
 
 
-def measure(bench: Bench, spec: Spec) -> Done:
+def measure(bench: Bench, spec: Spec, watch: Watch | None = None) -> Done:
     """A run on validation data: found in the ledger, or made now and recorded there."""
     ledger = bench.ledger
     while True:
@@ -135,7 +142,9 @@ def measure(bench: Bench, spec: Spec) -> Done:
                 found = ledger.find(spec.digest(), test=False)
                 if found is not None:
                     return one.from_ledger(spec, found)
-                return one.fresh(spec, bench.device, ledger, bench.bars, bench.parent, test=False)
+                return one.fresh(
+                    spec, bench.device, ledger, bench.bars, bench.parent, test=False, watch=watch
+                )
         time.sleep(POLL)  # another worker is at the very same run
 
 
@@ -186,9 +195,9 @@ def _compare(
     means = _means(done)
     if history:
         history.judge_again(taken, counts, [d.metrics[history.accuracy] for d in done])
-    if len(plan.objectives) == 1 and len(done) < len(plan.cells):
+    if len(plan.objectives) == 1:
         value = means[plan.objectives[0]]
-        if bench.study.report(taken, len(done), value):
+        if bench.study.report(taken, plan.step(len(done)), value):
             reached = (
                 f"{plan.objectives[0]} {value:.2f} after {len(done)} of {len(plan.cells)} runs"
             )

@@ -18,6 +18,7 @@ from harness import console, one
 from harness.ledger import open_ledger
 from harness.one import Done
 from harness.spec import Spec
+from harness.store import kept
 
 TRIES = 2  # a run whose process died is tried once more
 
@@ -58,7 +59,7 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
             max_workers=min(workers, len(jobs)),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start,
-            initargs=(max(1, torch.get_num_threads() // workers),),
+            initargs=(max(1, torch.get_num_threads() // workers), kept.word),
         ) as pool:
             futures: dict[Future[Done], Job] = {pool.submit(_run_quietly, j): j for j in jobs}
             try:
@@ -78,9 +79,10 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
                 yield Done(job.spec, "failed", {}, "its worker process died (out of memory?)")
 
 
-def start(threads: int) -> None:
-    """Begin as a worker: few threads, and no life beyond the parent's."""
+def start(threads: int, cache: str) -> None:
+    """Begin as a worker: few threads, the given budget, and no life beyond the parent's."""
     torch.set_num_threads(threads)
+    kept.use(cache)
     threading.Thread(target=_die_with_parent, daemon=True).start()
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import layouts
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,6 +12,8 @@ from safetensors.torch import save_file
 from harness import backbone as backbones
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.datasets import sets
+from harness.datasets.sets import PublicSet
 from harness.spec import BackboneSpec
 from methods.kit.adapter import Task
 
@@ -70,3 +73,24 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     yield tmp_path / "runs"
     os.environ.pop("RINGBENCH_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def drawn_root(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, PublicSet]]:
+    """All 15 public data sets, drawn small once, with their counts."""
+    root = tmp_path_factory.mktemp("data")
+    return root, layouts.make(root)
+
+
+@pytest.fixture
+def drawn_sets(drawn_root: tuple[Path, dict[str, PublicSet]]) -> dict[str, PublicSet]:
+    return drawn_root[1]
+
+
+@pytest.fixture
+def public(drawn_root: tuple[Path, dict[str, PublicSet]], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The root of the drawn sets, whose small counts stand in for the published ones."""
+    root, known = drawn_root
+    monkeypatch.setattr(sets, "table", lambda: known)
+    monkeypatch.setenv(sets.ROOT, str(root))
+    return root

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +12,26 @@ from pathlib import Path
 import pytest
 
 import methods
-from harness import cli, counting
+from harness import cli, config, counting
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.datasets import sets
+from harness.spec import PROTOCOLS
+from sweeps import suite
 
 README = Path(__file__).parent.parent / "README.md"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+DATA = README.parent / "docs" / "data.md"
 
 
-def commands(*verbs: str) -> list[list[str]]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    words = [shlex.split(line) for line in lines if line.startswith("ringbench ")]
+def blocks(language: str, page: Path = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def commands(*verbs: str, page: Path = README) -> list[list[str]]:
+    lines = [line for block in blocks("sh", page) for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines if line.startswith("ringbench ")]
     return [w[1:] for w in words if w[1] in verbs]
 
 
@@ -82,6 +89,7 @@ def test_the_method_of_the_readme_keeps_the_contract(
 def test_the_commands_of_the_readme_that_train_can_be_planned(
     words: list[str],
     capsys: pytest.CaptureFixture[str],
+    public: Path,
 ) -> None:
     own_files = {"data=mine.parquet", "pretrained=clip.safetensors"}
     code = cli.call([*words, "--dry-run"])
@@ -98,6 +106,37 @@ def test_the_commands_of_the_readme_that_train_can_be_planned(
         assert "nothing was run" in shown.out
 
 
+@pytest.mark.parametrize(
+    "words", commands("suite", "run", page=DATA), ids=lambda w: " ".join(w[:3])
+)
+def test_the_commands_on_data_are_understood(words: list[str], public: Path) -> None:
+    build = suite.build if words[0] == "suite" else config.build
+    assert build(words[1], words[2:])
+
+
+@pytest.mark.parametrize(
+    "words", [*commands("data"), *commands("data", page=DATA)], ids=lambda w: " ".join(w[2:])
+)
+def test_the_subsets_of_the_pages_are_drawn(
+    words: list[str], public: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(public, tmp_path / "data")
+    assert cli.call([*words, "--root", str(root)]) == 0
+    assert "written" in capsys.readouterr().out
+
+
+def test_the_page_on_data_has_a_row_for_every_public_set() -> None:
+    rows = [line.split("|") for line in DATA.read_text().splitlines() if line.startswith("| `")]
+    cells = {row[1].strip(" `"): row for row in rows}
+    for name, known in sets.table().items():
+        assert f"`{known.folder}/`" in cells[name][3]
+        assert known.images in cells[name][4]
+        assert known.split in cells[name][5]
+        assert cells[name][6].strip() == known.template
+        assert {a.strip(" `") for a in cells[name][2].split(",")} - {""} == {*known.aliases}
+    assert all(f"| `{name}`" in DATA.read_text() for name in PROTOCOLS)
+
+
 @pytest.mark.parametrize("words", commands("ls", "params"), ids=" ".join)
 def test_the_commands_of_the_readme_that_list_run(
     words: list[str], capsys: pytest.CaptureFixture[str]
@@ -106,7 +145,11 @@ def test_the_commands_of_the_readme_that_list_run(
     assert capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", commands("leaderboard", "pareto"), ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [w for w in commands("leaderboard", "pareto", "compare") if "--protocol" in w],
+    ids=" ".join,
+)
 def test_the_reports_of_the_readme_have_something_to_report(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,6 +32,7 @@ VARIANTS: dict[str, Method] = {
     "adaring-delta_start": AdaRing(start="a run", form="delta", slice_size=2),
     "adaring-delta": AdaRing(form="delta", slice_size=2, sites=("q", "k", "v", "o", "fc", "proj")),
     "adaring-delta_sites": AdaRing(form="delta", slice_size=(3, 2), grouping="site"),
+    "adaring-delta_dropout": AdaRing(form="delta", slice_size=2, dropout=0.25),
     "adaring-delta_factored": AdaRing(form="delta", slice_size=2, reading="factored"),
     "adaring-delta_whole": AdaRing(form="delta", ring_rank=8, slice_size=8),
     "adaring-delta_layer_gate": AdaRing(form="delta", ranks=PAIR, combine="layer_gate"),

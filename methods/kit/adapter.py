@@ -9,7 +9,7 @@ method runs once, or K times side by side with a leading trial axis, without kno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
@@ -17,23 +17,29 @@ from torch import Tensor, nn
 from methods.kit.bound import Bound
 from methods.kit.clip import Clip, Site
 from methods.kit.noise import Noise, generator
-from methods.kit.rig import Add, Call, Derived, Fn, Hung, Penalty, Ref, Report, Rig
+from methods.kit.rig import Add, Call, Derived, Draw, Fn, Hung, Penalty, Ref, Report, Rig
 from methods.kit.start import Start
 
 PARTS = ("image", "text", "shared", "head")
+Fidelity = Literal["code", "paper", "reading"]
 
 
 @dataclass(frozen=True)
 class Task:
     """What is to be told apart: class names, the template around them, and the prompts' tokens.
 
-    ``tokens`` is (classes, length), padded with zeros behind the end token. ``start`` is what the
-    run learnt that the method's own ``start`` names; None where only shapes matter.
+    ``tokens`` is (classes, length), padded with zeros behind the end token. ``earlier`` holds what
+    each of the method's stages trained (``Adapter.state``); it is empty where only shapes matter.
+    ``start`` is what the run learnt that the method's own ``start`` names; None where only shapes
+    matter.
     """
 
     classnames: tuple[str, ...]
     template: str
     tokens: Tensor = field(repr=False, compare=False)
+    earlier: Mapping[str, Mapping[str, Tensor]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     start: Start | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -54,7 +60,7 @@ class Teacher:
 class Step:
     """What a penalty may look at: one training step, features normalised.
 
-    ``teacher`` is there when a penalty of the adapter asks for it.
+    ``teacher`` and ``again`` are there when a penalty of the adapter asks for them.
     """
 
     labels: Tensor  # (n,)
@@ -63,6 +69,7 @@ class Step:
     logits: Tensor  # (n, classes)
     progress: float
     teacher: Teacher | None = None
+    again: Tensor | None = None  # (n, classes) logits of a second pass, with other draws
 
 
 class Method(ABC):
@@ -70,17 +77,24 @@ class Method(ABC):
 
     ``recipe`` holds the training settings of the method's own paper for CLIP ViT-B/16, as
     ``{"train.lr": 2e-4}``; a preset or the user may say otherwise. ``identity`` says whether the
-    adapted model equals the frozen one before the first step. A method that can begin where
-    another run ended has a field ``start``, empty or the id of that run; the harness finds the run,
-    checks that it saw nothing it should not, and hands over what it learnt as ``task.start``.
+    adapted model equals the frozen one before the first step. ``fidelity`` says what it was written
+    from: the authors' ``code``, their ``paper``, or a ``reading`` of one that leaves parts open.
+    A method that can begin where another run ended has a field ``start``, empty or the id of that
+    run; the harness finds the run, checks that it saw nothing it should not, and hands over what it
+    learnt as ``task.start``.
     """
 
     paper: ClassVar[str] = ""
+    fidelity: ClassVar[Fidelity] = "paper"
     recipe: ClassVar[Mapping[str, object]] = {}
 
     @property
     def identity(self) -> bool:
         return True
+
+    def stages(self) -> Mapping[str, "Stage"]:
+        """What must have been trained before; ``attach`` finds its states in ``task.earlier``."""
+        return {}
 
     @property
     def start(self) -> str:
@@ -89,6 +103,18 @@ class Method(ABC):
     @abstractmethod
     def attach(self, clip: Clip, task: Task) -> "Adapter":
         """Say what trains and where it acts. Draws initial values from torch's generator."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training that comes before another: what it trains, and what else differs in its run.
+
+    ``settings`` are full keys, as ``{"train.epochs": 5, "data.name": "flags"}``. It is trained on
+    the same data unless they say otherwise, kept, and done once: also for other runs that need it.
+    """
+
+    method: Method
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @final
@@ -170,11 +196,17 @@ class Adapter(nn.Module):
         self.rig.score = Call(fn, refs)
 
     def penalise(
-        self, fn: Fn, *refs: Ref, teacher: bool = False, alone: Sequence[str] = ()
+        self,
+        fn: Fn,
+        *refs: Ref,
+        teacher: bool = False,
+        again: bool = False,
+        alone: Sequence[str] = (),
     ) -> None:
         """loss += fn(step, ...), where ``step`` is a :class:`Step`.
 
-        With ``teacher`` the step holds what the frozen model says. ``alone`` names owned
+        With ``teacher`` the step holds what the frozen model says; with ``again`` what the adapted
+        one says of the same batch when all that is random is drawn anew. ``alone`` names owned
         parameters that are trained by this term and nothing else, while this term trains nothing
         else: the same gradients as two forward passes with one part detached in each, for one
         forward pass and a second backward pass.
@@ -182,7 +214,9 @@ class Adapter(nn.Module):
         unknown = [name for name in alone if name not in self.trained()]
         if unknown:
             raise ValueError(f"penalise: {unknown[0]!r} does not train")
-        self.rig.penalties.append(Penalty(fn, refs, teacher=teacher, alone=tuple(alone)))
+        self.rig.penalties.append(
+            Penalty(fn, refs, teacher=teacher, again=again, alone=tuple(alone))
+        )
 
     def report(
         self,
@@ -209,6 +243,23 @@ class Adapter(nn.Module):
         Progress runs from 0 towards 1; fn is called with 1.0 once at the end.
         """
         self._each_step.append((ref, fn))
+
+    def draw(
+        self,
+        name: str,
+        rest: Tensor,
+        fn: Callable[[float, torch.Generator], Tensor],
+        members: Sequence[Sequence[str]] = (),
+    ) -> Ref:
+        """A tensor like ``rest`` that is fn(progress, generator) in a training pass.
+
+        Outside of training it is ``rest``: what is tested, folded and counted has no chance in it.
+        It is not saved. fn draws on the CPU, from its generator alone. Where a drawn vector is
+        zero, the owned parameters that ``members`` names there do not move: the optimiser leaves
+        them out of this step, decay and momentum too.
+        """
+        self.rig.draws[name] = Draw(name, rest, fn, tuple(map(tuple, members)))
+        return Ref(name)
 
     # --- what the harness uses ---------------------------------------------------------------
 
@@ -246,6 +297,11 @@ class Adapter(nn.Module):
     def needs_teacher(self) -> bool:
         """Whether a penalty looks at what the frozen model says."""
         return any(penalty.teacher for penalty in self.rig.penalties)
+
+    @property
+    def needs_again(self) -> bool:
+        """Whether a penalty looks at a second pass over the batch."""
+        return any(penalty.again for penalty in self.rig.penalties)
 
     @property
     def foldable(self) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from methods.kit.clip import Key
 from methods.kit.noise import Noise
-from methods.kit.rig import Add, Call, Hung, Ref, Rig
+from methods.kit.rig import Add, Call, Draw, Hung, Ref, Rig
 
 # Above rank = width * FOLD_ABOVE one product with a folded weight beats x -> small -> out
 # (measured between ranks 64 and 256 at width 768, forward and backward).
@@ -42,6 +42,9 @@ class Bound:
         self.noise = noise
         self._values: dict[str, Any] = dict(values)
         self._fused: dict[Key, tuple[Tensor, Tensor]] = {}
+        self.asleep: list[str] = []  # parameters that do not move in this step
+        for draw in rig.draws.values():
+            self._values[draw.name] = self._drawn(draw)
         for d in rig.derived:
             self._values[d.name] = self._call(d.fn, (), d.refs)
 
@@ -202,12 +205,26 @@ class Bound:
         if self.rig.score:
             calls.append(self.rig.score)
         kept: dict[tuple[str, tuple[int, ...]], Any] = {}
-        for ref in (ref for call in calls for ref in call.refs):
+        refs = (ref for call in calls for ref in call.refs if ref.name not in self.rig.draws)
+        for ref in refs:
             if not any((ref.name, ref.index[:i]) in kept for i in range(len(ref.index))):
                 kept[ref.name, ref.index] = self._get(ref)
         return [leaf for value in kept.values() for leaf in _leaves(value)]
 
     # --- how it is done ----------------------------------------------------------------------
+
+    def _drawn(self, draw: Draw) -> Tensor:
+        if self.noise is None:
+            return (
+                draw.rest
+                if self.trials is None
+                else draw.rest.expand(self.trials, *draw.rest.shape)
+            )
+        drawn = self.noise.draw(draw.name, draw.fn)  # on the CPU: reading it waits for no device
+        if draw.members and self.trials is None:
+            for names, on in zip(draw.members, drawn.tolist(), strict=True):
+                self.asleep += () if on else names
+        return drawn.to(draw.rest)
 
     def _get(self, ref: Ref) -> Any:
         """A tensor, or for a module the dict of its tensors; a trial axis leads if there is one."""

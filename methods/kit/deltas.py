@@ -77,13 +77,16 @@ def hang(
     scale: float,
     gate: Ref | None = None,
     shared: bool = False,
+    dropout: float = 0.0,
     cores: Cores | None = None,
 ) -> None:
     """W_l += scale * D_l with D a ring of modes (L, out, in), as LoRA's pair (B, A) = D_l.
 
     D_l = A_l B runs as a LoRA of rank r2 min(r0, r1) and folds into the weight. Where that rank
     leaves nothing to save, D_l is made whole once a step. ``shared``: the cores of both widths
-    belong to both towers, which must be equally wide. ``cores``: to begin with, else random ones.
+    belong to both towers, which must be equally wide. ``dropout`` acts on the input of each
+    update. ``cores``: to begin with, else random ones. Raises UsageError where an update made
+    whole would need dropout.
     """
     tower, part = group.sites[0].tower, f"{group.name}.{rank.label}".rstrip(".")
     if gate is not None:
@@ -97,7 +100,12 @@ def hang(
         group.sites, ring.chains(adapter, f"{tower}.{part}", refs, gate), strict=True
     ):
         if len(chain) == 2:
-            adapter.add(site, down=chain[1], up=chain[0], scale=scale)
+            adapter.add(site, down=chain[1], up=chain[0], scale=scale, dropout=dropout)
+        elif dropout:
+            raise UsageError(
+                "method.dropout: updates of this rank are made whole, without dropout;"
+                " take a smaller method.ring_rank or method.slice_size"
+            )
         else:
             adapter.reweight(site, partial(torch.add, alpha=scale), chain[0])
 

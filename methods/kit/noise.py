@@ -5,7 +5,7 @@ draws can shift what another part of the run draws.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,12 +19,28 @@ def generator(*key: object, device: torch.device | str = "cpu") -> torch.Generat
 
 
 class Noise:
-    """The noise of one training step: one seed per trial, or a single seed for a single trial."""
+    """The noise of one training step: one seed per trial, or a single seed for a single trial.
 
-    def __init__(self, seeds: int | Sequence[int], step: int, device: torch.device | str = "cpu"):
+    ``turn`` counts passes over one batch; each pass draws anew.
+    """
+
+    def __init__(
+        self,
+        seeds: int | Sequence[int],
+        step: int,
+        device: torch.device | str = "cpu",
+        progress: float = 0.0,
+        turn: int = 0,
+    ):
         self.seeds = seeds
         self.step = step
         self.device = device
+        self.progress = progress
+        self.turn = turn
+
+    def again(self) -> "Noise":
+        """The noise of one more pass in the same step."""
+        return Noise(self.seeds, self.step, self.device, self.progress, self.turn + 1)
 
     def dropout(self, place: object, shape: Sequence[int], rate: float) -> Tensor:
         """A mask of 0 and 1/(1-rate), shape (*shape) or (trials, *shape)."""
@@ -32,7 +48,19 @@ class Noise:
             return self._mask(self.seeds, place, shape, rate)
         return torch.stack([self._mask(seed, place, shape, rate) for seed in self.seeds])
 
+    def draw(self, name: str, fn: Callable[[float, torch.Generator], Tensor]) -> Tensor:
+        """fn(progress, generator) on the CPU, with a leading trial axis if there are trials."""
+        if isinstance(self.seeds, int):
+            return fn(self.progress, self._generator(self.seeds, name))
+        return torch.stack([fn(self.progress, self._generator(s, name)) for s in self.seeds])
+
     def _mask(self, seed: int, place: object, shape: Sequence[int], rate: float) -> Tensor:
         drawn = torch.empty(tuple(shape), device=self.device)
-        drawn.bernoulli_(1 - rate, generator=generator(seed, self.step, place, device=self.device))
+        drawn.bernoulli_(1 - rate, generator=self._generator(seed, place, self.device))
         return drawn.div_(1 - rate)
+
+    def _generator(
+        self, seed: int, place: object, device: torch.device | str = "cpu"
+    ) -> torch.Generator:
+        turn = (self.turn,) if self.turn else ()
+        return generator(seed, self.step, place, *turn, device=device)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from methods.kit.clip import Key
 
@@ -37,6 +38,7 @@ class Penalty(Call):
     """A term of the loss; ``alone`` names the parameters that train on it and nothing else."""
 
     teacher: bool = False
+    again: bool = False
     alone: tuple[str, ...] = ()
 
 
@@ -85,11 +87,25 @@ class Derived:
     refs: tuple[Ref, ...]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """A tensor that is drawn anew in each training pass, and ``rest`` at any other time.
+
+    Where the draw is zero, the parameters that ``members`` names there do not move in this step.
+    """
+
+    name: str
+    rest: Tensor
+    fn: Callable[[float, torch.Generator], Tensor]
+    members: tuple[tuple[str, ...], ...] = ()
+
+
 @dataclass
 class Rig:
     """All that an adapter hung, in the order in which it was said."""
 
     sites: dict[Key, Hung] = field(default_factory=dict)
+    draws: dict[str, Draw] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
     score: Call | None = None
     penalties: list[Penalty] = field(default_factory=list)

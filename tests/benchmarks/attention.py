@@ -14,7 +14,7 @@ import time
 import torch
 from torch import Tensor
 
-from harness import tower
+from harness import attention
 
 ROUNDS = 9
 GEOMETRIES = [  # (sequences, heads, tokens, head width)
@@ -25,7 +25,7 @@ GEOMETRIES = [  # (sequences, heads, tokens, head width)
     (4, 12, 197, 64),
     (2, 16, 257, 64),
 ]
-WAYS = {"fused": tower._fused, "explicit": tower._explicit}
+WAYS = {"fused": attention._fused, "explicit": attention._explicit}
 
 
 def seconds(name: str, inputs: list[Tensor]) -> float:

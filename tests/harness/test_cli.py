@@ -65,6 +65,28 @@ def test_a_run_is_recorded_and_not_repeated(capsys: pytest.CaptureFixture[str]) 
     assert again["metrics"]["acc/base"] == first["metrics"]["acc/base"]
 
 
+def test_a_run_says_what_it_computed_once(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "base_to_novel", "method=lora", "method.layers=top:2", *FAST]
+    assert cli.call(words) == 0
+    assert "cached: text tokens before block 5 (" in capsys.readouterr().err
+    assert cli.call([*words, "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert "image tokens before block 11 of 5 images (" in kept["cache"]
+    assert cli.call([*words, "--force", "--json", "--cache", "off"]) == 0
+    off = json.loads(capsys.readouterr().out)
+    assert off["cache"] == "cached: nothing (--cache off)"
+    assert off["metrics"]["cache/bytes"] == off["metrics"]["cache/saved_percent"] == 0
+    assert kept["metrics"]["cache/bytes"] > 0
+    assert kept["metrics"]["flops/step"] < off["metrics"]["flops/step"] / 3
+    assert kept["metrics"]["acc/base"] == off["metrics"]["acc/base"]
+
+
+@pytest.mark.parametrize("verb", ["run", "suite"])
+def test_a_budget_that_is_none_is_refused(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [verb, "base_to_novel", "method=lora" if verb == "run" else "methods=lora", *FAST]
+    assert "--cache 'much': expected auto, off" in refused(capsys, *words, "--cache", "much")
+
+
 def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Path) -> None:
     words = ["run", "base_to_novel", "method=adaring", *FAST, "--dry-run", "--json"]
     assert cli.call(words) == 0

@@ -50,9 +50,19 @@ def test_lists_and_pairs_are_read() -> None:
     assert same.flat()["method.ranks"] == [[2, 2], [2, 2]]  # numbers may repeat, words may not
 
 
+def test_views_need_augmentation_and_are_another_run() -> None:
+    words = ("method=lora", "train.augment=crop_flip")
+    assert build(*words).data.views == 0
+    assert build(*words, "data.views=4").digest() != build(*words).digest()
+    assert build(*words, "data.views=4").configuration() != build(*words).configuration()
+    with pytest.raises(UsageError, match=r"^data.views: 4 views of each image need train.augment"):
+        build("method=lora", "data.views=4", "train.augment=none")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["method=lora", "data.views=-1"], "data.views: must be greater than or equal to 0"),
         (["method=lora", "method.rnk=4"], "method.rnk: unknown, did you mean 'rank'?"),
         (["method=lore"], "method 'lore': unknown, did you mean 'lora'?"),
         (["method=lora", "method.rank=0"], "method.rank: must be greater than 0, got 0"),

@@ -57,6 +57,7 @@ def test_a_result_says_what_it_saw() -> None:
         "acc/val", "acc/val_novel", "acc/val_hmean", "acc/base", "acc/novel", "acc/hmean",
         "ece/test", "params/trainable", "params/stored", "params/inference", "params/head",
         "bytes/adapter", "time/train_seconds", "time/step_ms", "memory/peak_bytes", "flops/step",
+        "cache/bytes", "cache/saved_percent",
     }  # fmt: skip
     for part in result.predictions:
         right = float((part.label == part.predicted).mean()) * 100

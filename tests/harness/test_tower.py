@@ -7,9 +7,10 @@ from conftest import BUILDS, TINY
 
 from harness import anatomy
 from harness import backbone as backbones
+from harness.attention import attend
 from harness.backbone import Backbone
 from harness.spec import BackboneSpec
-from harness.tower import Tower, attend
+from harness.tower import Tower
 from methods.kit.errors import UsageError
 
 TEXTS = ["a cat", "a photo of a very small dog", "tree"]

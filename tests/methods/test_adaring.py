@@ -395,6 +395,11 @@ def test_cores_and_their_products_are_fp32_under_bf16_autocast(
     [
         (["ranks=[[2,4]]", "combine=layer_gate"], "'layer_gate' needs two rings"),
         (["ranks=[[2,4],[2,4]]"], "method.ranks: two rings of the same ranks"),
+        (["dropout=0.1"], "method.dropout: needs method.form=delta"),
+        (
+            ["form=delta", "dropout=0.1", "ring_rank=8", "slice_size=24"],
+            "made whole, without dropout",
+        ),
         (["form=delta", "reading=one_ring"], "'one_ring' needs method.form=adapter"),
         (["form=delta", "reading=parallel"], "'parallel' needs method.form=adapter"),
         (["form=delta", "ranks=[[2,4],[4,2]]", "combine=input_gate"], "needs method.form=adapter"),

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from conftest import NAMES, TEMPLATE, task_of
 from torch import Tensor
 
+from harness.augment import PLAIN
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.data import Images
@@ -97,7 +98,7 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
     backbone = tiny["flat"]
-    frozen = FrozenModel(net_of(backbone, Adapter(backbone.clip)), images, True)
+    frozen = FrozenModel(net_of(backbone, Adapter(backbone.clip)), images, (PLAIN,))
     distances = []
     for weight in (0.0, 1.0, 100.0):
         adapter = attach(AdaRing(consistency_logits=weight, consistency_image=weight), backbone)
@@ -118,7 +119,7 @@ def forward(net: Classifier, images: Images, detached: list[str]) -> tuple[Tenso
     adapter = net.adapter
     values = {n: v.detach() if n in detached else v for n, v in adapter.values().items()}
     answer = net(images.pixels, adapter.bind(values))
-    teacher = FrozenModel(net, images, True)(images.pixels, torch.arange(8), answer)
+    teacher = FrozenModel(net, images, (PLAIN,))(images.pixels, torch.arange(8), answer)
     step = Step(images.labels, answer.image, answer.text, answer.logits, 0.0, teacher)
     task = F.cross_entropy(answer.logits, images.labels)
     return task, consistency.penalty(step, Weights(2.0, 3.0), "cosine")
@@ -139,7 +140,7 @@ def test_gradients_are_those_of_two_forward_passes_with_detached_branches(
     expected = {n: p.grad.clone() for n, p in adapter.trained().items() if p.grad is not None}
     optimizer = build_optimizer(net, TRAIN)
     batch = Batch(images.pixels, images.labels, torch.arange(8))
-    teacher = FrozenModel(net, images, True)
+    teacher = FrozenModel(net, images, (PLAIN,))
     loss, _ = train_step(net, batch, 0.0, Noise(1, 0), optimizer, 0.0, teacher)
     assert set(expected) == set(adapter.trained())
     for name, p in adapter.trained().items():
@@ -155,7 +156,7 @@ def test_the_reported_loss_is_the_sum_of_both_terms(
     for method in (TWO, LOW):
         net = net_of(backbone, perturb(attach(method, backbone)))
         batch = Batch(images.pixels, images.labels, torch.arange(8))
-        teacher = FrozenModel(net, images, True)
+        teacher = FrozenModel(net, images, (PLAIN,))
         optimizer = build_optimizer(net, TRAIN)
         losses.append(train_step(net, batch, 0.0, Noise(1, 0), optimizer, 0.0, teacher)[0])
     torch.testing.assert_close(losses[0], losses[1])
@@ -168,7 +169,7 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
     adapter = attach(LOW, backbone)
     net = net_of(backbone, adapter)
     optimizer = build_optimizer(net, replace(TRAIN, optimizer="sgd", lr=1.0))
-    teacher = FrozenModel(net, images, True)
+    teacher = FrozenModel(net, images, (PLAIN,))
     batch = Batch(images.pixels, images.labels, torch.arange(8))
     alive: dict[str, int] = {}
     for step in range(1, 4):

@@ -1,5 +1,6 @@
 """Spaces: what is read, what is refused, and that a trial is words that can be pasted."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ import pytest
 
 import methods
 from harness import config
+from harness.run import check
 from methods.kit.errors import UsageError
-from sweeps import fields, plan, quantity, space
+from sweeps import fields, plan, quantity, space, study
 from sweeps.plan import Options, Plan
-from sweeps.space import Choice, Range
+from sweeps.space import Choice, Dim, Range, key_of
 
 SHIPPED = [name for name in space.names() if name != space.FIELDS]
 FAST = ["data=digits", "data.shots=1"]
@@ -24,15 +26,17 @@ def planned(name: str, *words: str, **options: Any) -> Plan:
 
 def anything(found: Plan, rng: random.Random) -> dict[str, Any]:
     """Some settings of a space."""
-    values: dict[str, Any] = {}
-    for key, dim in found.space.dims.items():
+
+    def value(name: str, dim: Dim) -> Any:
         if isinstance(dim, Choice):
-            values[key] = rng.choice(dim.edges())
-        elif dim.whole:
-            values[key] = rng.randint(int(dim.low), int(dim.high))
-        else:
-            values[key] = rng.uniform(dim.low, dim.high)
-    return values
+            return rng.choice(dim.edges())
+        if not dim.whole:
+            return rng.uniform(dim.low, dim.high)
+        if dim.log:
+            return round(dim.low * (dim.high / dim.low) ** rng.random())
+        return rng.randint(int(dim.low), int(dim.high))
+
+    return found.walk(value)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -40,8 +44,11 @@ def test_a_shipped_space_holds_the_settings_it_starts_from(name: str) -> None:
     found = planned(name)
     usual = config.build("base_to_novel", found.paste({}, "digits", 1)).flat()
     for values in found.defaults():
-        assert all(dim.nearest(values[key]) == values[key] for key, dim in found.space.dims.items())
-    assert found.defaults()[-1] == {key: usual[key] for key in found.space.dims}
+        there = found.searched(values)
+        assert {key_of(name) for name in there} == set(values)
+        assert all(found.space.dims[name].nearest(v) == v for name, v in there.items())
+    last = found.defaults()[-1]
+    assert last == {key: usual[key] for key in last}
 
 
 @pytest.mark.parametrize("name", TUNABLE)
@@ -89,6 +96,61 @@ def test_the_papers_settings_come_before_those_tuned_for_the_backbone() -> None:
     assert (paper["train.lr"], usual["train.lr"]) == (2e-4, 6e-3)
 
 
+TREE = """
+method = "lora"
+[space]
+"method.rslora" = { choices = [false, true] }
+"method.rank" = { choices = [1, 2], when = { "method.rslora" = [true] } }
+"method.rank@other" = { low = 4, high = 8, step = 4, when = { "method.rslora" = [false] } }
+"method.alpha" = { choices = [1.0, 2.0], unless = [{ "method.rank" = [2, 4] }] }
+"method.dropout" = { choices = [0.0, 0.5], when = { "method.alpha" = [2] } }
+"""
+
+
+def test_keys_are_searched_where_their_condition_holds(tmp_path: Path) -> None:
+    (tmp_path / "tree.toml").write_text(TREE)
+    found = planned(str(tmp_path / "tree.toml"), "method.alpha=1", sampler="grid")
+    rank = "method.rank"
+    assert {(p["method.rslora"], p[rank]) for p in found.grid()} == {
+        (True, 1), (True, 2), (False, 4), (False, 8)
+    }  # fmt: skip
+    assert found.space.keys == ["method.rslora", "method.rank"]  # alpha=1: no dropout, ever
+    whole = planned(str(tmp_path / "tree.toml"), sampler="grid")
+    points = whole.grid()
+    assert len(points) == 2 + 2 * 3  # ranks 2 and 4 alone; 1 and 8 with alpha 1, 2, 2 + dropout
+    for point in points:
+        assert ("method.alpha" in point) == (point[rank] not in (2, 4))
+        assert ("method.dropout" in point) == (point.get("method.alpha") == 2.0)
+        assert len(whole.unit(point)) == len(whole.unit(points[0]))
+        assert study.decoded(whole, study.encoded(whole, point)) == point
+    assert len({whole.unit(point) for point in points}) == len(points)
+
+
+@pytest.mark.parametrize("words", [(), ("method.form=delta",)])
+def test_what_the_space_of_adaring_holds_can_be_built(words: tuple[str, ...]) -> None:
+    found = planned("adaring", *words)
+    rng = random.Random(0)
+    refused, seen = [], set()
+    for _ in range(150):
+        values = anything(found, rng)
+        seen |= {(k, json.dumps(v)) for k, v in values.items() if k != "train.lr"}
+        try:
+            counts = check(found.specs(values)[0])
+            assert counts.trainable > 0
+        except UsageError as error:
+            refused.append(str(error))
+    assert all(reason.startswith("method.") for reason in refused)
+    assert len(refused) <= 1, refused
+    choices = [(key_of(n), t) for n, d in found.space.dims.items() if isinstance(d, Choice)
+               for t in d.texts]  # fmt: skip
+    assert seen >= set(choices)
+
+
+def test_the_space_of_adaring_has_every_field_of_it() -> None:
+    fields_of = {f"method.{name}" for name in vars(methods.find("adaring")())}
+    assert fields_of <= set(planned("adaring").space.keys)
+
+
 def test_a_grid_has_the_ends_of_every_range() -> None:
     assert Range(1, 16, log=True).grid() == [1, 2, 4, 8, 16]
     assert Range(3, 20, log=True).grid() == [3, 4, 8, 16, 20]
@@ -113,6 +175,12 @@ def test_the_digest_tells_sweeps_apart() -> None:
 
 
 HEAD = 'method = "lora"\n[space]\n'
+
+
+def ruled(condition: str) -> str:
+    return HEAD + f'"method.rank" = {{ choices = [1, 2], {condition} }}'
+
+
 WRONG = {
     "x = [": "not TOML",
     "[space]\na = {low = 1, high = 2}": "say method",
@@ -132,6 +200,11 @@ WRONG = {
     HEAD + '"method.rnk" = { low = 1, high = 4 }': "method.rnk: unknown, did you mean 'rank'",
     HEAD + '"method.rank" = { low = 0, high = 4 }': "method.rank: must be greater than 0, got 0",
     HEAD + '"method.rank" = { low = 0.5, high = 4 }': "expected a whole number",
+    ruled("when = 4"): r"when: expected { KEY = \[VALUES\] }, got 4",
+    ruled('when = { "method.alpha" = 4 }'): "method.alpha: expected a list of values, got 4",
+    ruled('unless = [{ "method.alhpa" = [4] }]'): "unknown, did you mean 'method.alpha'",
+    ruled('when = { "method.rslora" = [4] }'): "method.rslora: expected true or false",
+    ruled('when = { "method.alpha" = [123.0] }'): "nothing to search",
 }
 
 

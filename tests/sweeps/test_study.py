@@ -15,7 +15,8 @@ from sweeps import lease, plan
 from sweeps.lease import FileLeases
 from sweeps.plan import Options, Plan
 from sweeps.prune import SameStep
-from sweeps.study import Goal, Study, default_storage, encoded
+from sweeps.storage import default_storage
+from sweeps.study import Goal, Study, encoded
 
 
 def planned(sampler: str = "random", name: str | None = None, *words: str) -> Plan:

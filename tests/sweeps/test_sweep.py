@@ -6,32 +6,20 @@ import random
 import shlex
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
-import optuna
 import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
 from harness import cli, config
-from harness.ledger import Ledger, open_ledger
-from sweeps.study import default_storage
+from harness.ledger import open_ledger
+from tests.sweeps.driving import begun, children, complete, start, study_of, sweep, trials
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 PROBE = ["fields", "method=linear_probe", *FAST]
 ADAPTER = ["clip_adapter", *FAST]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow store; making one takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    list(Ledger(f"sqlite:///{folder}/mlflow.db", folder).runs())
-    return folder / "mlflow.db"
 
 
 @pytest.fixture(autouse=True)
@@ -40,21 +28,6 @@ def ready(store: Path, own_home: Path, request: pytest.FixtureRequest) -> None:
     if "wrong_input" not in request.node.name:
         own_home.mkdir()
         shutil.copy(store, own_home)
-
-
-def sweep(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> dict[str, Any]:
-    """Run a sweep; what it says as JSON."""
-    assert cli.call(["sweep", *words, "--json"]) == code
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
-
-
-def trials(found: dict[str, Any]) -> pd.DataFrame:
-    return pd.read_csv(Path(found["folder"]) / "trials.csv")
-
-
-def study_of(name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=default_storage())
 
 
 def test_a_sweep_sees_validation_data_and_nothing_else(
@@ -212,47 +185,6 @@ def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Pa
 # --- several processes, and kills ---------------------------------------------------------------
 
 
-def start(*words: str) -> "subprocess.Popen[str]":
-    script = "from harness.cli import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, "sweep", *words],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def children(pid: int) -> list[int]:
-    """The spawned workers of a process."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    kept = []
-    for child in map(int, text.split()):
-        try:
-            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-                kept.append(child)
-        except OSError:
-            continue
-    return kept
-
-
-def complete(name: str) -> set[str]:
-    done = study_of(name).get_trials(states=(TrialState.COMPLETE,))
-    return {json.dumps(t.params, sort_keys=True) for t in done}
-
-
-def begun(name: str, number: int, deadline: float = 90) -> None:
-    """Wait until a trial of that number is there."""
-    until = time.monotonic() + deadline
-    while time.monotonic() < until:
-        try:
-            if len(study_of(name).trials) > number:
-                return
-        except Exception:  # not there yet
-            pass
-        time.sleep(0.1)
-    pytest.fail("the sweep did not begin")
-
-
 def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
     own_home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,7 +215,7 @@ def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) 
     begun("shared", 2)
     killed = children(running.pid)[0]
     os.kill(killed, signal.SIGKILL)
-    _, shown = running.communicate(timeout=240)
+    _, shown = running.communicate(timeout=600)
     assert running.returncode == 0, shown
     assert "10 complete" in shown
     study = study_of("shared")
@@ -302,7 +234,7 @@ def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(own_home: Path) ->
     running = start(*words, "--trials", "40")
     begun("stopped", 1)
     os.kill(running.pid, signal.SIGINT)
-    _, shown = running.communicate(timeout=60)
+    _, shown = running.communicate(timeout=300)
     assert running.returncode == 3
     assert "not reached, the same command goes on" in shown
     assert "Traceback" not in shown
@@ -343,6 +275,30 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
     assert len(list(open_ledger().runs())) == len(runs)
 
 
+def test_a_method_may_stand_with_several_settings_and_be_tuned_in_its_rate_alone(
+    capsys: pytest.CaptureFixture[str], own_home: Path
+) -> None:
+    entrants = ["--methods", "clip_adapter", "--entrant", "clip_adapter ratio=0.9"]
+    search = ["--budget", "5", "--sampler", "grid", "--fresh", "1", "--name", "ratios"]
+    words = ["rate", *entrants, *search, *FAST]
+    found = sweep(capsys, *words)
+    assert [row["method"] for row in sorted(found["table"], key=lambda r: len(r["method"]))] == [
+        "clip_adapter", "clip_adapter ratio=0.9"
+    ]  # fmt: skip
+    usual = config.build("base_to_novel", ["method=clip_adapter", *FAST]).train.lr
+    for one in found["sweeps"]:
+        rates = [
+            json.loads(text)
+            for text in pd.read_csv(Path(one["folder"]) / "trials.csv")["train.lr"].astype(str)
+        ]
+        assert sorted(rates) == pytest.approx([usual * x for x in (0.25, 0.5, 1, 2, 4)])
+    ratios = [r.params["method.ratio"] for r in open_ledger().runs() if r.tested]
+    assert sorted(ratios) == ["0.2", "0.9"]
+    assert cli.call(["report", "--sweep", "ratios"]) == 0
+    curves = pd.read_csv(own_home / "report" / "ratios" / "curves.csv")
+    assert set(curves["method"]) == {"clip_adapter", "clip_adapter ratio=0.9"}
+
+
 # --- what wrong input is told ------------------------------------------------------------------
 
 WRONG = {
@@ -377,8 +333,13 @@ WRONG = {
     ("--methods", "lora", "--budget", "0m"): "expected trials or time",
     ("--methods", "lora,lora", "--budget", "3"): "named twice",
     ("--methods", "lore", "--budget", "3"): "did you mean 'lora'?",
-    ("--methods", "lora", "--budget", "3", "ring_rank"): "every method has its own space",
-    ("--methods", "lora", "--budget", "3", "--sampler", "grid"): "grids of methods differ",
+    ("ring_rank", "--methods", "lora", "--budget", "3"): "the space is one of fields, rate",
+    ("rate", "--methods", "lora", "--budget", "3", "--sampler", "grid"): "it is the whole grid, 5",
+    ("--entrant", "lora"): "say what each may spend",
+    ("--methods", "lora", "--entrant", "lora", "--budget", "3"): "'lora' is named twice",
+    ("rate", "--entrant", "lora rank=0", "--budget", "5"): "method.rank",
+    ("rate", "--entrant", "lora rnak=1", "--budget", "5"): "rnak",
+    ("rate", "--entrant", "lora train.lr=1e-3", "--budget", "5"): "every key of it is fixed",
 }
 
 

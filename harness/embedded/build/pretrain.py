@@ -278,7 +278,7 @@ def _encode(tower: Tower, inputs: Tensor | Prompts, device: torch.device) -> Ten
     stream = replace(stream, x=stream.x.bfloat16())
     last = tower.shape.depth - 1
     stream = tower.run(stream, FROZEN, 0, last)
-    x = tower.block(last, stream, FROZEN, tower.pooled_rows(inputs, stream))
+    x = tower.block(last, stream, FROZEN, tower.pooled_rows(stream))
     return tower.head(x, stream)
 
 

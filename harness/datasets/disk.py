@@ -1,0 +1,54 @@
+"""Image files as a sequence of their bytes, read when they are asked for."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import overload
+
+from methods.kit.errors import UsageError
+
+
+class Files(Sequence[bytes]):
+    """The bytes of ``base / path`` for each path; nothing is kept. Raises UsageError on reading."""
+
+    def __init__(self, base: Path, paths: Sequence[str]) -> None:
+        self.base = base
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, row: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(row, slice):
+            return Files(self.base, self.paths[row])
+        path = self.base / self.paths[row]
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder, sorted, hidden ones left out. Raises UsageError without the folder."""
+    try:
+        return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    except OSError as error:
+        reason = "no such folder" if isinstance(error, FileNotFoundError) else error.strerror
+        raise UsageError(f"{folder}: {reason}") from None
+
+
+def absent(base: Path, paths: Iterable[str]) -> list[str]:
+    """Those of the paths that are not below ``base``; each folder is listed once."""
+    listed: dict[Path, set[str]] = {}
+    missing = []
+    for path in paths:
+        file = base / path
+        if file.parent not in listed:
+            folder = file.parent
+            listed[folder] = {p.name for p in folder.iterdir()} if folder.is_dir() else set()
+        if file.name not in listed[file.parent]:
+            missing.append(path)
+    return missing

@@ -1,0 +1,102 @@
+"""CoTo (Zhuang et al., 2025, arXiv 2506.05713): adapters of blocks join the training one by one.
+
+A wrapper: ``host`` is the method whose parts are switched (``method.host=lora``), its settings are
+written ``method.host.rank=4`` and its training settings are where those of this method begin. As in
+the repository (zwebzone/coto), before each step every group is on with probability
+
+    p(t) = min(last, first + (last - first) * t / (ramp * T))    of step t of T
+
+and the whole draw is repeated until at least one group is on; what is off is not there. A group is
+what the host hangs on ``group`` neighbouring blocks of one tower (its q, k and v together). Nothing
+is rescaled. Outside of training everything is on, at any time.
+
+What a group that is off owns does not move in that step, decay and momentum too; tensors that
+blocks share, or that hold all blocks in one, have a gradient of zero there instead. Departure: the
+end of the ramp is not rounded up to a whole step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from methods import find
+from methods.kit import gating
+from methods.kit.adapter import Adapter, Method, Task
+from methods.kit.clip import Block, Clip
+from methods.kit.errors import UsageError
+from methods.kit.fields import Positive, Share
+from methods.kit.settings import check_part, read_value
+
+
+@dataclass(frozen=True)
+class CoTo(Method):
+    paper = "Zhuang et al., 2025"
+    fidelity = "code"
+
+    host: str = "lora"
+    settings: tuple[str, ...] = ()  # of the host: "rank=4"
+    first: Share = 0.1  # chance of a group to be on, at the start
+    last: Share = 1.0  # and from `ramp` on
+    ramp: Share = 0.75
+    group: Positive = 1
+
+    @property
+    def identity(self) -> bool:
+        return self.wrapped.identity
+
+    @property
+    def wrapped(self) -> Method:
+        """The host with its settings. Raises UsageError."""
+        kind = find(self.host)
+        if kind is type(self):
+            raise UsageError("method.host: coto cannot switch itself; name another method")
+        words = [word.partition("=") for word in self.settings]
+        method: Method = check_part("method.host", kind, {k: read_value(v) for k, _, v in words})
+        return method
+
+    def attach(self, clip: Clip, task: Task) -> Adapter:
+        adapter = self.wrapped.attach(clip, task)
+        groups = self._groups(gating.blocks(adapter))
+        if not groups:
+            raise UsageError(
+                f"method.host: {self.host} has no parts in blocks that could be switched;"
+                " lora, adaring and full_rank have"
+            )
+        members = [[n for block in g for n in gating.members(adapter, block)] for g in groups]
+        draw = partial(_draw, groups=len(groups), chance=self.chance)
+        keep = adapter.draw("shared.coto", torch.ones(len(groups)), draw, members)
+        for i, group in enumerate(groups):
+            for block in group:
+                gating.switch(adapter, block, keep[i])
+        return adapter
+
+    def chance(self, progress: float) -> float:
+        """How likely a group is on, at a share of the training."""
+        done = progress / self.ramp if self.ramp else 1.0
+        return min(self.last, self.first + (self.last - self.first) * min(done, 1.0))
+
+    def _groups(self, blocks: list[Block]) -> list[list[Block]]:
+        """Neighbouring blocks of one tower; the last group of a tower may be smaller."""
+        found = []
+        for tower in dict.fromkeys(block.tower for block in blocks):
+            mine = [block for block in blocks if block.tower == tower]
+            found += [mine[i : i + self.group] for i in range(0, len(mine), self.group)]
+        return found
+
+
+def _draw(
+    progress: float, rng: torch.Generator, groups: int, chance: Callable[[float], float]
+) -> Tensor:
+    """Which groups are on (groups,): at least one; one alone where no chance is left."""
+    p = chance(progress)
+    if p <= 0:
+        keep = torch.zeros(groups, device="cpu")
+        keep[torch.randint(groups, (1,), generator=rng, device="cpu")] = 1
+        return keep
+    while True:
+        keep = (torch.rand(groups, generator=rng, device="cpu") <= p).float()
+        if bool(keep.any()):
+            return keep
