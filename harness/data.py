@@ -105,6 +105,11 @@ def subset_hash(drawn: shots.Shots) -> str:
     return _hash([drawn.train.tolist(), drawn.val.tolist()])
 
 
+def data_hash(table: Table, targets: Sequence[Table]) -> str:
+    """The identity of the data sets of a run; targets count where there are any."""
+    return _hash([table.digest, *(t.digest for t in targets)]) if targets else table.digest
+
+
 def check(spec: Spec) -> int:
     """All that can be wrong with the data of a spec before an image is decoded.
 
@@ -172,14 +177,13 @@ def _hashes(source: _Source, parts: Sequence[Images]) -> dict[str, str]:
     """What identifies the data of a run; targets count where there are any."""
     table, targets = source.table, source.targets
     found = {
-        "data_hash": table.digest,
+        "data_hash": data_hash(table, targets),
         "subset_hash": subset_hash(source.drawn),
         "names_hash": _hash(table.classnames),
         "template_hash": _hash(_plain(source.templates)),
     }
     if targets:
         tested = parts[-len(targets) :]
-        found["data_hash"] = _hash([table.digest, *(t.digest for t in targets)])
         found["names_hash"] = _hash([table.classnames, *(t.classnames for t in targets)])
         found["template_hash"] = _hash(
             [_plain(source.templates), *(_plain(p.templates) for p in tested)]

@@ -1,49 +1,58 @@
 """What a run that another one starts from has seen, and whether the other may know it.
 
-Held out of a run are its validation and test images and, where they are to be new, its novel
-classes. A run that starts from another one inherits what that one was trained on, so none of it may
-be held out here. What was trained on is drawn again from the record, by the same rule and seed, and
-compared by the bytes of the images, so that copies of a data set under other names are found too.
+Held out of a run are its validation and test images, the data sets that it only tests and, where
+they are to be new, its novel classes. A run that starts from another one inherits what that one was
+trained on, so none of it may be held out here. What was trained on is drawn again from the record,
+by the same rule and seed, and compared by the bytes of the images, so that copies of a data set
+under other names are found too; of sets that lie on disk image by image, by their files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness import data, datasets, protocols, shots
 from harness.datasets.table import Table
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
-UNKNOWN = "unknown"  # another data set, which is not here to look at
+UNKNOWN = "unknown"  # another data set that is not here to look at, or lies otherwise on disk
 NOTHING = "nothing"
+
+Image = tuple[str, bytes]
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a spec trains on and what it holds out: images as they lie on disk, class names."""
+    """What a spec trains on and what it holds out: data sets, images, class names."""
 
     table: Table
-    train: frozenset[bytes]
-    held: frozenset[bytes]
+    targets: tuple[Table, ...]
+    train: frozenset[Image]
+    held: frozenset[Image]
     names: frozenset[str]
     novel: frozenset[str]
+    data_hash: str
     subset_hash: str
 
 
 def seen(spec: Spec) -> Seen:
-    """From the data set and the spec alone. Raises UsageError for data that is not there."""
+    """From the data sets and the spec alone. Raises UsageError for data that is not there."""
     table = datasets.read(spec.data.name, spec.data.root)
-    plan = protocols.plan(spec.protocol, len(table.classnames), spec.data.generalized)
+    targets = tuple(datasets.read(name, spec.data.root) for name in spec.data.targets)
+    plan = protocols.plan(spec.protocol, len(table.classnames))
     drawn = shots.draw(table, spec.data, spec.seed)
     mine = set(plan.train.classes)
     train = [row for row in drawn.train.tolist() if int(table.labels[row]) in mine]
-    held = [*drawn.val.tolist(), *table.rows("test").tolist()]
+    held = [(table, row) for row in (*drawn.val.tolist(), *table.rows("test").tolist())]
+    held += [(target, row) for target in targets for row in target.rows("test").tolist()]
     names = frozenset(table.classnames[c] for c in mine)
     return Seen(
         table,
-        frozenset(bytes(table.images[row]) for row in train),
-        frozenset(bytes(table.images[row]) for row in held),
+        targets,
+        frozenset(_image(table, row) for row in train),
+        frozenset(_image(t, row) for t, row in held),
         names,
         frozenset(table.classnames[c] for space in plan.tests for c in space.classes) - names,
+        data.data_hash(table, targets),
         data.subset_hash(drawn),
     )
 
@@ -57,10 +66,9 @@ def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
     """
     run = tags["digest"]
     here = seen(spec)
-    same = tags.get("data_hash") == here.table.digest or source.data.name == spec.data.name
-    there = _again(source, tags)
+    there = _again(replace(source, data=replace(source.data, root=spec.data.root)), tags)
     if there is None:
-        if same:
+        if source.data.name == spec.data.name:
             raise UsageError(
                 f"method.start: data set {source.data.name!r} is not what run {run} was trained"
                 " on any more, so what it has seen is not known; train it again"
@@ -72,13 +80,18 @@ def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
             f"method.start: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
             f" are validation or test images here; start from a run of {_where(spec)}"
         )
+    if there.table.digest in {target.digest for target in here.targets}:
+        raise UsageError(
+            f"method.start: run {run} was trained on {source.data.name}, which is only tested here"
+        )
     known = there.names & here.novel
-    if known and same:
+    if known and there.table.digest == here.table.digest:
         raise UsageError(
             f"method.start: run {run} ({source.protocol}) was trained on {len(known)} classes that"
             f" are novel here; start from a run of {spec.protocol}"
         )
-    return {"start_seen": NOTHING, "start_novel_names": str(len(known))}
+    looked = all(_comparable(there.table, table) for table in (here.table, *here.targets))
+    return {"start_seen": NOTHING if looked else UNKNOWN, "start_novel_names": str(len(known))}
 
 
 def _again(source: Spec, tags: dict[str, str]) -> Seen | None:
@@ -88,7 +101,19 @@ def _again(source: Spec, tags: dict[str, str]) -> Seen | None:
     except UsageError:
         return None
     recorded = tags.get("data_hash"), tags.get("subset_hash")
-    return found if recorded == (found.table.digest, found.subset_hash) else None
+    return found if recorded == (found.data_hash, found.subset_hash) else None
+
+
+def _image(table: Table, row: int) -> Image:
+    """An image by its bytes, or by its file where reading all of them would take long."""
+    if table.paths:
+        return f"{table.digest}/{table.paths[row]}", b""
+    return "", bytes(table.images[row])
+
+
+def _comparable(one: Table, two: Table) -> bool:
+    """Whether images of both can be told to be the same."""
+    return one.digest == two.digest or not (one.paths or two.paths)
 
 
 def _where(spec: Spec) -> str:

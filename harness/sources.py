@@ -14,15 +14,8 @@ from harness.ledger import Ledger, Run, open_ledger
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
-CELL = (
-    "protocol",
-    "backbone.name",
-    "backbone.pretrained",
-    "data.name",
-    "data.shots",
-    "data.val_shots",
-    "seed",
-)
+CELL = ["protocol", "backbone.name", "backbone.pretrained", "seed"]
+CELL += [f"data.{key}" for key in start.DRAW]
 
 
 def pinned(spec: Spec, uri: str | None = None) -> Spec:

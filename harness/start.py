@@ -35,6 +35,7 @@ from methods.kit.warm import ERRORS
 
 FULL = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
 RECORD = "record.json"
+DRAW = ("name", "shots", "val_shots", "subset", "short_classes")  # with the seed: what is seen
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def read(folder: Path) -> Source:
 def way(spec: Spec, source: Spec) -> str:
     """What start a spec shares with its repetitions: the source's configuration where each has a
     source of its own data, shots and seed; else the one source that all have."""
-    own = (spec.data, spec.seed) == (source.data, source.seed)
-    return source.configuration() if own else source.digest()
+    own = all(getattr(spec.data, key) == getattr(source.data, key) for key in DRAW)
+    return source.configuration() if own and spec.seed == source.seed else source.digest()
 
 
 def check(spec: Spec, source: Source) -> dict[str, str]:
@@ -101,6 +102,8 @@ def check(spec: Spec, source: Source) -> dict[str, str]:
             f"method.start: run {source.digest} is on backbone {source.spec.backbone.name!r},"
             f" this one on {spec.backbone.name!r}"
         )
+    if source.spec.method.stages():
+        raise UsageError(f"method.start: run {source.digest} was trained in stages; take another")
     return {
         "start": source.digest,
         "start_run": source.run_id,

@@ -82,7 +82,7 @@ def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Track
         console.as_json(tables | ({"start": {**started, "errors": start}} if started else {}))
         return
     if started:
-        told = f"started from {started['method']} run {started['run']} on {started['dataset']},"
+        told = f"start: {started['method']} {started['run']}, {started['dataset']}"
         rows = [[name, 100 * error] for name, error in start.items()]
         console.table(["matrix", "left out, %"], rows, f"{told} seed {started['seed']}")
     rows = [[c.name, "x".join(map(str, c.shape)), c.norm, c.rms] for c in parts.cores]

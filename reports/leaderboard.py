@@ -126,6 +126,12 @@ def legend(board: Board) -> list[str]:
         notes.append("targets is the mean over the data sets that were only tested")
     if (board.rows["missing"] > 0).any() or (board.rows["failed"] > 0).any():
         notes.append("an average needs every data set: seeds with a missing cell are not in it")
+    behind = board.rows["time/source_seconds_mean"].max()
+    if behind > 0:
+        notes.append(
+            f"start=...: the training of the run that was started from, up to {behind:,.0f} s, is"
+            " not in the times"
+        )
     return notes
 
 

@@ -192,7 +192,7 @@ def drawn(path: Path, first: int, classes: int = 4, each: int = 12) -> None:
 def recorded(spec: Spec) -> dict[str, str]:
     """The tags of a run that was trained as a spec says, as far as lineage looks at them."""
     found = lineage.seen(spec)
-    hashes = {"data_hash": found.table.digest, "subset_hash": found.subset_hash}
+    hashes = {"data_hash": found.data_hash, "subset_hash": found.subset_hash}
     return {"digest": spec.digest(), **hashes}
 
 
@@ -210,9 +210,9 @@ def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> N
     found = lineage.seen(spec)
     split = data.load(spec, backbones.load(BackboneSpec()).transform)
     table = found.table
-    assert found.train == {table.images[i] for i in split.train.ids}
+    assert found.train == {("", table.images[i]) for i in split.train.ids}
     held = [i for part in (*split.val, *split.vault.parts) for i in part.ids]
-    assert found.held == {table.images[i] for i in held}
+    assert found.held == {("", table.images[i]) for i in held}
     assert found.names == set(split.train.classnames)
     assert found.novel == {"thing 2", "thing 3"}
     assert found.subset_hash == split.hashes["subset_hash"]
@@ -269,7 +269,6 @@ def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
         lineage.check(spec, on(one), old)
     tags = recorded(on(two))
     two.unlink()
-    data.datasets.read.cache_clear()
     unknown = {"start_seen": "unknown", "start_novel_names": "unknown"}
     assert lineage.check(spec, on(two), tags) == unknown
 
@@ -326,6 +325,8 @@ def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     runs = [r for r in open_ledger().runs() if r.tags["method"] == "adaring"]
     assert {(r.tags["seed"], r.tags["start_seed"]) for r in runs} == {("1", "1"), ("2", "2")}
     assert len({r.tags["configuration"] for r in runs}) == 1
+    assert cli.call(["leaderboard"]) == 0
+    assert "the training of the run that was started from" in capsys.readouterr().err
     assert cli.call(["leaderboard", "--json"]) == 0
     (row,) = (r for r in json.loads(capsys.readouterr().out) if r["method"] == "adaring")
     assert row["acc/hmean_n"] == 2
@@ -419,3 +420,16 @@ def test_runs_that_are_made_of_something_else_are_refused(words: list[str]) -> N
     source = start.Source(config.build("few_shot", words), {}, {"digest": "run"}, 0.0, "")
     with pytest.raises(UsageError, match="does not consist of adapters behind MLPs"):
         start.outline(source)
+
+
+def test_data_sets_that_are_only_tested_must_be_new_to_the_source(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.parquet" for name in ("one", "two", "three")]
+    for i, path in enumerate(paths):
+        drawn(path, 60 * i)
+    spec = on(paths[0], f"data.targets={paths[1]}", preset="cross_dataset")
+    table = lineage.seen(on(paths[1])).table
+    assert {("", table.images[row]) for row in table.rows("test")} <= lineage.seen(spec).held
+    with pytest.raises(UsageError, match=r"two\.parquet, which is only tested here"):
+        lineage.check(spec, on(paths[1]), recorded(on(paths[1])))
+    for source in (spec, on(paths[0]), on(paths[2])):
+        assert lineage.check(spec, source, recorded(source))["start_seen"] == "nothing"

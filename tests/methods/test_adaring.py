@@ -20,12 +20,13 @@ from harness.data import Images
 from harness.fit import Batch, build_optimizer, fit, train_step
 from harness.spec import BackboneSpec, TrainSpec
 from methods.adaring import AdaRing
-from methods.kit.adapter import Adapter
+from methods.kit.adapter import Adapter, Task
 from methods.kit.errors import UsageError
 from methods.kit.noise import Noise
 
 ROWS = 5
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=2, batch_size=4, augment="none")
+NO_TASK = Task((), "{}", torch.zeros(0, 0, dtype=torch.long))
 SMALL = AdaRing(ring_rank=2, slice_size=(2, 3), bottleneck=8)
 
 
@@ -418,7 +419,7 @@ def test_settings_that_do_not_go_together_are_refused_in_one_line(
     backbone = backbones.outline("embedded")
     chosen = config.build("few_shot", ["method=adaring", *(f"method.{w}" for w in words)])
     with pytest.raises(UsageError) as raised:
-        chosen.method.attach(backbone.clip, task=None)  # type: ignore[arg-type]
+        chosen.method.attach(backbone.clip, task=NO_TASK)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -428,7 +429,7 @@ def test_equally_wide_towers_share_the_cores_of_their_updates(
 ) -> None:
     clip = tiny["flat"].clip
     wide = replace(clip, text=replace(clip.image, name="text", depth=2))
-    adapter = AdaRing(form="delta", share="both").attach(wide, task=None)  # type: ignore[arg-type]
+    adapter = AdaRing(form="delta", share="both").attach(wide, task=NO_TASK)
     assert set(adapter.trained()) == {
         "image.q_k_v.slices", "text.q_k_v.slices", "shared.q_k_v.left", "shared.q_k_v.right",
     }  # fmt: skip
