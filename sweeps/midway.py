@@ -5,6 +5,12 @@ trial count through all of its runs, whatever a run's length, so that a step mea
 every trial of a sweep. What is kept at a step is the mean over the runs that ended and the one that
 is looked at. A run found in the ledger brings the looks that were taken when it was made; it is
 paid for, so nothing ends it midway.
+
+What the median costs and saves was measured by replaying it over three random sweeps of 30 trials
+on the embedded suite in which all trials ran (adaring on digits, clip_adapter on icon-concepts and
+fashion-mnist): with looks after 1/4, 1/2 and 3/4 it spared 49, 51 and 43 % of the epochs and kept
+the best trial each time; of the best fifth it ended 3 of 9, 1 of 6 and 1 of 6. One look after 3/4
+spared 18, 18 and 15 % and ended 3, 0 and 0 of them.
 """
 
 import math

@@ -74,15 +74,19 @@ class Study:
         self._leases: Leases = (
             FileLeases(folder, plan.name) if is_file(self.url) else Heartbeats(self._storage)
         )
-        with self.locked():
-            self.study = optuna.create_study(
-                study_name=plan.name,
-                storage=self._storage,
-                directions=plan.directions,
-                pruner=_pruner(plan),
-                load_if_exists=True,
-            )
-            self._begin()
+        try:
+            with self.locked():
+                self.study = optuna.create_study(
+                    study_name=plan.name,
+                    storage=self._storage,
+                    directions=plan.directions,
+                    pruner=_pruner(plan),
+                    load_if_exists=True,
+                )
+                self._begin()
+        except UsageError:
+            self.close()
+            raise
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -182,7 +182,7 @@ def test_the_study_is_plain_optuna_for_whoever_reads_it(
         assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
         for facts in (study.user_attrs, *(t.user_attrs for t in study.trials)):
             assert json.loads(json.dumps(facts)) == facts
-        assert {t.number for t in study.best_trials} == {b["trial"] for b in found["best"]}
+        assert {t.number for t in study.best_trials} >= {b["trial"] for b in found["best"]}
         assert set(study.trials_dataframe()["state"]) == {"COMPLETE"}
 
 
