@@ -17,7 +17,7 @@ from typing import Any, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 import methods
-from harness.datasets import defaults_of
+from harness.datasets import content_of, defaults_of
 from harness.spec import (
     PROTOCOLS,
     BackboneSpec,
@@ -77,6 +77,7 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     values |= tuned(backbone, str(name))
     values |= {f"data.{k}": v for k, v in defaults_of(data).items()}
     values |= given
+    values.setdefault("data.content", content_of(data, str(given.get("data.root", ""))))
     values.pop("method.name", None)
     return _checked(kind, values)
 

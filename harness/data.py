@@ -128,6 +128,11 @@ def check(spec: Spec) -> int:
 def _open(spec: Spec) -> Table:
     """The table of a spec under the class names it asks for."""
     table = datasets.read(spec.data.name, spec.data.root)
+    if spec.data.content and table.digest != spec.data.content:
+        raise UsageError(
+            f"data.content: {spec.data.name} was {spec.data.content} and is {table.digest} now;"
+            " leave data.content out to use it as it is"
+        )
     return classnames.renamed(table, spec.data.classnames)
 
 

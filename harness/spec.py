@@ -38,6 +38,7 @@ class DataSpec:
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
     template: str = "default"  # the data set's own, a known set of texts, a file, a text with {}
     classnames: str = ""  # a file of class names in place of the data set's own
+    content: str = ""  # the hash of own data, filled in: changed data is another run
     skip_corrupt: bool = False  # leave out images that cannot be read, and record which
     root: str = field(default="", compare=False, metadata=PLACE)  # holds the public sets
 
@@ -104,7 +105,7 @@ class Spec:
 
     def configuration(self) -> str:
         """The identity of a way to train: everything but the seed, the data set and its shots."""
-        data = replace(self.data, name="", shots=1, val_shots=0)
+        data = replace(self.data, name="", content="", shots=1, val_shots=0)
         return replace(self, seed=0, data=data).digest()
 
     def overrides(self) -> list[str]:

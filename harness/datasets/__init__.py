@@ -35,6 +35,14 @@ def defaults_of(name: str) -> dict[str, Any]:
     return {key: known[key] for key in ("shots", "val_shots") if key in known}
 
 
+def content_of(name: str, root: str = "") -> str:
+    """The hash of data that its owner may change under the same name; '' for what has a name.
+
+    Raises UsageError for what cannot be read.
+    """
+    return "" if name in _embedded() else read(name, root).digest
+
+
 def check_name(name: str) -> None:
     """Raises UsageError for what is neither known nor a folder or table that exists."""
     if name in _embedded() or name.startswith(("hf:", "torchvision:")):
