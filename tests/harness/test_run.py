@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy import stats as scipy_stats
 
 from harness import backbone as backbones
-from harness import config, cost, data, evaluate, features, spool
+from harness import config, cost, data, evaluate, features, pixels, spool
 from harness import run as runs
 from harness.classifier import Classifier
 from harness.evaluate import Predictions
@@ -159,7 +159,7 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_cannot_be_run_is_found_before_anything_is_read(
     words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "decode", lambda *a: pytest.fail("images were decoded"))
+    monkeypatch.setattr(pixels, "decode", lambda *a: pytest.fail("images were decoded"))
     chosen = config.build("base_to_novel", ["data=digits", *words])
     with pytest.raises(UsageError) as raised:
         runs.check(chosen)
