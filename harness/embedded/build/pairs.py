@@ -73,9 +73,8 @@ def load(folder: Path) -> Corpus:
     ink = np.empty((len(mono), SIZE * SIZE), np.uint8)
     ink[:, 0::2], ink[:, 1::2] = (raw >> 4) * 17, (raw & 15) * 17
     drawn = ink.reshape(-1, SIZE, SIZE)
-    art = [
-        np.asarray(Image.open(io.BytesIO(b)).convert("RGBA")) for b in colour["image"].to_pylist()
-    ]
+    files = [Image.open(io.BytesIO(b)) for b in colour["image"].to_pylist()]
+    art = [np.asarray(file.convert("RGBA")) for file in files]
 
     def column(name: str) -> list[str]:
         return [*mono[name].to_pylist(), *colour[name].to_pylist()]
