@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 import methods
-from harness.datasets import canonical, collections, defaults_of
+from harness.datasets import canonical, collections, content_of, defaults_of
 from harness.protocols import check as check_protocol
 from harness.protocols import usual_targets
 from harness.spec import (
@@ -76,6 +76,7 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
     values |= {"data.name": data, "data.targets": _targets(values, data)}
+    values.setdefault("data.content", content_of(data, str(given.get("data.root", ""))))
     values.pop("method.name", None)
     return _checked(kind, values)
 

@@ -133,6 +133,11 @@ class _Source:
 def _open(spec: Spec, transform: Transform | None = None) -> _Source:
     """With a ``transform`` images may be looked at, to leave out those that cannot be read."""
     tables = [datasets.read(spec.data.name, spec.data.root)]
+    if spec.data.content and tables[0].digest != spec.data.content:
+        raise UsageError(
+            f"data.content: {spec.data.name} was {spec.data.content} and is {tables[0].digest} now;"
+            " leave data.content out to use it as it is"
+        )
     tables[0] = classnames.renamed(tables[0], spec.data.classnames)
     tables += [datasets.read(name, spec.data.root) for name in spec.data.targets]
     skipped: list[str] = []

@@ -38,6 +38,7 @@ class DataSpec:
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
     template: str = "default"  # the data set's own, a known set of texts, a file, a text with {}
     classnames: str = ""  # a file of class names in place of the data set's own
+    content: str = ""  # the hash of own data, filled in: changed data is another run
     skip_corrupt: bool = False  # leave out images that cannot be read, and record which
     generalized: bool = False  # base_to_novel: test both halves among all names, too
     targets: tuple[str, ...] = ()  # data sets that are only tested: cross_dataset and its kin
@@ -110,7 +111,15 @@ class Spec:
 
         Of a run that is started from only the way that it was trained counts (harness/start.py).
         """
-        data = replace(self.data, name="", shots=1, val_shots=0, short_classes="refuse", targets=())
+        data = replace(
+            self.data,
+            name="",
+            content="",
+            shots=1,
+            val_shots=0,
+            short_classes="refuse",
+            targets=(),
+        )
         method: Any = self.method
         if method.start:
             method = replace(method, start=method.start.rpartition("-")[2])

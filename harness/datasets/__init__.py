@@ -62,6 +62,14 @@ def defaults_of(name: str) -> dict[str, Any]:
     return {key: facts[key] for key in ("shots", "val_shots") if key in facts}
 
 
+def content_of(name: str, root: str = "") -> str:
+    """The hash of data that its owner may change under the same name; empty for known sets.
+
+    Raises UsageError for what cannot be read.
+    """
+    return "" if name in known() else read(name, root).digest
+
+
 def check_name(name: str) -> None:
     """Raises UsageError for what is neither known nor a folder or table that exists."""
     if name in known() or name.startswith(("hf:", "torchvision:")):

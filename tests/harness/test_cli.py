@@ -167,7 +167,7 @@ WRONG = {
     ("run", "base_to_novel", "method=lora", "--device", "tpu"): "expected auto, cpu or cuda",
     ("run", "base_to_novel", "method=lora", "--threads", "-1"): "--threads",
     ("run", "base_to_novel", "method=lora", "--threads", "100000000"): "--threads",
-    ("run", "base_to_novel", "method=lora", "data=."): ".: no class folders",
+    ("run", "base_to_novel", "method=lora", "data=."): "class folder",
     ("run", "base_to_novel", "method=lora", "data="): "data set '': unknown",
     ("run", "base_to_novel", "method="): "method '': unknown",
     ("run", "base_to_novel", "method=lora", "метод=лора"): "метод: unknown",

@@ -175,6 +175,27 @@ def test_two_commands_lead_from_a_folder_to_a_leaderboard(
     assert all(r["acc/test_n"] == 3 for r in rows)
 
 
+def test_data_that_was_changed_is_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = class_folders(tmp_path / "p")
+    words = ["run", "few_shot", "method=zero_shot", f"data={root}", "shots=1", "data.val_shots=1"]
+    assert cli.call(words) == 0
+    capsys.readouterr()
+    assert cli.call(words) == 0
+    assert "[already recorded]" in capsys.readouterr().err
+    before = config.build(words[1], words[2:])
+    (root / "cat" / "new.png").write_bytes(encoded(77))
+    datasets._read.cache_clear()
+    assert cli.call(words) == 0
+    assert "[already recorded]" not in capsys.readouterr().err
+    after = config.build(words[1], words[2:])
+    assert after.digest() != before.digest()
+    assert after.configuration() == before.configuration()
+    with pytest.raises(UsageError, match=r"leave data\.content out to use it as it is"):
+        data.check(before)
+
+
 # --- class names and templates ---------------------------------------------------------------
 
 
