@@ -27,6 +27,7 @@ from methods.adaring import AdaRing
 from methods.full_finetune import FullFinetune
 from methods.full_rank import FullRank
 from methods.kit.adapter import Adapter
+from methods.kit.bound import Bound
 from methods.kit.noise import Noise, generator
 from methods.linear_probe import LinearProbe
 from methods.lora import LoRA
@@ -128,18 +129,17 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     prompts = backbone.prompts(TEMPLATE, NAMES)
     inputs = ((backbone.image, normalised(backbone, images)), (backbone.text, prompts))
     for tower, x in inputs:
-        point, bound = frozen_until(adapter, tower), adapter.bind()
-        same = [
-            torch.equal(s, f)
-            for s, f in zip(points(tower, x, bound), points(tower, x, FROZEN), strict=True)
-        ]
+        point = frozen_until(adapter, tower)
+        bound = adapter.bind(noise=Noise(1, 0))  # as in training, where every switch is half open
+        both = zip(points(tower, x, bound, bound), points(tower, x, FROZEN, bound), strict=True)
+        same = [torch.equal(adapted, frozen) for adapted, frozen in both]
         assert all(same[: point + 1])
         assert not any(same[point + 1 :])
 
 
-def points(tower: Tower, x: Tensor | Prompts, bound: Any) -> list[Tensor]:
-    """What a tower holds at each of its points, block after block."""
-    stream = tower.embed(x, bound)
+def points(tower: Tower, x: Tensor | Prompts, bound: Bound, like: Bound) -> list[Tensor]:
+    """What a tower holds at each of its points, block after block, laid out for ``like``."""
+    stream = tower.embed(x, bound, like)
     found = [stream.x]
     for i in range(tower.shape.depth):
         stream = tower.run(stream, bound, i, i + 1)
