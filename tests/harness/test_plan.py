@@ -129,12 +129,13 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     prompts = backbone.prompts(TEMPLATE, NAMES)
     inputs = ((backbone.image, normalised(backbone, images)), (backbone.text, prompts))
     for tower, x in inputs:
-        point = frozen_until(adapter, tower)
-        bound = adapter.bind(noise=Noise(1, 0))  # as in training, where every switch is half open
-        both = zip(points(tower, x, bound, bound), points(tower, x, FROZEN, bound), strict=True)
-        same = [torch.equal(adapted, frozen) for adapted, frozen in both]
-        assert all(same[: point + 1])
-        assert not any(same[point + 1 :])
+        point, depth = frozen_until(adapter, tower), tower.shape.depth
+        moved: set[int] = set()
+        # In a step of training a layer may be switched off at random: some steps together show all.
+        for bound in (adapter.bind(), *(adapter.bind(noise=Noise(1, s)) for s in range(8))):
+            both = zip(points(tower, x, bound, bound), points(tower, x, FROZEN, bound), strict=True)
+            moved |= {i for i, (a, frozen) in enumerate(both) if not torch.equal(a, frozen)}
+        assert moved == set(range(point + 1, depth + 2))
 
 
 def points(tower: Tower, x: Tensor | Prompts, bound: Bound, like: Bound) -> list[Tensor]:
