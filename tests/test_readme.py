@@ -31,7 +31,7 @@ def blocks(language: str, page: Path = README) -> list[str]:
 
 
 def commands(*verbs: str, page: Path = README) -> list[list[str]]:
-    lines = [line for block in blocks("sh", page) for line in block.splitlines()]
+    lines = [s for b in blocks("sh", page) for s in b.replace("\\\n", " ").splitlines()]
     words = [shlex.split(line, comments=True) for line in lines if line.startswith("ringbench ")]
     return [w[1:] for w in words if w[1] in verbs]
 

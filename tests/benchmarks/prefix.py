@@ -144,7 +144,7 @@ def text(backbone: Backbone) -> Pair:
         peer.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         peer.optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     name = f"LoRA in the text tower, {len(NAMES)} classes"
     return Pair(name, lambda: ours.step(kept), common, lambda: _grads(ours, peer))

@@ -27,6 +27,7 @@ from methods.adaring import AdaRing
 from methods.full_finetune import FullFinetune
 from methods.full_rank import FullRank
 from methods.kit.adapter import Adapter
+from methods.kit.bound import Bound
 from methods.kit.noise import Noise, generator
 from methods.linear_probe import LinearProbe
 from methods.lora import LoRA
@@ -128,18 +129,18 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     prompts = backbone.prompts(TEMPLATE, NAMES)
     inputs = ((backbone.image, normalised(backbone, images)), (backbone.text, prompts))
     for tower, x in inputs:
-        point, bound = frozen_until(adapter, tower), adapter.bind()
-        same = [
-            torch.equal(s, f)
-            for s, f in zip(points(tower, x, bound), points(tower, x, FROZEN), strict=True)
-        ]
-        assert all(same[: point + 1])
-        assert not any(same[point + 1 :])
+        point, depth = frozen_until(adapter, tower), tower.shape.depth
+        moved: set[int] = set()
+        # In a step of training a layer may be switched off at random: some steps together show all.
+        for bound in (adapter.bind(), *(adapter.bind(noise=Noise(1, s)) for s in range(8))):
+            both = zip(points(tower, x, bound, bound), points(tower, x, FROZEN, bound), strict=True)
+            moved |= {i for i, (a, frozen) in enumerate(both) if not torch.equal(a, frozen)}
+        assert moved == set(range(point + 1, depth + 2))
 
 
-def points(tower: Tower, x: Tensor | Prompts, bound: Any) -> list[Tensor]:
-    """What a tower holds at each of its points, block after block."""
-    stream = tower.embed(x, bound)
+def points(tower: Tower, x: Tensor | Prompts, bound: Bound, like: Bound) -> list[Tensor]:
+    """What a tower holds at each of its points, block after block, laid out for ``like``."""
+    stream = tower.embed(x, bound, like)
     found = [stream.x]
     for i in range(tower.shape.depth):
         stream = tower.run(stream, bound, i, i + 1)
