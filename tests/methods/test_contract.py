@@ -225,7 +225,7 @@ def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
     names = ("ambulance", "crown", "ladybug", "snake")
     rows = [table.classnames.index(n) for n in names]
     rows = [int((table.labels == label).nonzero()[0][0]) for label in rows]
-    pixels = data.decode(table, backbone.transform)[rows]
+    pixels = data.decode(table, backbone.transform, rows)
     wrong = torch.tensor([1, 2, 3, 0])
     four = Images("test", names, pixels, wrong, tuple(rows), "four emoji")
     prompts = backbone.prompts(table.template, names)
