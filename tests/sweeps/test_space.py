@@ -15,7 +15,7 @@ from sweeps import fields, plan, quantity, space, study
 from sweeps.plan import Options, Plan
 from sweeps.space import Choice, Dim, Range, key_of
 
-SHIPPED = [name for name in space.names() if name != space.FIELDS]
+SHIPPED = [name for name in space.names() if name not in space.MADE]
 FAST = ["data=digits", "data.shots=1"]
 TUNABLE = [name for name in methods.names() if name != "zero_shot"]
 
