@@ -30,6 +30,15 @@ def stacks(spec: Spec, state: Mapping[str, Tensor], since_start: bool = True) ->
     """
     parts = backbone.outline(spec.backbone.name)
     adapter = cost.attached(spec.method, parts, classes=2)
+    if set(state) != set(adapter.values()):
+        raise UsageError(
+            f"method {spec.method_name!r} chose its layers while it trained, so there is not one"
+            " matrix for each layer; full_rank and lora have"
+        )
+    if since_start and spec.method.stages():
+        raise UsageError(
+            f"method {spec.method_name!r} begins where earlier trainings ended; use --as-trained"
+        )
     bound = adapter.bind(state)
     matrices = _matrices(adapter, bound)
     if since_start:

@@ -31,7 +31,7 @@ from methods.kit import dense
 from methods.kit.adapter import Adapter, Method, Stage, Task
 from methods.kit.clip import Block, Clip, Tower
 from methods.kit.errors import UsageError
-from methods.kit.fields import LinearSite, Positive, Rate, Share, TowerName
+from methods.kit.fields import BOTH_TOWERS, LinearSite, Positive, Rate, Share, TowerName
 
 SEARCH = "search"
 ALL: tuple[LinearSite, ...] = ("q", "k", "v", "o", "fc", "proj")
@@ -50,7 +50,7 @@ class SFA(Method):
     search_epochs: Positive = 3
     search_lr: Rate = 1e-5
     layers: str = "all"  # of the external adapters
-    towers: tuple[TowerName, ...] = ("image",)
+    towers: tuple[TowerName, ...] = BOTH_TOWERS
 
     def stages(self) -> Mapping[str, Stage]:
         if not self.sites or not (self.share or self.budget):

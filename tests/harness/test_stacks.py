@@ -64,3 +64,14 @@ def test_methods_without_matrices_in_each_layer_are_refused(method: str) -> None
     spec, _, state = made(f"method={method}")
     with pytest.raises(UsageError, match="no matrices of its own in each layer"):
         stacks(spec, state)
+
+
+def test_methods_in_stages_are_read_as_trained_or_refused() -> None:
+    spec, _, state = made("method=mera")
+    with pytest.raises(UsageError, match="use --as-trained"):
+        stacks(spec, state)
+    assert "image.down" in stacks(spec, state, since_start=False)
+    spec, _, state = made("method=adaptable_adapters")
+    left = {name: value for name, value in state.items() if not name.startswith("image.0.")}
+    with pytest.raises(UsageError, match="chose its layers while it trained"):
+        stacks(spec, left, since_start=False)

@@ -45,8 +45,8 @@ def classifier(backbone: Backbone, adapter: Adapter) -> Classifier:
 
 
 def patience(adapter: Adapter) -> int:
-    """Times the usual steps: where every pass draws one expert of several, each sees few."""
-    return 4 if adapter.needs_again else 1
+    """Times the usual steps: where every pass draws what takes part in it, each part sees few."""
+    return 4 if adapter.rig.draws else 1
 
 
 def logits(backbone: Backbone, adapter: Adapter, images: Images) -> Tensor:

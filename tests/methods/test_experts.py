@@ -1,5 +1,7 @@
 """AdaMix and MoSA: routing, merging, agreement of two passes, counts."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -126,6 +128,25 @@ def test_a_detached_pass_is_a_fixed_target() -> None:
         lambda z: experts.disagreement(Step(none, none, none, z, 0.0, again=q), 2.0, False)
     )(one.detach())
     assert not torch.allclose(whole, one.grad)
+
+
+def test_after_training_the_merged_adapter_is_as_good_as_random_routes(
+    tiny: dict[str, Backbone], images: Images
+) -> None:
+    """Experts are averaged, which is right only if they stayed close enough to each other."""
+    backbone = tiny["flat"]
+    adapter = attached(AdaMix(init="frozen"), backbone)
+    train(adapter, backbone, images, replace(TRAIN, epochs=150))
+    net = Classifier(backbone, adapter, backbone.prompts(TEMPLATE, NAMES))
+
+    def right(noise: Noise | None) -> float:
+        with torch.no_grad():
+            found = net(images.pixels, adapter.bind(noise=noise)).logits.argmax(-1)
+        return float((found == images.labels).float().mean())
+
+    routed = [right(Noise(9, step)) for step in range(20)]
+    assert right(None) >= sum(routed) / len(routed) - 0.05
+    assert right(None) > 0.5  # chance is a quarter
 
 
 def test_without_consistency_there_is_no_second_pass(tiny: dict[str, Backbone]) -> None:

@@ -12,7 +12,7 @@ KNOWN = {
     "adamix": (1_245_696, "no", "no", "2022", "code"),
     "coto": (184_320, "yes", "yes", "2025", "code"),
     "adaptable_adapters": (1_294_560, "no", "no", "2022", "code"),
-    "sfa": (241_822, "yes", "no", "2023", "reading"),
+    "sfa": (384_194, "yes", "no", "2023", "reading"),
     "mera": (1_982_976, "no", "no", "2023", "reading"),
 }
 COLUMNS = ("trainable (ViT-B/16)", "identity at start", "folds", "year", "fidelity")

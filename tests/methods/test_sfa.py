@@ -66,7 +66,8 @@ def test_it_starts_again_from_the_frozen_model(tiny: dict[str, Backbone], images
 
 
 def test_the_search_is_a_short_training_of_all_chosen_weights() -> None:
-    stage = SFA(search_epochs=2, search_lr=3e-5, sites=("fc",)).stages()["search"]
+    method = SFA(search_epochs=2, search_lr=3e-5, sites=("fc",), towers=("image",))
+    stage = method.stages()["search"]
     assert stage.method == FullRank(form="delta", sites=("fc",), towers=("image",))
     wanted = {"train.epochs": 2, "train.lr": 3e-5, "train.weight_decay": 0.0}
     assert stage.settings == wanted
@@ -77,9 +78,11 @@ def test_counts() -> None:
     outside = 12 * (2 * 768 * 8 + 8 + 768)
     inside = int(0.001 * 12 * 7_087_872)
     assert (outside, inside) == (156_768, 85_054)
-    counts = counting.count("sfa", [], VIT, 100)
+    counts = counting.count("sfa", ["method.towers=image"], VIT, 100)
     assert counts["trainable"] == outside + inside == 241_822
     assert counts["stored"] == counts["trainable"] + inside  # places, counted apart
+    text = 12 * (2 * 512 * 8 + 8 + 512) + int(0.001 * 12 * 3_152_384)
+    assert trainable("sfa") == 241_822 + text == 384_194
 
 
 @pytest.mark.parametrize("towers", ["image", "image,text"])
@@ -91,7 +94,7 @@ def test_a_budget_is_met_exactly(budget: int, towers: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["method.budget=1000"], r"method\.budget: 1000 is less than the 156768"),
+        (["method.budget=1000"], r"method\.budget: 1000 is less than the 261312"),
         (["method.budget=9000000", "method.sites=[]"], r"method\.sites: .* no sites have 0"),
         (["method.budget=-1"], r"method\.budget"),
     ],
