@@ -75,11 +75,21 @@ class Tested:
 def entrant(text: str) -> Entrant:
     """``adaring reading=one_ring train.lr=1e-3``: fields of the method need no ``method.``.
 
-    Raises UsageError for an unknown method.
+    Raises UsageError for an unknown method, and for settings of anything but the method and its
+    training: data, seeds and backbone are the same for all.
     """
-    method, *words = shlex.split(text) or [""]
+    try:
+        method, *words = shlex.split(text) or [""]
+    except ValueError as error:
+        raise UsageError(f"--entrant {text!r}: {str(error).lower()}") from None
     fields = vars(methods.find(method)())
-    full = (f"method.{w}" if w.partition("=")[0] in fields else w for w in words)
+    full = [f"method.{w}" if w.partition("=")[0] in fields else w for w in words]
+    other = next((w for w in full if not w.startswith(("method.", "train."))), None)
+    if other is not None:
+        raise UsageError(
+            f"--entrant {text!r}: {other!r} sets neither the method nor train.*;"
+            " what is the same for all stands outside"
+        )
     return Entrant(method, tuple(full))
 
 
@@ -100,8 +110,8 @@ def build(
 
     Raises UsageError in one line.
     """
-    labels = [e.label for e in entrants]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
+    slugs = [e.slug for e in entrants]  # what sweeps and files are called by
+    twice = next((e.label for e in entrants if slugs.count(e.slug) > 1), None)
     if twice:
         raise UsageError(f"--methods: {twice!r} is named twice")
     if wanted not in (None, *space.MADE):
@@ -118,7 +128,7 @@ def build(
     if any(len(p.objectives) > 1 for p in first):
         raise UsageError("--methods: compares by one objective; say --objective once")
     if options.sampler == "grid":
-        goal = _whole_grids(first, goal)
+        _check_grids(first, goal)
     text = " ".join([*(p.digest() for p in first), str(goal), str(fresh)])
     title = name or f"contest-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     named = tuple(plans(title))
@@ -126,15 +136,14 @@ def build(
     return Contest(title, tuple(entrants), named, goal, tuple(range(start, start + fresh)))
 
 
-def _whole_grids(plans: Sequence[Plan], goal: Goal) -> Goal:
-    """Every grid once. Raises UsageError where that would not be the same budget for all."""
+def _check_grids(plans: Sequence[Plan], goal: Goal) -> None:
+    """Raises UsageError unless the budget is every grid once, and that the same for all."""
     sizes = {len(p.grid()) for p in plans}
     if len(sizes) > 1:
         raise UsageError("--sampler grid: grids of methods differ in size; take another sampler")
     size = sizes.pop()
     if goal.trials != size:
         raise UsageError(f"--budget {goal}: with --sampler grid it is the whole grid, {size}")
-    return goal
 
 
 def run(contest: Contest, where: Where) -> tuple[list[Tested], list[Done], int]:
@@ -142,7 +151,8 @@ def run(contest: Contest, where: Where) -> tuple[list[Tested], list[Done], int]:
     found = []
     for p in contest.plans:
         found.append(search.run(p, contest.goal, where))
-        _write(contest, _untested(contest, found))
+        pairs = zip(contest.entrants, found, strict=False)  # the rest are still to be tuned
+        _write(contest, [Tested(e, f, ()) for e, f in pairs])
         if found[-1].stopped:
             return [], [], 3
     tested = [
@@ -151,10 +161,6 @@ def run(contest: Contest, where: Where) -> tuple[list[Tested], list[Done], int]:
     _write(contest, tested)
     done, code = _test(contest, tested, where)
     return tested, done, max(code, *(f.code for f in found))
-
-
-def _untested(contest: Contest, found: Sequence[Found]) -> list[Tested]:
-    return [Tested(e, f, ()) for e, f in zip(contest.entrants, found, strict=False)]
 
 
 def budget(text: str) -> Goal:

@@ -43,7 +43,6 @@ def space(method: str, lr: float) -> Space:
 
 def rate(method: str, lr: float) -> Space:
     """The learning rate alone: five rates, a factor of two apart, around the usual one."""
-    methods.find(method)
     rates = [float(f"{lr * step:.6g}") for step in STEPS]
     return Space(RATE, method, f"the learning rate of {method}", {LR: _choices(rates)})
 

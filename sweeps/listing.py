@@ -7,17 +7,12 @@ from harness.home import home
 from harness.listing import Listing
 from sweeps import space
 
-MADE = {
-    space.FIELDS: ("its fields, train.lr", "a space made from a method's fields"),
-    space.RATE: ("train.lr", "five rates a factor of two apart, around the method's own"),
-}
-
 
 def spaces() -> Listing:
     rows: list[list[Any]] = []
     for name in space.names():
-        if name in MADE:
-            rows.append([name, "any", *MADE[name]])
+        if name in space.MADE:
+            rows.append([name, "any", *space.MADE[name]])
             continue
         found = space.load(name)
         rows.append([name, found.method, ", ".join(found.keys), found.about])

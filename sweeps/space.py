@@ -27,7 +27,10 @@ from sweeps.condition import ALWAYS, Condition
 
 FIELDS = "fields"  # the space made from a method's own fields
 RATE = "rate"  # the learning rate alone, of any method
-MADE = (FIELDS, RATE)  # spaces that are made for the method they are asked for
+MADE = {  # spaces that are made for the method they are asked for: their keys, what they are
+    FIELDS: ("its fields, train.lr", "a space made from a method's fields"),
+    RATE: ("train.lr", "five rates a factor of two apart, around the method's own"),
+}
 GRID_POINTS = 5  # of a range of numbers without a step, in a grid
 
 

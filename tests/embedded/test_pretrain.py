@@ -186,6 +186,9 @@ def test_a_second_stage_goes_on_from_weights(small_corpus: Path, tmp_path: Path)
     save_file({"logit_scale": torch.zeros(())}, tmp_path / "odd.safetensors")
     with pytest.raises(UsageError, match="no weights of"):
         Trainer(corpus, CONFIG, SHORT, "cpu", tmp_path / "odd.safetensors")
+    (tmp_path / "odd.safetensors").write_bytes(b"no weights")
+    with pytest.raises(UsageError, match="no safetensors file"):
+        Trainer(corpus, CONFIG, SHORT, "cpu", tmp_path / "odd.safetensors")
 
 
 @pytest.mark.parametrize(

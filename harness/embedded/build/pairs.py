@@ -106,8 +106,7 @@ def _synonyms(caption: str) -> list[str]:
 
 def _worn(caption: str) -> bool:
     """Whether a caption names something worn."""
-    words = caption.split()
-    return words[-1] in WORN and not {"arrow", "align", "chevron"} & set(words)
+    return caption.split()[-1] in WORN
 
 
 def _enclosed(ink: np.ndarray) -> np.ndarray:

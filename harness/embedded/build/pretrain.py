@@ -4,7 +4,7 @@ Loss: symmetric InfoNCE, where pairs of one caption are no negatives, plus an au
 dropped afterwards, by which either feature predicts the words of the caption. Without the head, or
 with augmentation at full strength from the start, the features stay alike and the loss stays at
 log(batch) for very long. Everything random depends on (seed, step) alone, so a run that is stopped
-and started again gives the same weights.
+and started again goes on as if it had not been, up to the order in which kernels sum.
 """
 
 import csv
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -231,7 +231,10 @@ class Trainer:
 
     def _start(self, path: Path) -> None:
         """Read the weights to go on from. Raises UsageError when they are another model's."""
-        found, own = load_file(path), dict(self.model.named_parameters())
+        try:
+            found, own = load_file(path), dict(self.model.named_parameters())
+        except SafetensorError as error:
+            raise UsageError(f"{path}: no safetensors file: {error}") from None
         odd = [n for n in own if n not in found or found[n].shape != own[n].shape]
         if odd:
             raise UsageError(f"{path}: no weights of {self.name}: {odd[0]} is missing or differs")
