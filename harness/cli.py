@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -23,14 +24,21 @@ MODULES = (
 # typer carries its own copy of click in newer releases; its exceptions are found by ancestry.
 ClickException: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
 
-app = typer.Typer(
-    name="ringbench",
-    help="Compare ways to adapt CLIP: one loop, the same data, seeds and budget.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+
+@cache
+def _app() -> typer.Typer:
+    """All commands, put together once a process."""
+    app = typer.Typer(
+        name="ringbench",
+        help="Compare ways to adapt CLIP: one loop, the same data, seeds and budget.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for module in MODULES:
+        importlib.import_module(module).register(app)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -42,11 +50,9 @@ def call(arguments: list[str]) -> int:
     """Run a command; returns the exit code."""
     from methods.kit.errors import UsageError
 
-    for module in MODULES:
-        importlib.import_module(module).register(app)
     signal.signal(signal.SIGTERM, _stop)
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        return int(_app()(arguments, standalone_mode=False) or 0)
     except UsageError as error:
         return _refuse(str(error))
     except ClickException as error:

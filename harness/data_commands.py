@@ -11,7 +11,9 @@ Root = Annotated[
     str, typer.Option(help="Folder of data sets.", metavar="FOLDER", envvar="RINGBENCH_DATA")
 ]
 
-data = typer.Typer(help="Data sets: check them, fetch them.", no_args_is_help=True)
+data = typer.Typer(
+    help="Data sets: check them, fetch them, draw few-shot subsets.", no_args_is_help=True
+)
 cache = typer.Typer(help="Decoded pixels that are kept on disk.", no_args_is_help=True)
 
 

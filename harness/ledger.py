@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +28,7 @@ PARENT = "mlflow.parentRunId"
 ENTRY = "spool_entry"
 GROUP = "ringbench.group"
 MIDWAY = "midway/"  # before the name of a validation score, in its series over epochs
+SERVERS = ("postgresql", "mysql", "mssql")  # databases behind a network
 STATUS = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -218,7 +220,16 @@ class Ledger:
         told_once = "mlflow.store.db.utils"  # logs what it raises, too
         logging.getLogger(told_once).setLevel(logging.CRITICAL)
         self._make_database(MlflowClient)
+        self._knock()
         return MlflowClient(tracking_uri=self.uri)
+
+    def _knock(self) -> None:
+        """Try a database server once: MLflow would try for minutes before it says anything."""
+        if urlsplit(self.uri).scheme.partition("+")[0] not in SERVERS:
+            return
+        from mlflow.store.db.utils import create_sqlalchemy_engine
+
+        create_sqlalchemy_engine(self.uri).connect().close()
 
     def _make_database(self, client: Any) -> None:
         """A SQLite store appears whole, by a rename: MLflow takes a second to build its tables,

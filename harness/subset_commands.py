@@ -4,21 +4,12 @@ from typing import Annotated
 
 import typer
 
+from harness import data_commands
 from harness.commands import Json
 
 
 def register(app: typer.Typer) -> None:
-    _group(app).command()(fewshot)
-
-
-def _group(app: typer.Typer) -> typer.Typer:
-    """The commands of ``ringbench data``, which more than one module may add to."""
-    for group in app.registered_groups:
-        if group.name == "data" and group.typer_instance is not None:
-            return group.typer_instance
-    made = typer.Typer(help="Look after data sets.", no_args_is_help=True)
-    app.add_typer(made, name="data")
-    return made
+    data_commands.data.command()(fewshot)
 
 
 def fewshot(

@@ -14,6 +14,7 @@ from harness.backbone import Backbone
 from harness.data import Images
 from harness.datasets import sets
 from harness.datasets.sets import PublicSet
+from harness.ledger import Ledger
 from harness.spec import BackboneSpec
 from methods.kit.adapter import Task
 
@@ -94,3 +95,11 @@ def public(drawn_root: tuple[Path, dict[str, PublicSet]], monkeypatch: pytest.Mo
     monkeypatch.setattr(sets, "table", lambda: known)
     monkeypatch.setenv(sets.ROOT, str(root))
     return root
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store; making one takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    list(Ledger(f"sqlite:///{folder}/mlflow.db", folder).runs())
+    return folder / "mlflow.db"

@@ -120,7 +120,9 @@ def test_the_commands_on_data_are_understood(words: list[str], public: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "words", [*commands("data"), *commands("data", page=DATA)], ids=lambda w: " ".join(w[2:])
+    "words",
+    [w for page in (README, DATA) for w in commands("data", page=page) if w[1] == "fewshot"],
+    ids=lambda w: " ".join(w[2:]),
 )
 def test_the_subsets_of_the_pages_are_drawn(
     words: list[str], public: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -128,6 +130,19 @@ def test_the_subsets_of_the_pages_are_drawn(
     root = shutil.copytree(public, tmp_path / "data")
     assert cli.call([*words, "--root", str(root)]) == 0
     assert "written" in capsys.readouterr().out
+
+
+def test_the_folder_of_the_readme_is_checked_and_its_pixels_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class_folders(tmp_path / "my-photos")
+    monkeypatch.chdir(tmp_path)
+    (check,) = (w for w in commands("data") if w[1] == "check")
+    (listed,) = (w for w in commands("cache") if w[1] == "ls")
+    assert cli.call([*check, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["name"], found["state"]) == ("my-photos", "good")
+    assert cli.call(listed) == 0
 
 
 def test_the_page_on_data_has_a_row_for_every_public_set() -> None:

@@ -97,7 +97,7 @@ def read(name: str, root: str = "") -> Table:
     check_name(name)
     if name in sets.table():
         return _read_public(name, str(sets.root_folder(root, name).resolve()))
-    return _read(name, root)
+    return _read(name, root, str(Path.cwd()))
 
 
 @cache
@@ -108,7 +108,8 @@ def _read_public(name: str, root: str) -> Table:
 
 
 @cache
-def _read(name: str, root: str) -> Table:
+def _read(name: str, root: str, here: str) -> Table:
+    """``here`` is what a relative path starts from: another folder has another one of that name."""
     if name in _embedded():
         return _from_package(name)
     if name.startswith("hf:"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harness.datasets import parquet
+from harness.datasets import tabular
 from harness.embedded.build import drawn, tasks
 from harness.embedded.build.icons import Iconify
 from methods.kit.errors import UsageError
@@ -29,7 +29,7 @@ def test_tasks_are_drawn_by_other_vendors_than_they_are_tested_on(
     assert table["flags"]["classnames"] == ["France", "Japan"]
     for name, about in table.items():
         assert not set(about["domains"]["train"]) & set(about["domains"]["test"])
-        read = parquet.read(tmp_path / "out" / about["file"], name, about["template"])
+        read = tabular.read(tmp_path / "out" / about["file"], name, about["template"])
         assert list(read.classnames) == about["classnames"]
         assert len(read.rows("train")) == about["train"]
         assert len(set(read.images)) == len(read.images)

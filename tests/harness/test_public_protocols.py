@@ -63,11 +63,11 @@ def test_targets_have_their_own_template_unless_one_is_given(public: Path) -> No
     words = ["data=imagenet", "data.targets=dtd,pets"]
     transform = backbones.load(spec("cross_dataset", *words).backbone).transform
     parts = data.load(spec("cross_dataset", *words), transform).vault.parts
-    assert [p.template for p in parts] == [
-        "a photo of a {}.", "{} texture.", "a photo of a {}, a type of pet.",
+    assert [p.templates for p in parts] == [
+        ("a photo of a {}.",), ("{} texture.",), ("a photo of a {}, a type of pet.",),
     ]  # fmt: skip
     same = spec("cross_dataset", *words, "data.template=a photo of a {}.")
-    assert {p.template for p in data.load(same, transform).vault.parts} == {"a photo of a {}."}
+    assert {p.templates for p in data.load(same, transform).vault.parts} == {("a photo of a {}.",)}
 
 
 def test_what_is_tested_is_part_of_what_identifies_the_data(public: Path) -> None:
