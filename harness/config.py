@@ -76,7 +76,8 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
     values |= {"data.name": data, "data.targets": _targets(values, data)}
-    values.setdefault("data.content", content_of(data, str(given.get("data.root", ""))))
+    if "data.content" not in values:
+        values["data.content"] = content_of(data, str(given.get("data.root", "")))
     values.pop("method.name", None)
     return _checked(kind, values)
 

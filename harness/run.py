@@ -175,7 +175,7 @@ def execute(
         counts=counts,
         predictions=predictions,
         classnames={part.name: part.classnames for part in split.vault.parts},
-        state=state,
+        state=state if goes_on else {},
         tables=evaluate.tables(net, split.train) if test else {},
         looks=looks,
         error="" if goes_on else f"ended after epoch {looks[-1].epoch} of {spec.train.epochs}",

@@ -27,9 +27,8 @@ of the penalties that hold the model near the frozen one (methods/kit/consistenc
 the task alone, at the cost of a second backward pass. As both act in the model that is held, it
 learns to undo what the others do beyond need, and starts to move one step after them.
 
-Wide slices with a small ring rank did better on validation data than equal ranks of the same count,
-hence the defaults (docs/adaring.md). Slices of up matrices and updates start at zero, so the
-adapted model starts as the frozen one. Matrices of all layers are made once a step
+docs/adaring.md has the evidence for the defaults. Slices of up matrices and updates start at zero,
+so the adapted model starts as the frozen one. Matrices of all layers are made once a step
 (methods/kit/ring.py).
 
 ``start``: the id of a run with adapters or weight updates in the same places, on the same backbone;

@@ -94,7 +94,7 @@ def sweep(
     name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
 ) -> list[Path]:
     """All files of a sweep or contest; a contest's table and a table of best values are shown."""
-    from reports import leaderboard, studies
+    from reports import comparing, leaderboard, rivals, studies
     from reports import sweep as sweeps
 
     paths = studies.write(name, folder, uri, studies.Wanted(keys, best))
@@ -114,6 +114,12 @@ def sweep(
         for board in studies.tested(name, facts, uri):
             console.table(*leaderboard.shown(board), leaderboard.title(board), leaderboard.OPTIONAL)
             for note in leaderboard.legend(board):
+                console.say(f"  {note}")
+        against = rivals.comparisons(facts, uri)
+        if against:
+            title = f"{name}: against {against[0].paired.b.name}"
+            console.table(comparing.HEADS, comparing.rows(against), title, comparing.OPTIONAL)
+            for note in comparing.legend(against):
                 console.say(f"  {note}")
     return paths
 

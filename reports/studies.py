@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.ledger import open_ledger
 from methods.kit.errors import UsageError
-from reports import leaderboard
+from reports import comparing, leaderboard, rivals
 from reports import sweep as sweeps
 from reports.sweep import Sweep
 from reports.table import Board, boards
@@ -72,7 +72,9 @@ def _contest(facts: dict[str, Any], folder: Path, uri: str | None) -> list[Path]
     timed = "minutes" in facts["goal"]
     written = _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed,
                       folder)  # fmt: skip
-    return [*leaderboard.write(tested(facts["name"], facts, uri), folder), *written]
+    found = rivals.comparisons(facts, uri)
+    paired = comparing.write(found, f"contest {facts['name']}", folder) if found else []
+    return [*leaderboard.write(tested(facts["name"], facts, uri), folder), *paired, *written]
 
 
 def _map(sweep: Sweep, keys: tuple[str, str] | None, folder: Path) -> list[Path]:

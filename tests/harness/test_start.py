@@ -267,10 +267,10 @@ def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
     old = {**recorded(on(one)), "subset_hash": "drawn by another rule"}
     with pytest.raises(UsageError, match="what it has seen is not known"):
         lineage.check(spec, on(one), old)
-    tags = recorded(on(two))
+    gone, tags = on(two), recorded(on(two))
     two.unlink()
     unknown = {"start_seen": "unknown", "start_novel_names": "unknown"}
-    assert lineage.check(spec, on(two), tags) == unknown
+    assert lineage.check(spec, gone, tags) == unknown
 
 
 # --- from the command line -----------------------------------------------------------------------

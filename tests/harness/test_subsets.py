@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import backbone as backbones
-from harness import cli, config, data, datasets, fewshot, shots, subsets
+from harness import cache, cli, config, data, datasets, fewshot, pixels, shots, subsets
 from harness.datasets.table import Table
 from harness.spec import DataSpec
 from methods.kit.errors import UsageError
@@ -263,7 +264,12 @@ def test_an_embedded_set_has_subsets_too(own_home: Path) -> None:
     assert not fewshot.make(["flags"], ["coop"], [2], [1])[0].written
 
 
-def test_only_what_is_drawn_is_decoded(public: Path, tmp_path: Path) -> None:
+def test_of_a_large_set_only_what_is_drawn_is_decoded(
+    public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(pixels, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(pixels, "_kept", OrderedDict())
     shutil.copytree(public / "dtd", tmp_path / "dtd")
     words = ["method=zero_shot", "data=dtd", "shots=1", f"data.root={tmp_path}"]
     spec = config.build("few_shot", words)
@@ -277,6 +283,7 @@ def test_only_what_is_drawn_is_decoded(public: Path, tmp_path: Path) -> None:
     assert len(data.load(spec, transform).train) == 3
     broken = tmp_path / "dtd" / "images" / table.paths[int(drawn.train[0])]
     broken.write_bytes(b"broken")
-    data._decoded.clear()
+    monkeypatch.setattr(pixels, "_kept", OrderedDict())
+    cache.clear()
     with pytest.raises(UsageError, match=f"{table.paths[int(drawn.train[0])]} .*not an image"):
         data.load(spec, transform)

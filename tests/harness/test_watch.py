@@ -18,7 +18,10 @@ from harness.watch import Look, Watch
 from tests.variants import VARIANTS
 
 SHORT = ["train.epochs=4", "data=digits", "shots=2", "train.batch_size=8"]
-TIMED = {"time/train_seconds", "time/step_ms", "memory/peak_bytes"}
+TIMED = {
+    "time/train_seconds", "time/step_ms", "time/stages_seconds",
+    "memory/peak_bytes", "memory/stages_bytes",
+}  # fmt: skip
 GATED = "adaring-input_gate"  # whose temperature follows the progress of training
 TRAINED = [name for name in methods.names() if name != "zero_shot"]
 
@@ -79,9 +82,9 @@ def test_a_look_sees_validation_images_only(monkeypatch: pytest.MonkeyPatch) -> 
     read: list[tuple[int, ...]] = []
     predict = evaluate.predict
 
-    def watched(net: runs.Classifier, images: Images) -> evaluate.Predictions:
+    def watched(net: runs.Classifier, images: Images, again: bool = False) -> evaluate.Predictions:
         read.append(images.ids)
-        return predict(net, images)
+        return predict(net, images, again)
 
     monkeypatch.setattr(evaluate, "predict", watched)
     result = execute(spec, "cpu", test=False, watch=every_epoch([]))

@@ -41,6 +41,10 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
     assert cli.call(["report", "--sweep", "fair"]) == 0
     files = {p.name for p in (own_home / "report" / "fair").iterdir()}
     assert {"leaderboard.csv", "leaderboard.md", "curves.png", "curves.svg", "curves.csv"} <= files
+    pair = pd.read_csv(own_home / "report" / "fair" / "compare.csv").iloc[0]
+    assert (pair["first"], pair["second"]) == ("clip_adapter", "linear_probe")
+    means = {row["method"]: row["acc/hmean"] for row in found["table"]}
+    assert pair["difference"] == pytest.approx(means["clip_adapter"] - means["linear_probe"])
     curves = pd.read_csv(own_home / "report" / "fair" / "curves.csv")
     assert curves["method"].value_counts().to_dict() == {"linear_probe": 2, "clip_adapter": 2}
     capsys.readouterr()
