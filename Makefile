@@ -1,5 +1,6 @@
 # make demo   a real comparison on the embedded suite        make test    the whole test suite
 # make install the environment alone                         make check   the quick part of test
+# make study-adaring  the study of docs/adaring.md: maps of ranks, ablation, equal budgets
 # make rates   the best learning rate for each ring rank and slice size, on validation data
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
@@ -9,9 +10,17 @@ BIN := .venv/bin
 METHODS := adaring,lora,clip_adapter,full_rank,linear_probe,zero_shot
 DEMO := base_to_novel methods=$(METHODS) data=digits,fashion-mnist,flags seeds=1-3
 
+# the study of docs/adaring.md, in a ledger of its own; under 40 minutes on two cores
+STUDY := env RINGBENCH_HOME=$${RINGBENCH_HOME:-runs}/study-adaring $(BIN)/ringbench
+TWO := [[1,10],[2,4]]
+ENTRANTS := adaring|adaring dropout=0|adaring ranks=$(TWO)|adaring ranks=$(TWO) combine=layer_gate
+ENTRANTS := $(ENTRANTS)|adaring consistency_image=1 consistency_text=1|adaring consistency_logits=0.3
+ENTRANTS := $(ENTRANTS)|adaring ranks=$(TWO) consistency_image=1 consistency_on=low_rank
+ENTRANTS := $(ENTRANTS)|adaring form=adapter|adaring form=adapter reading=one_ring
+ENTRANTS := $(ENTRANTS)|adaring form=adapter reading=factored|adaring form=adapter reading=parallel
 RATES := ring_rate data=emoji-things,flags seeds=1,2 --sampler grid --pruner none
 
-.PHONY: install demo rates test check clean
+.PHONY: install demo rates study-adaring study-map study-ablation study-budget test check clean
 
 install: .venv/.installed
 
@@ -38,6 +47,23 @@ demo: .venv/.installed
 rates: .venv/.installed
 	$(BIN)/ringbench sweep $(RATES) --workers 2 --name ring-rates
 	$(BIN)/ringbench report --sweep ring-rates --map ring_rank,train.lr
+
+study-adaring: study-map study-ablation study-budget
+
+study-map: .venv/.installed
+	for data in flags icon-concepts; do \
+	  $(STUDY) sweep ring_rank data=$$data --sampler grid --pruner none --workers 2 --name map-$$data \
+	  && $(STUDY) report --sweep map-$$data || exit; done
+
+study-ablation: .venv/.installed
+	echo '$(ENTRANTS)' | tr '|' '\n' | sed "s/.*/--entrant '&'/" | xargs $(STUDY) sweep rate --budget 5 \
+	  --sampler grid --pruner none data=flags,fashion-mnist --workers 2 --name ablation
+	$(STUDY) report --sweep ablation
+
+study-budget: .venv/.installed
+	$(STUDY) sweep --methods adaring,lora,clip_adapter,full_rank --budget 8 \
+	  data=flags,fashion-mnist,icon-concepts --workers 2 --name budget
+	$(STUDY) report --sweep budget
 
 check: .venv/.tested
 	$(BIN)/ruff check .

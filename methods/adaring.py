@@ -5,18 +5,19 @@ cores and layer-specific slices; diverse rank-driven adapters that cooperate, gu
 generalization-aware fine-tuning; 90 % fewer trainable parameters on average. Everything else is
 our reading, as is every option below.
 
-``reading``: ``two_rings`` a tower, one for the down and one for the up matrices of bottleneck
-adapters behind the MLP of every block,
+``form="delta"``: the ring of the updates of weights at ``sites`` of all layers,
+    W_l + scale * D_l,   D_l[i, j] = trace(S_l P[:, i, :] Q[:, j, :]),
+which runs as LoRA with ``dropout`` and folds; ``grouping="shape"`` puts all sites of one shape on
+one layer axis. ``form="adapter"``: of bottleneck adapters behind the MLP of every block,
 
-    y + scale * act(y D_l) U_l,   D_l[i, j] = trace(S_l P[:, i, :] Q[:, j, :]),   U_l likewise;
+    y + scale * act(y D_l) U_l.
 
+``reading``: ``two_rings`` a tower, one of the down and one of the up matrices;
 ``one_ring``, in which down and up (transposed) share P and Q and have each their slices;
 ``factored``, with widths and bottleneck written as small factors and a core for each;
 ``parallel``, with the adapters beside whole blocks, in the upper two thirds of them and times
-0.001, where MMA (Yang et al., 2024) has them. ``form="delta"`` makes the ring of weight updates
-instead: dW of ``sites`` and layers, which runs as LoRA and folds; ``grouping="shape"`` puts all
-sites of one shape on one layer axis. ``share="both"``: the cores of the bottleneck serve both
-towers (delta form: those of the widths, where the towers have the same).
+0.001, where MMA (Yang et al., 2024) has them. ``share="both"``: the cores of the bottleneck serve
+both towers (delta form: those of the widths, where the towers have the same).
 
 ``ranks``: several rings side by side, each (ring rank, slice size). ``combine``: their plain
 ``sum``; a learnt weight for each layer (``layer_gate``: as good as one more factor on the slices,
@@ -24,12 +25,10 @@ but one that says which rank a layer uses); or soft routing of tokens by ``input
 temperature that falls from the first to the second of ``temperature``. ``consistency_*``: weights
 of the penalties that hold the model near the frozen one (methods/kit/consistency.py); with
 ``consistency_on="low_rank"`` the ring of smallest rank is trained by them alone and the others by
-the task alone, at the cost of a second backward pass. As both act in the model that is held, it
-learns to undo what the others do beyond need, and starts to move one step after them.
+the task alone, at the cost of a second backward pass.
 
-docs/adaring.md has the evidence for the defaults. Slices of up matrices and updates start at zero,
-so the adapted model starts as the frozen one. Matrices of all layers are made once a step
-(methods/kit/ring.py).
+Slices of up matrices and of updates start at zero, so the adapted model starts as the frozen one.
+Matrices are made once a step (methods/kit/ring.py). Why these defaults: docs/adaring.md.
 
 ``start``: the id of a run with adapters or weight updates in the same places, on the same backbone;
 the rings begin as the nearest ones to its matrices (least squares: methods/kit/decompose.py) and
@@ -68,18 +67,18 @@ class AdaRing(Method):
     recipe = {"train.lr": 1e-3}
 
     ring_rank: Positive | tuple[Positive, ...] = 2  # between shared cores; a list: bond by bond
-    slice_size: Positive | tuple[Positive, Positive] = 12  # r0 x r1, what each layer has of its own
+    slice_size: Positive | tuple[Positive, Positive] = 8  # r0 x r1, what each layer has of its own
     ranks: tuple[tuple[Positive, Positive], ...] = ()  # several rings; (): the one of these two
     combine: Literal["sum", "layer_gate", "input_gate"] = "sum"
     temperature: tuple[Rate, Rate] = (1.0, 0.1)  # input_gate: at the start and at the end
-    form: Literal["adapter", "delta"] = "adapter"
+    form: Literal["delta", "adapter"] = "delta"
     reading: readings.Reading = "two_rings"
     share: readings.Share = "tower"
     bottleneck: Positive = 32  # adapter form
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     grouping: deltas.Grouping = "shape"  # delta form
-    dropout: Dropout = 0.0  # delta form: on the input of each update
+    dropout: Dropout | Literal["auto"] = "auto"  # delta form: on the input of each update; 0.25
     scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
@@ -152,7 +151,7 @@ class AdaRing(Method):
             start.check_sites(blocks, self.sites)
         groups = deltas.groups(blocks, self.sites, self.grouping)
         fits = [deltas.fits(adapter, group, self._ranks, scale, start) for group in groups]
-        drop = self.dropout
+        drop = 0.25 if self.dropout == "auto" else self.dropout  # as CLIP-LoRA's
         for k, (rank, gate) in enumerate(zip(self._ranks, gates, strict=True)):
             for group, cores in zip(groups, fits, strict=True):
                 deltas.hang(adapter, group, rank, factored, scale, gate, shared, drop, cores[k])
@@ -184,7 +183,7 @@ class AdaRing(Method):
                 "method.consistency_on: 'low_rank' needs two rings in method.ranks and a"
                 " consistency weight above 0"
             )
-        if self.dropout and self.form != "delta":
+        if self.dropout not in ("auto", 0) and self.form != "delta":
             raise UsageError("method.dropout: needs method.form=delta")
         if self.form == "delta":
             if self.combine == "input_gate":

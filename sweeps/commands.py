@@ -76,7 +76,7 @@ def sweep(
     ] = None,
     entrant: Annotated[
         list[str] | None,
-        typer.Option(help="One more to compare, with settings: 'adaring reading=one_ring'."),
+        typer.Option(help="One more to compare, with settings: 'adaring form=adapter'."),
     ] = None,
     budget: Annotated[
         str | None, typer.Option(help="Of each method: 30 trials, or 20m or 2h of trials.")

@@ -1,6 +1,6 @@
 """Equal budgets: every method is tuned for as long as every other, then its winner is tested.
 
-Methods may stand several times with different settings, as ``adaring reading=one_ring``. Each has
+Methods may stand several times with different settings, as ``adaring form=adapter``. Each has
 a sweep of its own on validation data, with the same number of trials or minutes of
 trials. The winner of each, the best trial on validation data, is run again with fresh seeds that
 no trial has seen, and tested once a seed.
@@ -73,7 +73,7 @@ class Tested:
 
 
 def entrant(text: str) -> Entrant:
-    """``adaring reading=one_ring train.lr=1e-3``: fields of the method need no ``method.``.
+    """``adaring form=adapter train.lr=1e-3``: fields of the method need no ``method.``.
 
     Raises UsageError for an unknown method, and for settings of anything but the method and its
     training: data, seeds and backbone are the same for all.

@@ -11,24 +11,30 @@ from methods.kit.start import Pair, Start
 PAIR = ((2, 3), (4, 2))
 
 VARIANTS: dict[str, Method] = {
-    "adaring-one_ring": AdaRing(reading="one_ring", slice_size=(2, 3)),
-    "adaring-factored": AdaRing(reading="factored", slice_size=3),
-    "adaring-parallel": AdaRing(reading="parallel", scale=1.0),
-    "adaring-bonds": AdaRing(ring_rank=(3,), slice_size=(4, 2)),
-    "adaring-whole": AdaRing(ring_rank=8, slice_size=8),
-    "adaring-shared": AdaRing(share="both", slice_size=3),
-    "adaring-shared_one": AdaRing(share="both", reading="one_ring", slice_size=3),
-    "adaring-shared_factored": AdaRing(share="both", reading="factored", slice_size=3),
-    "adaring-sum": AdaRing(ranks=PAIR),
-    "adaring-layer_gate": AdaRing(ranks=PAIR, combine="layer_gate"),
-    "adaring-layer_gate_one": AdaRing(ranks=PAIR, combine="layer_gate", reading="one_ring"),
-    "adaring-input_gate": AdaRing(ranks=PAIR, combine="input_gate"),
-    "adaring-input_gate_parallel": AdaRing(
-        ranks=PAIR, combine="input_gate", reading="parallel", scale=0.5
+    "adaring-one_ring": AdaRing(form="adapter", reading="one_ring", slice_size=(2, 3)),
+    "adaring-factored": AdaRing(form="adapter", reading="factored", slice_size=3),
+    "adaring-parallel": AdaRing(form="adapter", reading="parallel", scale=1.0),
+    "adaring-bonds": AdaRing(form="adapter", ring_rank=(3,), slice_size=(4, 2)),
+    "adaring-whole": AdaRing(form="adapter", ring_rank=8, slice_size=8),
+    "adaring-shared": AdaRing(form="adapter", share="both", slice_size=3),
+    "adaring-shared_one": AdaRing(form="adapter", share="both", reading="one_ring", slice_size=3),
+    "adaring-shared_factored": AdaRing(
+        form="adapter", share="both", reading="factored", slice_size=3
     ),
-    "adaring-start": AdaRing(start="a run", slice_size=3),
-    "adaring-start_one": AdaRing(start="a run", reading="one_ring", slice_size=(2, 3)),
-    "adaring-start_sum": AdaRing(start="a run", ranks=PAIR),
+    "adaring-sum": AdaRing(form="adapter", ranks=PAIR),
+    "adaring-layer_gate": AdaRing(form="adapter", ranks=PAIR, combine="layer_gate"),
+    "adaring-layer_gate_one": AdaRing(
+        form="adapter", ranks=PAIR, combine="layer_gate", reading="one_ring"
+    ),
+    "adaring-input_gate": AdaRing(form="adapter", ranks=PAIR, combine="input_gate"),
+    "adaring-input_gate_parallel": AdaRing(
+        form="adapter", ranks=PAIR, combine="input_gate", reading="parallel", scale=0.5
+    ),
+    "adaring-start": AdaRing(form="adapter", start="a run", slice_size=3),
+    "adaring-start_one": AdaRing(
+        form="adapter", start="a run", reading="one_ring", slice_size=(2, 3)
+    ),
+    "adaring-start_sum": AdaRing(form="adapter", start="a run", ranks=PAIR),
     "adaring-delta_start": AdaRing(start="a run", form="delta", slice_size=2),
     "adaring-delta": AdaRing(form="delta", slice_size=2, sites=("q", "k", "v", "o", "fc", "proj")),
     "adaring-delta_sites": AdaRing(form="delta", slice_size=(3, 2), grouping="site"),

@@ -85,8 +85,7 @@ def hang(
     D_l = A_l B runs as a LoRA of rank r2 min(r0, r1) and folds into the weight. Where that rank
     leaves nothing to save, D_l is made whole once a step. ``shared``: the cores of both widths
     belong to both towers, which must be equally wide. ``dropout`` acts on the input of each
-    update. ``cores``: to begin with, else random ones. Raises UsageError where an update made
-    whole would need dropout.
+    update, which then runs as a LoRA whatever it costs. ``cores``: to begin with, else random.
     """
     tower, part = group.sites[0].tower, f"{group.name}.{rank.label}".rstrip(".")
     if gate is not None:
@@ -96,16 +95,10 @@ def hang(
     home = f"shared.{part}" if shared else f"{tower}.{part}"
     homes = Homes(f"{tower}.{part}", home, home)
     refs = ring.own(adapter, homes, width, slice(None), cores)
-    for site, chain in zip(
-        group.sites, ring.chains(adapter, f"{tower}.{part}", refs, gate), strict=True
-    ):
+    chains = ring.chains(adapter, f"{tower}.{part}", refs, gate, apart=dropout > 0)
+    for site, chain in zip(group.sites, chains, strict=True):
         if len(chain) == 2:
             adapter.add(site, down=chain[1], up=chain[0], scale=scale, dropout=dropout)
-        elif dropout:
-            raise UsageError(
-                "method.dropout: updates of this rank are made whole, without dropout;"
-                " take a smaller method.ring_rank or method.slice_size"
-            )
         else:
             adapter.reweight(site, partial(torch.add, alpha=scale), chain[0])
 

@@ -160,16 +160,22 @@ class Ring:
         return left.permute(1, 0, 2).flatten(1), b
 
     def chains(
-        self, adapter: Adapter, name: str, refs: tuple[Ref, ...], gate: Ref | None = None
+        self,
+        adapter: Adapter,
+        name: str,
+        refs: tuple[Ref, ...],
+        gate: Ref | None = None,
+        apart: bool = False,
     ) -> list[Chain]:
         """For each layer the matrices that multiply to D_l, factored or whole by ``factored``.
 
-        ``gate`` (L,) multiplies D_l: it goes into the slices, so it costs nothing.
+        ``gate`` (L,) multiplies D_l: it goes into the slices, so it costs nothing. ``apart``:
+        factored in any case.
         """
         if gate is not None:
             gated = adapter.derive(f"{name}.gated", _gated, refs[0], gate)
             refs = (gated, *refs[1:])
-        if not self.factored:
+        if not (self.factored or apart):
             whole = adapter.derive(f"{name}.matrices", self.materialise, *refs)
             return [(whole[layer],) for layer in range(self.layers)]
         pair = adapter.derive(f"{name}.factors", self.factors, *refs)

@@ -53,7 +53,11 @@ def delta(ring_rank: int, slice_size: int) -> Pair:
 PAIRS = [
     delta(2, 4),
     delta(4, 4),
-    Pair("adapters / per-layer adapters", AdaRing(towers=IMAGE), FullRank(towers=IMAGE)),
+    Pair(
+        "adapters / per-layer adapters",
+        AdaRing(form="adapter", towers=IMAGE),
+        FullRank(towers=IMAGE),
+    ),
 ]
 MODELS = [("embedded", "", 32), ("ViT-B-32-quickgelu", "random", 8)]  # with images a batch
 
@@ -102,7 +106,7 @@ def ratios(pair: Pair, backbone: Backbone, batch: Batch) -> list[float]:
     """AdaRing's time over its peer's, one number a round, the two in random order in each."""
     arms = {"ring": Arm(pair.ring, backbone, batch), "peer": Arm(pair.peer, backbone, batch)}
     equalise(arms["ring"], arms["peer"])
-    frozen = Arm(AdaRing(towers=IMAGE), backbone, batch).logits()
+    frozen = Arm(AdaRing(form="adapter", towers=IMAGE), backbone, batch).logits()
     one, two = arms["ring"].logits(), arms["peer"].logits()
     assert not torch.allclose(one, frozen, atol=1e-2)
     torch.testing.assert_close(one, two, atol=2e-3, rtol=1e-3)

@@ -431,7 +431,7 @@ def test_views_that_do_not_fit_are_computed_in_each_step(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
     backbone = tiny["flat"]
-    method = AdaRing(layers="2", consistency_logits=1.0)
+    method = AdaRing(form="adapter", layers="2", consistency_logits=1.0)
     whole = made(method, backbone, images, views=3, augment="crop_flip")
     each = next(part.each for part in whole.parts if part.name == "image")
     room = f"{(whole.bytes - each - 1) / 1000:.3f}KB"

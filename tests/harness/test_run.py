@@ -143,7 +143,10 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
     ("words", "message"),
     [
         (["method=lora", "method.rank=9000"], "method.rank: 9000 is larger than the width"),
-        (["method=adaring", "method.bottleneck=9000"], "9000 is larger than the width"),
+        (
+            ["method=adaring", "method.form=adapter", "method.bottleneck=9000"],
+            "9000 is larger than the width",
+        ),
         (["method=adaring", "method.ring_rank=9000"], "method.ring_rank: 9000 is larger"),
         (["method=adaring", "method.slice_size=[2, 9000]"], "method.slice_size: 9000 is larger"),
         (["method=lora", "method.layers=900"], "'900' is not within 1-"),
@@ -334,7 +337,8 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
 
 
 def test_what_a_method_reports_of_itself_is_kept_as_a_long_table(tmp_path: Path) -> None:
-    words = ["method=adaring", "method.ranks=[[1,4],[2,6]]", "method.combine=input_gate"]
+    words = ["method=adaring", "method.form=adapter", "method.combine=input_gate"]
+    words += ["method.ranks=[[1,4],[2,6]]"]
     result = execute(spec(*words))
     entry = spool.write(tmp_path, result)
     assert "tables.parquet" in [path.name for path in entry.artifacts()]

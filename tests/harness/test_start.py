@@ -47,7 +47,7 @@ def home(trained: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def spec_of(*words: str, preset: str = "base_to_novel") -> Spec:
-    return config.build(preset, ["method=adaring", *LIKE, *words])
+    return config.build(preset, ["method=adaring", "method.form=adapter", *LIKE, *words])
 
 
 def digest_of(method: str, seed: int = 1) -> str:
@@ -279,7 +279,14 @@ def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
 def test_a_started_run_from_the_command_line(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = ["run", "base_to_novel", "method=adaring", *LIKE, "method.ring_rank=4"]
+    base = [
+        "run",
+        "base_to_novel",
+        "method=adaring",
+        "method.form=adapter",
+        *LIKE,
+        "method.ring_rank=4",
+    ]
     words = [*base, "train.epochs=0", "method.start=full_rank"]
     words.remove("train.epochs=1")  # rank 4 of a bottleneck of 4: the rings can be exact
     assert cli.call([*words, "--dry-run", "--json"]) == 0
@@ -319,7 +326,13 @@ def test_a_started_run_from_the_command_line(
 def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid = ["methods=adaring", "adaring.start=full_rank", "seeds=1,2", *LIKE]
+    grid = [
+        "methods=adaring",
+        "adaring.start=full_rank",
+        "adaring.form=adapter",
+        "seeds=1,2",
+        *LIKE,
+    ]
     assert cli.call(["suite", "base_to_novel", *grid, "--workers", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["finished_now"] == 2
     runs = [r for r in open_ledger().runs() if r.tags["method"] == "adaring"]
@@ -361,11 +374,11 @@ def test_the_errors_of_the_rings_are_those_of_the_saved_cores(home: Path) -> Non
     "words",
     [
         ["method=full_rank", "method.scale=0.5", "method.activation=relu"],
-        ["method=adaring", "method.slice_size=2", "method.scale=2.0"],
-        ["method=adaring", "method.reading=one_ring", "method.slice_size=3"],
+        ["method=adaring", "method.form=adapter", "method.scale=2.0"],
+        ["method=adaring", "method.form=adapter", "method.reading=one_ring"],
         ["method=adaring", "method.ranks=[[2,3],[4,2]]", "method.combine=layer_gate"],
         ["method=full_rank", "method.form=delta", "method.sites=q,o,fc"],
-        ["method=adaring", "method.form=delta", "method.slice_size=2", "method.scale=0.5"],
+        ["method=adaring", "method.slice_size=2", "method.scale=0.5"],
         ["method=lora", "method.sites=q,v,proj", "method.layers=top:1"],
     ],
     ids=" ".join,
@@ -411,8 +424,13 @@ def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Ima
         ["method=clip_adapter"],
         ["method=zero_shot"],
         ["method=full_finetune"],
-        ["method=adaring", "method.reading=parallel"],
-        ["method=adaring", "method.ranks=[[2,3],[4,2]]", "method.combine=input_gate"],
+        ["method=adaring", "method.form=adapter", "method.reading=parallel"],
+        [
+            "method=adaring",
+            "method.form=adapter",
+            "method.ranks=[[2,3],[4,2]]",
+            "method.combine=input_gate",
+        ],
     ],
     ids=" ".join,
 )

@@ -27,7 +27,7 @@ from methods.kit.noise import Noise
 ROWS = 5
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=2, batch_size=4, augment="none")
 NO_TASK = Task((), "{}", torch.zeros(0, 0, dtype=torch.long))
-SMALL = AdaRing(ring_rank=2, slice_size=(2, 3), bottleneck=8)
+SMALL = AdaRing(form="adapter", ring_rank=2, slice_size=(2, 3), bottleneck=8)
 
 
 def attach(method: AdaRing, backbone: Backbone, perturbed: bool = True) -> Adapter:
@@ -76,8 +76,8 @@ def test_the_logits_are_bit_for_bit_those_of_the_frozen_model_at_the_start(
     case: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
     extra = {
-        "adaring-default": AdaRing(),
-        "adaring-parallel_small": AdaRing(reading="parallel"),
+        "adaring-default": AdaRing(form="adapter"),
+        "adaring-parallel_small": AdaRing(form="adapter", reading="parallel"),
     }
     method = {**VARIANTS, **extra}[case]
     assert isinstance(method, AdaRing)
@@ -90,7 +90,7 @@ def test_zeroed_up_slices_give_the_frozen_logits_again(
 ) -> None:
     backbone = tiny["flat"]
     frozen = logits(backbone, Adapter(backbone.clip), images)
-    adapter = attach(AdaRing(), backbone)
+    adapter = attach(AdaRing(form="adapter"), backbone)
     assert not torch.allclose(logits(backbone, adapter, images), frozen)
     with torch.no_grad():
         for tower in ("image", "text"):
@@ -395,22 +395,18 @@ def test_cores_and_their_products_are_fp32_under_bf16_autocast(
     [
         (["ranks=[[2,4]]", "combine=layer_gate"], "'layer_gate' needs two rings"),
         (["ranks=[[2,4],[2,4]]"], "method.ranks: two rings of the same ranks"),
-        (["dropout=0.1"], "method.dropout: needs method.form=delta"),
-        (
-            ["form=delta", "dropout=0.1", "ring_rank=8", "slice_size=24"],
-            "made whole, without dropout",
-        ),
-        (["form=delta", "reading=one_ring"], "'one_ring' needs method.form=adapter"),
+        (["form=adapter", "dropout=0.1"], "method.dropout: needs method.form=delta"),
+        (["reading=one_ring"], "'one_ring' needs method.form=adapter"),
         (["form=delta", "reading=parallel"], "'parallel' needs method.form=adapter"),
         (["form=delta", "ranks=[[2,4],[4,2]]", "combine=input_gate"], "needs method.form=adapter"),
-        (["form=delta", "sites=[]"], "method.sites: name at least one"),
+        (["sites=[]"], "method.sites: name at least one"),
         (["share=both", 'towers=["text"]'], "method.share: 'both' needs both towers"),
-        (["share=both", "form=delta"], "these are 160 and 64 wide"),
+        (["share=both"], "these are 160 and 64 wide"),
         (["ring_rank=[2,3]"], "method.ring_rank: 2 ranks for 1 bonds between the shared cores"),
-        (["reading=factored", "ring_rank=[2,3]"], "2 ranks for 4 bonds"),
+        (["form=adapter", "reading=factored", "ring_rank=[2,3]"], "2 ranks for 4 bonds"),
         (["consistency_on=low_rank"], "needs two rings in method.ranks and a consistency weight"),
         (["ranks=[[2,4],[900,2]]"], "method.ring_rank: 900 is larger"),
-        (["bottleneck=100"], "method.bottleneck: 100 is larger than the width 64"),
+        (["form=adapter", "bottleneck=100"], "method.bottleneck: 100 is larger than the width 64"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_in_one_line(

@@ -22,7 +22,7 @@ from methods.kit.consistency import Weights
 from methods.kit.noise import Noise
 
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=3, batch_size=4, augment="none")
-TWO = AdaRing(ranks=((4, 3), (1, 2)), consistency_logits=2.0, consistency_image=3.0)
+TWO = AdaRing(form="adapter", ranks=((4, 3), (1, 2)), consistency_logits=2.0, consistency_image=3.0)
 LOW = replace(TWO, consistency_on="low_rank")
 
 
@@ -85,11 +85,13 @@ def test_without_weights_nothing_is_asked_of_the_frozen_model(
     tiny: dict[str, Backbone], images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny["flat"]
-    adapter = attach(AdaRing(consistency_logits=0.0, consistency_distance="l1"), backbone)
+    adapter = attach(
+        AdaRing(form="adapter", consistency_logits=0.0, consistency_distance="l1"), backbone
+    )
     assert not adapter.needs_teacher
     monkeypatch.setattr(FrozenModel, "__init__", lambda *a: pytest.fail("a teacher was made"))
     list(fit(net_of(backbone, adapter), images, TRAIN, seed=1))
-    plain = attach(AdaRing(), backbone)
+    plain = attach(AdaRing(form="adapter"), backbone)
     list(fit(net_of(backbone, plain), images, TRAIN, seed=1))
     assert all(torch.equal(v, plain.state()[k]) for k, v in adapter.state().items())
 
@@ -101,7 +103,9 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
     frozen = FrozenModel(net_of(backbone, Adapter(backbone.clip)), images, (PLAIN,))
     distances = []
     for weight in (0.0, 1.0, 100.0):
-        adapter = attach(AdaRing(consistency_logits=weight, consistency_image=weight), backbone)
+        adapter = attach(
+            AdaRing(form="adapter", consistency_logits=weight, consistency_image=weight), backbone
+        )
         net = net_of(backbone, adapter)
         list(fit(net, images, replace(TRAIN, epochs=10), seed=1))
         with torch.no_grad():
@@ -185,6 +189,6 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
 
 
 def test_only_what_trains_can_stand_alone(tiny: dict[str, Backbone]) -> None:
-    adapter = attach(AdaRing(), tiny["flat"])
+    adapter = attach(AdaRing(form="adapter"), tiny["flat"])
     with pytest.raises(ValueError, match=r"'image\.nothing' does not train"):
         adapter.penalise(lambda step: step.logits.sum(), alone=["image.nothing"])

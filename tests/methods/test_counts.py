@@ -7,6 +7,7 @@ import pytest
 from harness import cli, counting
 
 VIT = "ViT-B-16-quickgelu"
+ADAPTER = ["method.form=adapter", "method.bottleneck=32"]
 
 
 def trainable(method: str, *words: str, classes: int = 100) -> int:
@@ -26,7 +27,7 @@ def trainable(method: str, *words: str, classes: int = 100) -> int:
     ],
 )
 def test_adaring_with_equal_ranks(rank: int, image: int, text: int) -> None:
-    words = [f"method.ring_rank={rank}", f"method.slice_size={rank}", "method.bottleneck=32"]
+    words = [*ADAPTER, f"method.ring_rank={rank}", f"method.slice_size={rank}"]
     counts = counting.count("adaring", words, VIT, 100)
     assert counts["by_tower"] == {"image": image, "text": text, "shared": 0}
     assert counts["trainable"] == counts["stored"] == image + text == 2_736 * rank**2
@@ -36,7 +37,8 @@ def test_adaring_with_equal_ranks(rank: int, image: int, text: int) -> None:
     ("r0", "r1", "r2", "b"), [(1, 1, 1, 8), (2, 5, 3, 16), (5, 2, 3, 16), (4, 4, 9, 64)]
 )
 def test_adaring_with_unequal_ranks(r0: int, r1: int, r2: int, b: int) -> None:
-    words = [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}", f"method.bottleneck={b}"]
+    words = ["method.form=adapter", f"method.bottleneck={b}"]
+    words += [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}"]
     expected = 0
     for d in (768, 512):
         expected += 12 * r0 * r1 + d * r1 * r2 + b * r2 * r0  # down: L r0 r1 + d r1 r2 + b r2 r0
@@ -46,13 +48,15 @@ def test_adaring_with_unequal_ranks(r0: int, r1: int, r2: int, b: int) -> None:
 
 @pytest.mark.parametrize(("rank", "expected"), [(6, 50_112), (8, 89_088)])
 def test_adaring_as_one_ring(rank: int, expected: int) -> None:
-    words = ["method.reading=one_ring", f"method.ring_rank={rank}", f"method.slice_size={rank}"]
+    words = [*ADAPTER, "method.reading=one_ring"]
+    words += [f"method.ring_rank={rank}", f"method.slice_size={rank}"]
     assert trainable("adaring", *words) == expected  # r^2 (2 L + d + b) a tower
 
 
 @pytest.mark.parametrize("rank", [1, 8, 16])
 def test_adaring_with_widths_in_factors(rank: int) -> None:
-    words = ["method.reading=factored", f"method.ring_rank={rank}", f"method.slice_size={rank}"]
+    words = [*ADAPTER, "method.reading=factored"]
+    words += [f"method.ring_rank={rank}", f"method.slice_size={rank}"]
     counts = counting.count("adaring", words, VIT, 100)
     # L + 8 + 8 + 12 + 4 + 8 and L + 8 + 8 + 8 + 4 + 8, twice each
     assert counts["by_tower"] == {"image": 2 * 52 * rank**2, "text": 2 * 48 * rank**2, "shared": 0}
@@ -61,7 +65,8 @@ def test_adaring_with_widths_in_factors(rank: int) -> None:
 
 def test_adaring_with_cores_of_both_towers() -> None:
     r0, r1, r2, b = 2, 5, 3, 16
-    words = [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}", f"method.bottleneck={b}"]
+    words = ["method.form=adapter", f"method.bottleneck={b}"]
+    words += [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}"]
     counts = counting.count("adaring", ["method.share=both", *words], VIT, 100)
     assert counts["by_tower"]["shared"] == b * r2 * r0 + b * r1 * r2
     assert counts["by_tower"]["image"] == 2 * 12 * r0 * r1 + 768 * r2 * (r0 + r1)
@@ -69,9 +74,8 @@ def test_adaring_with_cores_of_both_towers() -> None:
 
 
 def test_adaring_beside_the_upper_blocks() -> None:
-    assert trainable("adaring", "method.reading=parallel") == trainable(
-        "adaring", "method.layers=5-12"
-    )
+    upper = trainable("adaring", *ADAPTER, "method.layers=5-12")
+    assert trainable("adaring", *ADAPTER, "method.reading=parallel") == upper
 
 
 @pytest.mark.parametrize(
@@ -84,7 +88,7 @@ def test_adaring_beside_the_upper_blocks() -> None:
     ],
 )
 def test_adaring_with_rings_of_several_ranks(ranks: str, expected: int) -> None:
-    words = ["method.bottleneck=32", f"method.ranks={ranks}"]
+    words = [*ADAPTER, f"method.ranks={ranks}"]
     assert trainable("adaring", *words) == expected
     several = ranks.count("],[") + 1
     gates = trainable("adaring", *words, "method.combine=layer_gate")
@@ -95,7 +99,7 @@ def test_adaring_with_rings_of_several_ranks(ranks: str, expected: int) -> None:
 
 def test_adaring_of_weight_updates() -> None:
     r0, r1, r2 = 3, 4, 2
-    words = ["method.form=delta", f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}"]
+    words = [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}"]
     sites = 'method.sites=["q","k","v","o","fc","proj"]'
 
     def ring(layers: int, out: int, width: int) -> int:
@@ -112,7 +116,7 @@ def test_adaring_of_weight_updates() -> None:
 
 def test_updates_with_a_ring_rank_of_one_count_as_lotr() -> None:
     """The repository of LoTR: q and v, rank 2, 3,168; q, k and v, rank 8 and 16, both towers."""
-    words = ["method.form=delta", "method.ring_rank=1"]
+    words = ["method.ring_rank=1"]
     small = ["method.towers=image", "method.sites=q,v", "method.slice_size=2"]
     assert trainable("adaring", *words, *small) == 3_168
     assert trainable("adaring", *words, "method.slice_size=8") == 25_088
@@ -120,13 +124,13 @@ def test_updates_with_a_ring_rank_of_one_count_as_lotr() -> None:
 
 
 def test_adaring_computes_with_the_factors_of_its_matrices() -> None:
-    inner = 2 * 12  # ring_rank * slice_size; the slices are folded into the small core, by layer
+    inner = 2 * 8  # ring_rank * slice_size; the slices are folded into the small core, by layer
     one = sum(d * inner + 12 * inner * 32 for d in (768, 512))
-    assert counting.count("adaring", [], VIT, 100)["inference"] == 2 * one
+    assert counting.count("adaring", ADAPTER, VIT, 100)["inference"] == 2 * one
 
 
 def test_a_wide_ring_computes_with_dense_matrices() -> None:
-    words = ["method.ring_rank=8", "method.slice_size=8"]  # rank 64 is more than 32
+    words = [*ADAPTER, "method.ring_rank=8", "method.slice_size=8"]  # rank 64 is more than 32
     assert counting.count("adaring", words, VIT, 100)["inference"] == 983_040
 
 

@@ -135,7 +135,9 @@ def test_a_ring_of_enough_rank_starts_as_the_run(
     start = learnt(backbone.clip)
     depth = max(backbone.clip.image.depth, backbone.clip.text.depth)
     size = (depth, depth) if reading == "two_rings" else (1, 2 * depth)
-    method = AdaRing(reading=reading, slice_size=size, ring_rank=WIDE, bottleneck=WIDE)  # type: ignore[arg-type]
+    method = AdaRing(
+        form="adapter", reading=reading, slice_size=size, ring_rank=WIDE, bottleneck=WIDE
+    )  # type: ignore[arg-type]
     adapter = started(backbone, method, start)
     expected = logits(backbone, uncompressed(backbone, start), images)
     frozen = logits(backbone, Adapter(backbone.clip), images)
@@ -149,7 +151,7 @@ def test_a_ring_of_enough_rank_starts_as_the_run(
 
 def test_a_run_that_is_a_ring_of_these_ranks_is_found_exactly(tiny: dict[str, Backbone]) -> None:
     start = learnt(tiny["flat"].clip, structure=True)
-    method = AdaRing(slice_size=2, ring_rank=2, bottleneck=WIDE)
+    method = AdaRing(form="adapter", slice_size=2, ring_rank=2, bottleneck=WIDE)
     assert max(errors(started(tiny["flat"], method, start)).values()) < 1e-3
 
 
@@ -157,7 +159,7 @@ def test_the_error_is_that_of_the_singular_values(tiny: dict[str, Backbone]) -> 
     """With slices 1 x r and a ring rank of the whole bottleneck the best ring is known."""
     clip = tiny["flat"].clip
     start = learnt(clip)
-    method = AdaRing(slice_size=(1, 1), ring_rank=WIDE, bottleneck=WIDE)
+    method = AdaRing(form="adapter", slice_size=(1, 1), ring_rank=WIDE, bottleneck=WIDE)
     found = errors(started(tiny["flat"], method, start))
     for tower in clip.towers():
         pairs = [start.adapters[tower.name, i] for i in range(tower.depth)]
@@ -186,11 +188,11 @@ def test_later_rings_take_what_the_first_leave(tiny: dict[str, Backbone], images
     """Where all layers share one down matrix, any ring has it, and the up matrices add up."""
     backbone = tiny["flat"]
     start = learnt(backbone.clip, same_down=True)
-    method = AdaRing(ranks=((WIDE, 1), (WIDE, 2)), bottleneck=WIDE)
+    method = AdaRing(form="adapter", ranks=((WIDE, 1), (WIDE, 2)), bottleneck=WIDE)
     adapter = started(backbone, method, start)
     expected = logits(backbone, uncompressed(backbone, start), images)
     torch.testing.assert_close(logits(backbone, adapter, images), expected, atol=1e-3, rtol=1e-3)
-    one = AdaRing(ranks=((WIDE, 1),), bottleneck=WIDE)
+    one = AdaRing(form="adapter", ranks=((WIDE, 1),), bottleneck=WIDE)
     assert errors(started(backbone, one, start))["image.up"] > 0.3
     assert errors(adapter)["image.up"] < 1e-5
 
@@ -199,7 +201,11 @@ def test_scales_need_not_agree(tiny: dict[str, Backbone], images: Images) -> Non
     backbone = tiny["flat"]
     start = learnt(backbone.clip)
     found = [
-        logits(backbone, started(backbone, AdaRing(scale=s, bottleneck=WIDE), start), images)
+        logits(
+            backbone,
+            started(backbone, AdaRing(form="adapter", scale=s, bottleneck=WIDE), start),
+            images,
+        )
         for s in (1.0, 4.0)
     ]
     torch.testing.assert_close(found[0], found[1], atol=1e-3, rtol=1e-3)
@@ -234,7 +240,7 @@ def test_a_run_that_never_moved_leaves_a_ring_that_can_train(tiny: dict[str, Bac
     start = learnt(clip)
     zero = {k: replace(p, up=torch.zeros_like(p.up)) for k, p in start.adapters.items()}
     for reading in ("two_rings", "one_ring"):
-        method = AdaRing(reading=reading, slice_size=2, bottleneck=WIDE)  # type: ignore[arg-type]
+        method = AdaRing(form="adapter", reading=reading, slice_size=2, bottleneck=WIDE)  # type: ignore[arg-type]
         adapter = started(tiny["flat"], method, replace(start, adapters=zero))
         assert all(v.isfinite().all() for v in adapter.values().values())
         if reading == "two_rings":
@@ -245,14 +251,20 @@ def test_a_run_that_never_moved_leaves_a_ring_that_can_train(tiny: dict[str, Bac
 @pytest.mark.parametrize(
     ("method", "told"),
     [
-        (AdaRing(), "method.bottleneck: 32, but the adapters of run a run are 5 wide"),
-        (AdaRing(bottleneck=WIDE, activation="relu"), "say method.activation=gelu"),
-        (AdaRing(bottleneck=WIDE, layers="top:1"), "say method.layers=1,2"),
-        (AdaRing(bottleneck=WIDE, towers=("image",)), "say method.towers=image,text"),
+        (
+            AdaRing(form="adapter"),
+            "method.bottleneck: 32, but the adapters of run a run are 5 wide",
+        ),
+        (AdaRing(form="adapter", bottleneck=WIDE, activation="relu"), "say method.activation=gelu"),
+        (AdaRing(form="adapter", bottleneck=WIDE, layers="top:1"), "say method.layers=1,2"),
+        (
+            AdaRing(form="adapter", bottleneck=WIDE, towers=("image",)),
+            "say method.towers=image,text",
+        ),
         (AdaRing(form="delta"), "say method.form=adapter"),
-        (AdaRing(reading="factored"), "goes with two_rings or one_ring"),
-        (AdaRing(reading="parallel"), "goes with two_rings or one_ring"),
-        (AdaRing(share="both"), "goes with method.share=tower"),
+        (AdaRing(form="adapter", reading="factored"), "goes with two_rings or one_ring"),
+        (AdaRing(form="adapter", reading="parallel"), "goes with two_rings or one_ring"),
+        (AdaRing(form="adapter", share="both"), "goes with method.share=tower"),
     ],
 )
 def test_a_method_that_does_not_fit_is_told_what_would(
