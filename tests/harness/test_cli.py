@@ -93,9 +93,9 @@ def test_a_dry_run_runs_nothing(capsys: pytest.CaptureFixture[str], own_home: Pa
     plan = json.loads(capsys.readouterr().out)
     ring, clip = find("adaring")(), backbone.outline("embedded").clip
     expected = 0
-    for tower in (clip.image, clip.text):  # slices (r, L, r), cores (r, d, r2) and (r2, b, r)
-        r, r2, b = ring.slice_size, ring.ring_rank, ring.bottleneck
-        expected += 2 * (tower.depth * r * r + (tower.width + b) * r * r2)  # down and up
+    for tower in (clip.image, clip.text):  # q, k, v: slices (r, 3 L, r), two cores (r, d, r2)
+        r, r2 = ring.slice_size, ring.ring_rank
+        expected += 3 * tower.depth * r * r + 2 * tower.width * r * r2
     assert plan["parameters"]["trainable"] == expected
     assert plan["spec"]["data"]["shots"] == 1
     assert not own_home.exists()

@@ -128,9 +128,11 @@ def test_wrong_starts_are_told_in_one_line(home: Path) -> None:
         spec_of("method.start=full_rank", "seed=3")
     )
     assert "does not consist of adapters" in refused(spec_of("method.start=linear_probe"))
-    assert "say method.bottleneck=4" in refused(
-        config.build("base_to_novel", ["method=adaring", *FAST, f"method.start={digest}"])
-    )
+    words = ["method=adaring", *FAST, f"method.start={digest}"]
+    plain = config.build("base_to_novel", words)
+    assert "say method.form=adapter" in refused(plain)
+    adapters = config.build("base_to_novel", [*words, "method.form=adapter"])
+    assert "say method.bottleneck=4" in refused(adapters)
     assert "is on backbone 'embedded'" in refused(
         spec_of(f"method.start={digest}", "backbone=ViT-B-32-quickgelu", "pretrained=random")
     )
@@ -279,14 +281,8 @@ def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
 def test_a_started_run_from_the_command_line(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = [
-        "run",
-        "base_to_novel",
-        "method=adaring",
-        "method.form=adapter",
-        *LIKE,
-        "method.ring_rank=4",
-    ]
+    ranks = ["method.ring_rank=4", "method.slice_size=12"]
+    base = ["run", "base_to_novel", "method=adaring", "method.form=adapter", *LIKE, *ranks]
     words = [*base, "train.epochs=0", "method.start=full_rank"]
     words.remove("train.epochs=1")  # rank 4 of a bottleneck of 4: the rings can be exact
     assert cli.call([*words, "--dry-run", "--json"]) == 0
@@ -326,13 +322,8 @@ def test_a_started_run_from_the_command_line(
 def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grid = [
-        "methods=adaring",
-        "adaring.start=full_rank",
-        "adaring.form=adapter",
-        "seeds=1,2",
-        *LIKE,
-    ]
+    begin = ["adaring.start=full_rank", "adaring.form=adapter"]
+    grid = ["methods=adaring", *begin, "seeds=1,2", *LIKE]
     assert cli.call(["suite", "base_to_novel", *grid, "--workers", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["finished_now"] == 2
     runs = [r for r in open_ledger().runs() if r.tags["method"] == "adaring"]
@@ -343,7 +334,8 @@ def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     assert cli.call(["leaderboard", "--json"]) == 0
     (row,) = (r for r in json.loads(capsys.readouterr().out) if r["method"] == "adaring")
     assert row["acc/hmean_n"] == 2
-    words = ["ring_rank", "method.start=full_rank", "seeds=1,2", *LIKE, "--trials", "2"]
+    words = ["ring_rank", "method.start=full_rank", "method.form=adapter", "seeds=1,2", *LIKE]
+    words += ["--sampler", "grid", "--trials", "2"]
     assert cli.call(["sweep", *words, "--workers", "2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ends"] == {"complete": 2}

@@ -180,7 +180,8 @@ def test_what_folds_costs_nothing_at_inference() -> None:
 
 
 def test_the_command_prints_the_json_of_the_design(capsys: pytest.CaptureFixture[str]) -> None:
-    code = cli.call(["params", "adaring", "--json", "method.ring_rank=4", "method.slice_size=4"])
+    words = [*ADAPTER, "method.ring_rank=4", "method.slice_size=4"]
+    code = cli.call(["params", "adaring", "--json", *words])
     counts = json.loads(capsys.readouterr().out)
     assert code == 0
     assert set(counts) == {"trainable", "stored", "inference", "head", "by_tower", "by_part"}
