@@ -18,7 +18,7 @@ ENTRANTS := $(ENTRANTS)|adaring consistency_image=1 consistency_text=1|adaring c
 ENTRANTS := $(ENTRANTS)|adaring ranks=$(TWO) consistency_image=1 consistency_on=low_rank
 ENTRANTS := $(ENTRANTS)|adaring form=adapter|adaring form=adapter reading=one_ring
 ENTRANTS := $(ENTRANTS)|adaring form=adapter reading=factored|adaring form=adapter reading=parallel
-RATES := ring_rate data=emoji-things,flags seeds=1,2 --sampler grid --pruner none
+RATES := ring_rate data=flags --sampler grid --pruner none
 
 .PHONY: install demo rates study-adaring study-map study-ablation study-budget test check clean
 
