@@ -13,7 +13,7 @@ DEMO := base_to_novel methods=$(METHODS) data=digits,fashion-mnist,flags seeds=1
 # the study of docs/adaring.md, in a ledger of its own; under 40 minutes on two cores
 STUDY := env RINGBENCH_HOME=$${RINGBENCH_HOME:-runs}/study-adaring $(BIN)/ringbench
 TWO := [[1,10],[2,4]]
-ENTRANTS := adaring|adaring dropout=0|adaring ranks=$(TWO)|adaring ranks=$(TWO) combine=layer_gate
+ENTRANTS := adaring|adaring ranks=$(TWO)
 ENTRANTS := $(ENTRANTS)|adaring consistency_image=1 consistency_text=1|adaring consistency_logits=0.3
 ENTRANTS := $(ENTRANTS)|adaring ranks=$(TWO) consistency_image=1 consistency_on=low_rank
 ENTRANTS := $(ENTRANTS)|adaring form=adapter|adaring form=adapter reading=one_ring

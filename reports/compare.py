@@ -133,7 +133,7 @@ def hedges(changes: np.ndarray) -> float:
     """Mean over standard deviation of paired differences, with Hedges' correction for few."""
     n = len(changes)
     deviation = float(np.std(changes, ddof=1)) if n > 1 else 0.0
-    if deviation < 1e-9:
+    if n < 3 or deviation < 1e-9:  # the correction of two is zero
         return math.nan
     correction = 1 - 3 / (4 * (n - 1) - 1)
     return float(np.mean(changes)) / deviation * correction

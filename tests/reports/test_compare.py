@@ -368,3 +368,9 @@ def test_the_tables_name_every_pair_and_data_set() -> None:
     text = comparing.markdown(found, "t")
     assert "p-values are Holm's, for 3 comparisons made together" in text
     assert "no McNemar" in text
+
+
+def test_an_effect_needs_three_differences() -> None:
+    assert math.isnan(compare.hedges(np.array([1.0, 2.0])))
+    three = np.array([1.0, 2.0, 3.0])  # mean 2, deviation 1, correction 1 - 3 / (4 * 2 - 1)
+    assert compare.hedges(three) == pytest.approx(2 * 4 / 7)
