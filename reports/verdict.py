@@ -116,6 +116,8 @@ def _cost(found: Comparison) -> str:
         return f"without training any of the other's {count_text(other)} parameters"
     if other == 0:
         return f"with {count_text(mine)} trainable parameters where the other has none"
+    if 0.95 <= mine / other <= 1.05:
+        return "with about as many trainable parameters"
     if mine < other:
         return f"with {_times(other / mine)} fewer trainable parameters"
     return f"with {_times(mine / other)} as many trainable parameters"
