@@ -81,13 +81,14 @@ def examine(
     name: str, root: str = "", shots: int = 0, images: bool = True, asked: bool = True
 ) -> Checkup:
     """Check a data set by name. One that cannot be read at all has that as its problem, or is
-    merely absent where nobody asked for it by name."""
+    merely absent where there is nothing of it and nobody asked for it by name."""
+    name = datasets.canonical(name)
+    if not asked and not datasets.lies(name, root):
+        return Checkup(name, "absent")
     try:
         table = datasets.read(name, root)
     except UsageError as error:
-        level: Literal["problem", "note"] = "problem" if asked else "note"
-        state: Literal["problems", "absent"] = "problems" if asked else "absent"
-        return Checkup(name, state, findings=(Finding(level, str(error), 1),))
+        return Checkup(name, "problems", findings=(Finding("problem", str(error), 1),))
     expected = datasets.about(name) if name in datasets.names() else {}
     usual = datasets.defaults_of(name)
     return check(table, expected, shots or usual.get("shots", 0), images, name)

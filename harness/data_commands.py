@@ -29,7 +29,9 @@ def register(app: typer.Typer) -> None:
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Data sets: names, folders, files. Without any: all known by name."),
+        typer.Argument(
+            help="Data sets, collections, folders, files. Without any: all known by name, counted."
+        ),
     ] = None,
     root: Root = "",
     shots: Annotated[int, typer.Option(min=0, help="Images a class that a run will ask for.")] = 0,
@@ -42,11 +44,12 @@ def check(
     from harness import checkup, console, datasets, one
 
     one.use_threads(threads)
-    asked = bool(names)
+    asked, known = bool(names), datasets.collections()
+    wanted = [each for name in names or () for each in known.get(name, (name,))]
     with console.Bars(1, quiet or json).shown():
         found = [
             checkup.examine(name, root, shots, asked and not quick, asked)
-            for name in names or datasets.names()
+            for name in wanted or datasets.known()
         ]
     if json:
         console.as_json([one.as_dict() for one in found])
@@ -65,6 +68,8 @@ def _show_checkups(found: list[Any]) -> None:
             for c in found
         ],
     )
+    if any(c.state == "absent" for c in found):
+        console.say("  absent: nothing of it under --root or RINGBENCH_DATA (docs/data.md)")
     rows = [
         [c.name, f.level, f.what, f.count, ", ".join(f.examples) + (", ..." if f.more else "")]
         for c in found

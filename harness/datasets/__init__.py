@@ -89,6 +89,17 @@ def check_name(name: str) -> None:
         raise unknown(f"data set {name!r}", name, known())
 
 
+def lies(name: str, root: str = "") -> bool:
+    """Whether there is anything of a known data set to read; a part of one counts."""
+    if name not in sets.table():
+        return True
+    try:
+        base = sets.root_folder(root, name)
+        return (base / sets.placed(name, base).folder).is_dir()
+    except UsageError:
+        return False
+
+
 def read(name: str, root: str = "") -> Table:
     """The table of a data set, read once a process; ``root`` holds what is public or was fetched.
 

@@ -175,10 +175,30 @@ def test_the_command_says_it_as_a_table_as_json_and_by_its_exit_code(
     assert "unknown" in lost["findings"][0]["what"]
 
 
-def test_without_names_everything_known_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.call(["data", "check", "--json"]) == 0
+def test_without_names_everything_known_is_counted(
+    public: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    for name in ("dtd", "eurosat"):
+        shutil.copytree(public / name, root / name)
+    next((root / "eurosat").rglob("*.jpg")).unlink()
+    words = ["data", "check", "--root", str(root)]
+    assert cli.call([*words, "--json"]) == 1  # a part of eurosat is missing
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == list(datasets.names())
+    assert [row["name"] for row in rows] == list(datasets.known())
+    states = {row["name"]: row["state"] for row in rows}
+    assert (states["dtd"], states["eurosat"], states["ucf101"]) == ("good", "problems", "absent")
+    assert all(states[name] in ("good", "notes") for name in datasets.names())
+    assert cli.call(words) == 1
+    assert "absent: nothing of it under --root" in capsys.readouterr().err
+
+
+def test_a_collection_and_an_alias_are_checked_set_by_set(
+    public: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call(["data", "check", "shift4", "pets", "--json", "--quick"]) in (0, 1)
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert names == [*datasets.collections()["shift4"], "oxford_pets"]
 
 
 def test_any_image_is_looked_at_without_a_crash() -> None:
