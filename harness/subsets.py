@@ -38,9 +38,12 @@ def source(table: Table) -> str:
 
 
 def places(table: Table) -> list[Path]:
-    """Folders in which a subset may lie: beside the split, else among the results."""
-    kept = home.place() / "fewshot" / f"{table.name}-{source(table)[:12]}"
-    return [table.folder / FOLDER, kept] if table.folder else [kept]
+    """Folders in which a subset may lie: beside the split, else among the results.
+
+    Among a person's own class folders it would be one more class.
+    """
+    kept = home.place() / "fewshot" / f"{Path(table.name).name}-{source(table)[:12]}"
+    return [table.folder / FOLDER, kept] if table.folder and table.source else [kept]
 
 
 def document(table: Table, spec: DataSpec, seed: int, drawn: Shots) -> dict[str, Any]:

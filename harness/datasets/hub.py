@@ -1,5 +1,6 @@
 """Reads a data set of the Hugging Face hub, or one saved on disk, with the `datasets` library."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -96,6 +97,7 @@ def _load(word: str) -> dict[str, Any]:
         if Path(place).is_dir():
             found = datasets.load_from_disk(place)
         else:
+            logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells each try
             found = datasets.load_dataset(place, config or None)
     except Exception as error:  # whatever its transport, readers and scripts raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import class_folders
 
 from harness import backbone as backbones
 from harness import cache, cli, config, data, datasets, fewshot, pixels, shots, subsets
@@ -262,6 +263,14 @@ def test_an_embedded_set_has_subsets_too(own_home: Path) -> None:
     (subset,) = fewshot.make(["flags"], ["coop"], [2], [1])
     assert subset.file.is_relative_to(own_home)
     assert not fewshot.make(["flags"], ["coop"], [2], [1])[0].written
+
+
+def test_own_class_folders_stay_as_they_are(own_home: Path, tmp_path: Path) -> None:
+    mine = class_folders(tmp_path / "mine")
+    before = sorted(mine.rglob("*"))
+    (subset,) = fewshot.make([str(mine)], ["coop"], [2], [1])
+    assert subset.file.is_relative_to(own_home)
+    assert sorted(mine.rglob("*")) == before
 
 
 def test_of_a_large_set_only_what_is_drawn_is_decoded(
