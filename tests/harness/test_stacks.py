@@ -59,9 +59,9 @@ def test_initial_values_of_another_device_are_noticed() -> None:
         stacks(spec, state)
 
 
-@pytest.mark.parametrize("method", ["adaring", "clip_adapter", "zero_shot"])
-def test_methods_without_matrices_in_each_layer_are_refused(method: str) -> None:
-    spec, _, state = made(f"method={method}")
+@pytest.mark.parametrize("words", ["adaring method.form=adapter", "clip_adapter", "zero_shot"])
+def test_methods_without_matrices_in_each_layer_are_refused(words: str) -> None:
+    spec, _, state = made(*f"method={words}".split())
     with pytest.raises(UsageError, match="no matrices of its own in each layer"):
         stacks(spec, state)
 
