@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.datasets import sets
-from harness.datasets.disk import Files, absent, names_in
+from harness.datasets.files import Files, absent, names_in
 from harness.datasets.sets import PublicSet
 from harness.datasets.table import Table
 from methods.kit.errors import UsageError
