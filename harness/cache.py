@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from harness.durable import flush
 from harness.home import CACHE, cache_folder, writable
 from methods.kit.errors import UsageError, unknown
 
@@ -94,10 +95,10 @@ def publish(key: str, about: dict[str, Any]) -> Entry:
     draft = note.with_suffix(".json.new")
     draft.write_text(json.dumps(facts))
     for path in (draft, written):
-        _sync(path)
+        flush(path)
     draft.replace(note)
     written.replace(target)
-    _sync(target.parent)
+    flush(target.parent)
     found = _entry(target)
     assert found is not None, target
     return found
@@ -183,14 +184,6 @@ def _free() -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def age(entry: Entry) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness import export
+from harness.durable import flush
 from harness.run import Result
 from methods.kit.errors import UsageError
 
@@ -50,10 +51,10 @@ def write(root: Path, result: Result, parent: str | None = None) -> Entry:
         scrap.mkdir(parents=True)
         _fill(scrap, result, parent)
         for path in scrap.iterdir():
-            _flush(path)
-        _flush(scrap)
+            flush(path)
+        flush(scrap)
         final = scrap.rename(root / name)
-        _flush(root)
+        flush(root)
     except OSError as error:
         shutil.rmtree(scrap, ignore_errors=True)
         raise UsageError(
@@ -166,11 +167,3 @@ def long_table(result: Result) -> pa.Table:
             columns["value"] += list(numbers.values())
     kinds = (pa.string(), pa.string(), pa.string(), pa.float64())
     return pa.table({n: pa.array(v, k) for (n, v), k in zip(columns.items(), kinds, strict=True)})
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
