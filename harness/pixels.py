@@ -17,12 +17,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from harness import cache, decoding, pool
 from harness.backbone import Transform
+from harness.datasets import files
 from harness.datasets.table import Table
 from harness.decoding import Bad
 from methods.kit.errors import UsageError
 
 MEMORY_BYTES = 32 << 20  # a data set this small is decoded into memory, and nothing is written
 WHOLE_BYTES = 8 << 30  # one this small is decoded whole; of a larger one what a run needs
+HEADER = 4096  # bytes of a .npy file before its array, at most
 HELD_BYTES = 4 << 30  # training images this small are kept in memory or on the device
 
 
@@ -227,8 +229,8 @@ def _unit(table: Table, transform: Transform, rows: Sequence[int]) -> Unit:
     if key not in _kept:
         if size <= MEMORY_BYTES:
             _kept[key] = _in_memory(table, transform, rows)
-        elif (size_on_disk := size + 4096) and cache.fits(size_on_disk):
-            _kept[key] = _in_file(key, table, transform, rows, size_on_disk)
+        elif cache.fits(size + HEADER):
+            _kept[key] = _in_file(key, table, transform, rows, size + HEADER)
         else:
             _kept[key] = Unit(Streamed(table, transform, rows), _looked(table, transform, rows))
         while len(_kept) > 8:
@@ -271,9 +273,21 @@ def _looked(table: Table, transform: Transform, rows: Sequence[int]) -> Bad:
     return {int(row): why for row, why in note["bad"].items()}
 
 
+_stamps: dict[str, str] = {}
+
+
 def _key(table: Table, transform: Transform, rows: Sequence[int]) -> str:
-    """By content: the data set, the rows, the transform, and the libraries that decode."""
+    """By content: the data set, the rows, the transform, and the libraries that decode.
+
+    The digest of a public set is that of its listing, so its files count by size and time: one
+    that was mended is decoded again. They are looked at once a process, as the listing is.
+    """
     parts = [table.digest, transform.digest(), version("pillow"), version("torchvision")]
     sha = hashlib.sha256("|".join(parts).encode())
     sha.update(np.asarray(rows, dtype=np.int64).tobytes())
+    if table.source:
+        seen = sha.hexdigest()
+        if seen not in _stamps:
+            _stamps[seen] = files.stamp(table.images, rows)
+        sha.update(_stamps[seen].encode())
     return sha.hexdigest()[:24]

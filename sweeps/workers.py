@@ -4,9 +4,6 @@ Each run is recorded by the process that ran it, so nothing is lost when another
 """
 
 import multiprocessing
-import multiprocessing.connection
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +14,7 @@ import torch
 from harness import console, one
 from harness.ledger import open_ledger
 from harness.one import Done
+from harness.pool import die_with_parent
 from harness.spec import Spec
 from harness.store import kept
 
@@ -83,15 +81,7 @@ def start(threads: int, cache: str) -> None:
     """Begin as a worker: few threads, the given budget, and no life beyond the parent's."""
     torch.set_num_threads(threads)
     kept.use(cache)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-
-
-def _die_with_parent() -> None:
-    """End this worker when the suite is killed; a run in flight is simply run again later."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    die_with_parent()  # a run in flight is simply run again later
 
 
 def _run_quietly(job: Job) -> Done:

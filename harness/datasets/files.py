@@ -1,5 +1,6 @@
 """Image files as a sequence of their bytes, read when they are asked for."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import overload
@@ -52,3 +53,16 @@ def absent(base: Path, paths: Iterable[str]) -> list[str]:
         if file.name not in listed[file.parent]:
             missing.append(path)
     return missing
+
+
+def stamp(images: Sequence[bytes], rows: Iterable[int]) -> str:
+    """A hash of the sizes and times of image files; of what is gone, that it is."""
+    sha = hashlib.sha256()
+    if isinstance(images, Files):
+        for row in rows:
+            try:
+                found = (images.base / images.paths[row]).stat()
+                sha.update(f"{found.st_size},{found.st_mtime_ns};".encode())
+            except OSError:
+                sha.update(b"gone;")
+    return sha.hexdigest()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pictures import class_folders
 
 from harness import backbone as backbones
-from harness import cache, cli, config, data, datasets, fewshot, pixels, shots, subsets
+from harness import cli, config, data, datasets, fewshot, pixels, shots, subsets
 from harness.datasets.table import Table
 from harness.spec import DataSpec
 from methods.kit.errors import UsageError
@@ -293,6 +293,11 @@ def test_of_a_large_set_only_what_is_drawn_is_decoded(
     broken = tmp_path / "dtd" / "images" / table.paths[int(drawn.train[0])]
     broken.write_bytes(b"broken")
     monkeypatch.setattr(pixels, "_kept", OrderedDict())
-    cache.clear()
+    monkeypatch.setattr(pixels, "_stamps", {})
+    whole = (public / "dtd" / "images" / table.paths[int(drawn.train[0])]).read_bytes()
     with pytest.raises(UsageError, match=f"{table.paths[int(drawn.train[0])]} .*not an image"):
         data.load(spec, transform)
+    broken.write_bytes(whole)  # mended, and found to be so by the next process
+    monkeypatch.setattr(pixels, "_kept", OrderedDict())
+    monkeypatch.setattr(pixels, "_stamps", {})
+    assert len(data.load(spec, transform).train) == 3
