@@ -130,13 +130,15 @@ def _counts(table: Table, counts: dict[str, int], expected: dict[str, Any]) -> l
 
 def _classes(table: Table, shots: int) -> list[Finding]:
     names = table.classnames
-    train = np.bincount(table.labels[table.rows("train")], minlength=len(names)).tolist()
+    rows = table.rows("train")
+    train = np.bincount(table.labels[rows], minlength=len(names)).tolist()
     test = np.bincount(table.labels[table.rows("test")], minlength=len(names)).tolist()
     few = sorted((n, name) for n, name in zip(train, names, strict=True) if 0 < n < shots)
     folded = [spoken(name).casefold() for name in names]
     alike = [names[i] for i, one in enumerate(folded) if folded.count(one) > 1]
+    without = _at(names, train) if len(rows) else []  # a set that is only tested has none
     return _some(
-        ("problem", "classes without training images", _at(names, train)),
+        ("problem", "classes without training images", without),
         ("note", "classes without test images", _at(names, test)),
         ("note", f"classes with fewer than {shots} training images", [f"{c}: {n}" for n, c in few]),
         ("note", "class names that differ only in capitals", alike),

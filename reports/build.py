@@ -15,6 +15,7 @@ from reports.table import ACCURACY, Board, boards, frame, pick
 
 if TYPE_CHECKING:
     from reports.compare import Comparison
+    from reports.studies import Results
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,19 @@ def sweep(
     name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
 ) -> list[Path]:
     """All files of a sweep or contest; a contest's table and a table of best values are shown."""
-    from reports import comparing, leaderboard, rivals, studies
+    from reports import studies
     from reports import sweep as sweeps
 
-    paths = studies.write(name, folder, uri, studies.Wanted(keys, best))
     facts = sweeps.facts_of(name)
-    if shown and facts["kind"] == "sweep":
+    if facts["kind"] == "contest":
+        if keys or best:
+            raise UsageError("--map and --best: go with one sweep of the contest")
+        results = studies.results(facts, uri)
+        if shown:
+            _show_contest(name, results)
+        return studies.write_contest(facts, results, folder)
+    paths = studies.write(name, folder, studies.Wanted(keys, best))
+    if shown:
         found = sweeps.read(name)
         key = sweeps.best_key(found, best)
         if key is not None:
@@ -110,18 +118,19 @@ def sweep(
                 row[place] = f"{row[place]:g}" if isinstance(row[place], float) else row[place]
                 row[-2] = "-" if row[-2] != row[-2] else row[-2]  # only one value was tried
             console.table(list(table.columns), rows, f"{name}: best {key}")
-    if shown and facts["kind"] == "contest":
-        for board in studies.tested(name, facts, uri):
-            console.table(*leaderboard.shown(board), leaderboard.title(board), leaderboard.OPTIONAL)
-            for note in leaderboard.legend(board):
-                console.say(f"  {note}")
-        against = rivals.comparisons(facts, uri)
-        if against:
-            title = f"{name}: against {against[0].paired.b.name}"
-            console.table(comparing.HEADS, comparing.rows(against), title, comparing.OPTIONAL)
-            for note in comparing.legend(against):
-                console.say(f"  {note}")
     return paths
+
+
+def _show_contest(name: str, found: "Results") -> None:
+    """Print the leaderboard of the winners, and each against the first."""
+    from reports import comparing
+
+    show(found.boards)
+    if found.against:
+        title = f"{name}: against {found.against[0].paired.b.name}"
+        console.table(comparing.HEADS, comparing.rows(found.against), title, comparing.OPTIONAL)
+        for note in comparing.legend(found.against):
+            console.say(f"  {note}")
 
 
 def front_of_sweep(

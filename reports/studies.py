@@ -10,6 +10,7 @@ from harness.ledger import open_ledger
 from methods.kit.errors import UsageError
 from reports import comparing, leaderboard, rivals
 from reports import sweep as sweeps
+from reports.compare import Comparison
 from reports.sweep import Sweep
 from reports.table import Board, boards
 
@@ -22,14 +23,16 @@ class Wanted:
     best: str | None = None
 
 
-def write(name: str, folder: Path, uri: str | None, wanted: Wanted = Wanted()) -> list[Path]:
-    """Everything there is to say about a sweep or contest; returns the files."""
-    facts = sweeps.facts_of(name)
-    if facts["kind"] == "contest" and wanted != Wanted():
-        raise UsageError("--map and --best: go with one sweep of the contest")
-    folder.mkdir(parents=True, exist_ok=True)
-    if facts["kind"] == "contest":
-        return _contest(facts, folder, uri)
+@dataclass(frozen=True)
+class Results:
+    """What the winners of a contest reached, and each against the first."""
+
+    boards: list[Board]
+    against: list[Comparison]
+
+
+def write(name: str, folder: Path, wanted: Wanted = Wanted()) -> list[Path]:
+    """Everything there is to say about a sweep; returns the files."""
     sweep = sweeps.read(name)
     curve = sweeps.curve(sweep, sweep.facts["method"])
     best = sweeps.best_key(sweep, wanted.best)
@@ -56,25 +59,28 @@ def front(
     return _csv(table, paths)
 
 
-def tested(name: str, facts: dict[str, Any], uri: str | None) -> list[Board]:
-    """The leaderboard of a contest's winners. Raises UsageError before they are tested."""
+def results(facts: dict[str, Any], uri: str | None) -> Results:
+    """Of a contest's winners. Raises UsageError before they are tested."""
     digests = {d for m in facts["methods"] for d in m["digests"]}
     runs = [r for r in open_ledger(uri).runs() if r.digest in digests and r.tested]
     found = boards(runs) if runs else []
     if not found:
+        name = facts["name"]
         raise UsageError(f"contest {name}: no winner is tested yet; the same command goes on")
-    return found
+    return Results(found, rivals.comparisons(facts, uri))
 
 
-def _contest(facts: dict[str, Any], folder: Path, uri: str | None) -> list[Path]:
+def write_contest(facts: dict[str, Any], found: Results, folder: Path) -> list[Path]:
+    """The tuning curves of a contest, its leaderboard, and the winners compared."""
+    folder.mkdir(parents=True, exist_ok=True)
     parts = [(m["label"], sweeps.read(m["sweep"])) for m in facts["methods"]]
     table = pd.concat([sweeps.curve(sweep, method) for method, sweep in parts])
     timed = "minutes" in facts["goal"]
     written = _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed,
                       folder)  # fmt: skip
-    found = rivals.comparisons(facts, uri)
-    paired = comparing.write(found, f"contest {facts['name']}", folder) if found else []
-    return [*leaderboard.write(tested(facts["name"], facts, uri), folder), *paired, *written]
+    title = f"contest {facts['name']}"
+    paired = comparing.write(found.against, title, folder) if found.against else []
+    return [*leaderboard.write(found.boards, folder), *paired, *written]
 
 
 def _map(sweep: Sweep, keys: tuple[str, str] | None, folder: Path) -> list[Path]:

@@ -114,7 +114,7 @@ def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(
 ) -> None:
     planted(own_home, objectives=AIMS[:1], directions=["maximize"], importances={},
             dims={"method.ring_rank": ""})  # fmt: skip
-    written = studies.write("mine", tmp_path, None)
+    written = studies.write("mine", tmp_path)
     assert {p.stem for p in written} == {"front", "curves"}
 
 
