@@ -25,6 +25,7 @@ from methods import Method, Task
 from methods.adaring import AdaRing
 from methods.full_rank import FullRank
 from methods.kit.adapter import Adapter
+from methods.kit.bottleneck import Bottleneck
 from methods.kit.fields import TowerName
 from methods.kit.noise import Noise
 from methods.lora import LoRA
@@ -43,16 +44,18 @@ class Pair:
     peer: Method
 
 
-def delta(ring_rank: int, slice_size: int) -> Pair:
+def delta(ring_rank: int, slice_size: int, dropout: float = 0.0) -> Pair:
     rank = ring_rank * slice_size
-    ring = AdaRing(form="delta", ring_rank=ring_rank, slice_size=slice_size, towers=IMAGE)
-    peer = LoRA(rank=rank, alpha=rank**0.5, dropout=0.0, towers=IMAGE)  # a scale of 1
-    return Pair(f"updates of q, k, v / LoRA of rank {rank}", ring, peer)
+    ring = AdaRing(ring_rank=ring_rank, slice_size=slice_size, dropout=dropout, towers=IMAGE)
+    peer = LoRA(rank=rank, alpha=rank**0.5, dropout=dropout, towers=IMAGE)  # a scale of 1
+    name = f"updates of q, k, v / LoRA of rank {rank}" + f", dropout {dropout}" * bool(dropout)
+    return Pair(name, ring, peer)
 
 
 PAIRS = [
     delta(2, 4),
     delta(4, 4),
+    delta(2, 8, dropout=0.25),
     Pair(
         "adapters / per-layer adapters",
         AdaRing(form="adapter", towers=IMAGE),
@@ -97,7 +100,8 @@ def equalise(ring: Arm, peer: Arm) -> None:
             values[f"image.{layer}.{name}.up"].copy_(bound._get(add.up))
         for call in hung.after:
             chain = [bound._get(ref) for ref in call.refs]
-            downs = call.fn.keywords["layout"][0][0]
+            assert isinstance(call.fn, Bottleneck)
+            downs = call.fn.layout[0][0]
             values[f"image.{layer}.down"].copy_(reduce(torch.matmul, chain[:downs]))
             values[f"image.{layer}.up"].copy_(reduce(torch.matmul, chain[downs:]))
 
