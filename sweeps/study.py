@@ -138,11 +138,11 @@ class Study:
 
     def busy(self) -> bool:
         """Whether trials are in other hands: of another command, or of a worker whose death is
-        not certain yet."""
+        not certain yet, or was found out just now, so that its trial can be taken again."""
         with self.locked():
-            self._leases.reap(self.study)
+            dead = self._leases.reap(self.study)
             trials = self.study.get_trials(deepcopy=False)
-        return any(t.state == TrialState.RUNNING for t in trials)
+        return dead > 0 or any(t.state == TrialState.RUNNING for t in trials)
 
     def note(self, taken: Taken, **facts: Any) -> None:
         """Keep facts about a trial in flight."""

@@ -145,6 +145,23 @@ def test_the_last_dead_trial_is_closed_at_the_end_too() -> None:
     assert not any(t.state == TrialState.RUNNING for t in study.study.get_trials())
 
 
+def test_who_finds_a_death_while_waiting_runs_the_trial_again() -> None:
+    """The last trial of a dead worker, noticed after there was nothing to take: not the end."""
+    study = Study(planned())
+    taken = study.take(Goal(trials=1))
+    assert taken is not None
+    assert study.take(Goal(trials=1)) is None
+    leases = study._leases
+    assert isinstance(leases, FileLeases)
+    leases._held.pop(taken.number).release()  # what the kernel does
+    assert study.busy()
+    again = study.take(Goal(trials=1))
+    assert again is not None
+    assert again.values == taken.values
+    study.complete(again, [1.0])
+    assert not study.busy()
+
+
 def test_two_sweeps_never_share_a_study() -> None:
     go_on(Study(planned("random", "mine")), 2)
     for other in (planned("tpe", "mine"), planned("random", "mine", "train.epochs=3")):
