@@ -4,7 +4,7 @@ Loss: symmetric InfoNCE, where pairs of one caption are no negatives, plus an au
 dropped afterwards, by which either feature predicts the words of the caption. Without the head, or
 with augmentation at full strength from the start, the features stay alike and the loss stays at
 log(batch) for very long. Everything random depends on (seed, step) alone, so a run that is stopped
-and started again goes on as if it had not been, up to the order in which kernels sum.
+and started again, with as many threads, gives the same weights.
 """
 
 import csv
