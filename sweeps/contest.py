@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from statistics import fmean
 from typing import Any
 
@@ -21,7 +22,7 @@ from harness.ledger import open_ledger
 from harness.one import Done
 from harness.protocols import SHIFTS
 from harness.spec import Spec
-from methods.kit.errors import UsageError
+from methods.kit.errors import UsageError, unknown
 from sweeps import export, plan, search, space
 from sweeps.plan import Options, Plan
 from sweeps.search import Found, Where
@@ -86,6 +87,9 @@ def entrant(text: str) -> Entrant:
     full = [f"method.{w}" if w.partition("=")[0] in fields else w for w in words]
     other = next((w for w in full if not w.startswith(("method.", "train."))), None)
     if other is not None:
+        key = other.partition("=")[0]
+        if get_close_matches(key, fields):
+            raise unknown(f"--entrant {text!r}: {key}", key, fields)
         raise UsageError(
             f"--entrant {text!r}: {other!r} sets neither the method nor train.*;"
             " what is the same for all stands outside"

@@ -291,7 +291,7 @@ WRONG = {
     ("--entrant", "lora data=digits", "--budget", "3"): "'data=digits' sets neither the method",
     ("--entrant", "lora seed=7", "--budget", "3"): "'seed=7' sets neither the method",
     ("rate", "--entrant", "lora rank=0", "--budget", "5"): "method.rank",
-    ("rate", "--entrant", "lora rnak=1", "--budget", "5"): "rnak",
+    ("rate", "--entrant", "lora rnak=1", "--budget", "5"): "rnak: unknown, did you mean 'rank'?",
     ("rate", "--entrant", "lora train.lr=1e-3", "--budget", "5"): "every key of it is fixed",
 }
 
