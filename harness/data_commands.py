@@ -60,11 +60,12 @@ def check(
 
 def _show_checkups(found: list[Any]) -> None:
     from harness import console
+    from harness.datasets.checks import SPLITS
 
     console.table(
-        ["data set", "state", "classes", "train", "val", "test", "hash"],
+        ["data set", "state", "classes", *SPLITS, "hash"],
         [
-            [c.name, c.state, c.classes, *(c.counts.get(p, 0) for p in PARTS), c.digest]
+            [c.name, c.state, c.classes, *(c.counts.get(part, 0) for part in SPLITS), c.digest]
             for c in found
         ],
     )
@@ -77,9 +78,6 @@ def _show_checkups(found: list[Any]) -> None:
     ]
     if rows:
         console.table(["data set", "", "what", "how many", "such as"], rows)
-
-
-PARTS = ("train", "val", "test")
 
 
 def fetch(

@@ -3,11 +3,10 @@
 from functools import cache
 from typing import Any
 
-import methods
 from harness.ledger import open_ledger
 from reports import compare
 from reports.compare import Comparison
-from reports.select import Entrant
+from reports.select import Entrant, title
 from reports.table import ACCURACY, frame
 
 
@@ -25,7 +24,5 @@ def comparisons(facts: dict[str, Any], uri: str | None) -> list[Comparison]:
 
 
 def _entrant(said: dict[str, Any], rows: Any) -> Entrant:
-    kind = methods.find(said["method"]).__name__
-    settings = said["label"].removeprefix(said["method"]).strip()
-    title = f"{kind} ({settings})" if settings else kind
-    return Entrant(said["method"], said["label"], title, rows)
+    method, label = said["method"], said["label"]
+    return Entrant(method, label, title(method, label.removeprefix(method).strip()), rows)

@@ -43,6 +43,12 @@ def find(table: pd.DataFrame, asked: Sequence[str], several: Several) -> list[En
     return [_entrant(rows, table) for rows in chosen.values()]
 
 
+def title(method: str, settings: str) -> str:
+    """What a configuration is called in sentences; methods that are gone keep their names."""
+    kind = methods.find(method).__name__ if method in methods.names() else method
+    return f"{kind} ({settings})" if settings else kind
+
+
 def method_of(text: str) -> str:
     """The method that is named. Raises UsageError for nothing and for unbalanced quotes."""
     return _words(text)[0]
@@ -146,9 +152,7 @@ def _entrant(rows: pd.DataFrame, table: pd.DataFrame) -> Entrant:
     method, configuration = str(rows["method"].iloc[0]), rows["configuration"].iloc[0]
     parts = dict(list(table[table["method"] == method].groupby("configuration")))
     settings = _settings(list(parts.values()))[list(parts).index(configuration)]
-    kind = methods.find(method).__name__ if method in methods.names() else method
-    title = f"{kind} ({settings})" if settings else kind
-    return Entrant(method, f"{method} {settings}".strip(), title, rows)
+    return Entrant(method, f"{method} {settings}".strip(), title(method, settings), rows)
 
 
 def _settings(parts: Sequence[pd.DataFrame]) -> list[str]:

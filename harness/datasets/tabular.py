@@ -25,7 +25,6 @@ ALSO = {
     "classname": ("class_name", "label_name"),
 }
 KNOWN = ("image", "label", "classname", "split", "domain")
-SUFFIXES = (".parquet", ".csv", ".tsv")
 
 
 def read(path: Path, name: str, template: str) -> Table:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness import progress
+from harness.datasets.sets import ROOT
 from methods.kit.errors import UsageError, unknown
 
 PREFIX = "torchvision:"
-ROOT = "RINGBENCH_DATA"
 
 SPLITS = {"train": {"split": "train"}, "test": {"split": "test"}}
 WITH_VAL = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "test"}}
