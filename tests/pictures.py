@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 
@@ -46,3 +47,21 @@ def photo(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
         total += np.asarray(layer, dtype=float) / 2 ** (k - 1)
     total -= total.min()
     return Image.fromarray((255 * total / total.max()).astype(np.uint8))
+
+
+def listed(root: Path, images: int = 4, split: bool = True) -> pd.DataFrame:
+    """A table of pictures that lie in class folders."""
+    class_folders(root, images=images)
+    rows = [(f"{c}/{i:03d}.png", c, i) for c in ("cat", "dog", "owl") for i in range(images)]
+    frame = pd.DataFrame(rows, columns=["image", "label", "i"])
+    if split:
+        frame["split"] = ["test" if i % 4 == 0 else "train" for i in frame["i"]]
+    return frame.drop(columns="i")
+
+
+def write(frame: pd.DataFrame, path: Path) -> Path:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    return path
