@@ -49,6 +49,12 @@ def photo(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
     return Image.fromarray((255 * total / total.max()).astype(np.uint8))
 
 
+def split_folders(root: Path, *parts: str) -> Path:
+    for i, part in enumerate(parts):
+        class_folders(root / part, images=4, seed=10 * i)
+    return root
+
+
 def listed(root: Path, images: int = 4, split: bool = True) -> pd.DataFrame:
     """A table of pictures that lie in class folders."""
     class_folders(root, images=images)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pictures import class_folders, encoded, listed, write
+from pictures import class_folders, encoded, listed, split_folders, write
 
 from harness import backbone as backbones
 from harness import cli, datasets
@@ -21,12 +21,6 @@ from methods.kit.errors import UsageError
 @pytest.fixture(autouse=True)
 def read_anew() -> None:
     datasets._read.cache_clear()
-
-
-def split_folders(root: Path, *parts: str) -> Path:
-    for i, part in enumerate(parts):
-        class_folders(root / part, images=4, seed=10 * i)
-    return root
 
 
 Break = Callable[[Path], str]  # makes a broken thing in a folder; returns the words after data=

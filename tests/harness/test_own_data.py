@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import class_folders, encoded, listed, write
+from pictures import class_folders, encoded, listed, split_folders, write
 
 from harness import cli, config, data, datasets
 from harness.datasets import holdout
@@ -18,12 +18,6 @@ from methods.kit.errors import UsageError
 @pytest.fixture(autouse=True)
 def read_anew() -> None:
     datasets._read.cache_clear()
-
-
-def split_folders(root: Path, *parts: str) -> Path:
-    for i, part in enumerate(parts):
-        class_folders(root / part, images=4, seed=10 * i)
-    return root
 
 
 def test_a_folder_of_class_folders_is_a_data_set(tmp_path: Path) -> None:
