@@ -5,7 +5,7 @@ Crops are drawn anew for each epoch, or for K fixed views that the epochs take i
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,10 @@ class View:
     smallest: float = 1.0
     longest: float = 4 / 3
     share: float = 0.5
+
+    def of(self, seed: int) -> "View":
+        """The same look drawn from another seed."""
+        return self if self.number < 0 else replace(self, seed=seed)
 
     def warps(self, n: int, size: Sequence[int]) -> Tensor | None:
         """(n, 2, 3), the i-th for the i-th image of the set; None to leave them as they are."""

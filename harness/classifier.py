@@ -16,6 +16,7 @@ from harness.store import kept
 from harness.tower import FROZEN, Prompts, Stream, packing_for
 from methods.kit.adapter import Adapter
 from methods.kit.bound import Bound
+from methods.kit.rig import Rig
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,26 @@ class Classifier:
 
     Images come as uint8 pixels, as pixels already normalised, as the frozen stream at
     ``image_point`` (n, length, width), or as frozen features (n, dim).
+
+    Where trials are trained side by side, ``rig`` is all that hangs on any of them, and ``adapter``
+    is the first.
     """
 
     def __init__(
-        self, backbone: Backbone, adapter: Adapter, prompts: Prompts, known: bool = True
+        self,
+        backbone: Backbone,
+        adapter: Adapter,
+        prompts: Prompts,
+        known: bool = True,
+        rig: Rig | None = None,
     ) -> None:
         self.backbone = backbone
         self.adapter = adapter
+        self.rig = rig or adapter.rig
         self.prompts = prompts
         self.known = known
-        self.image_point = frozen_until(adapter, backbone.image)
-        self.text_point = frozen_until(adapter, backbone.text)
+        self.image_point = frozen_until(self.rig, backbone.image)
+        self.text_point = frozen_until(self.rig, backbone.text)
         self.image_trains = self.image_point <= backbone.image.shape.depth
         self.text_trains = self.text_point <= backbone.text.shape.depth
         self._streams: dict[int, Stream] = {}
@@ -85,7 +95,10 @@ class Classifier:
 
     def text_stream(self, bound: Bound) -> Stream | None:
         """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
-        packing, room = packing_for(self.prompts, bound), kept.budget(self.backbone.device)
+        packing, room = (
+            packing_for(self.prompts, bound.rig, bound.noise is not None),
+            kept.budget(self.backbone.device),
+        )
         fits = self.text_bytes(packing) <= room
         if not (self.text_trains and self.keeps_text and fits):
             return None
@@ -105,22 +118,25 @@ class Classifier:
             rows = len(ids)
         return 4 * rows * shape.width
 
-    def image(self, x: Tensor, bound: Bound) -> Tensor:
-        """Normalised features (n, dim)."""
-        if x.dim() == 2:
+    def image(self, x: Tensor, bound: Bound, own: bool = False) -> Tensor:
+        """Normalised features (n, dim). ``own``: trials lead ``x``, each with its own images."""
+        axes = x.dim() - own
+        if axes == 2:
             return F.normalize(x.float(), dim=-1)
-        if x.dim() == 3:
-            stream = Stream(x.flatten(0, 1), len(x))
+        if axes == 3:
+            stream = Stream(x.flatten(-3, -2), x.shape[-3])
             encoded = self.backbone.image.finish(stream, bound, self.image_point)
         else:
             pixels = self.backbone.transform.normalise(x) if x.dtype == torch.uint8 else x
             encoded = self.backbone.image(pixels, bound if self.image_trains else FROZEN)
         return F.normalize(encoded.float(), dim=-1)
 
-    def __call__(self, x: Tensor, bound: Bound, text: Tensor | None = None) -> Answer:
+    def __call__(
+        self, x: Tensor, bound: Bound, text: Tensor | None = None, own: bool = False
+    ) -> Answer:
         with self.backbone.autocast():
             words = self.text(bound) if text is None else text
-            image = self.image(x, bound)
+            image = self.image(x, bound, own)
         logits = bound.score(image, words, self.scale(bound), self.known)
         return Answer(image, words, logits)
 

@@ -1,25 +1,27 @@
-"""The one training loop. Every method is trained by it, with the same data order for a seed."""
+"""The one training loop. Every method is trained by it, with the same data order for a seed.
+
+It trains trials side by side, or one: the steps are the same, and so are the numbers.
+"""
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import augment, features, pixels
 from harness import plan as plans
-from harness.augment import PLAIN, View
+from harness.batches import Batch, Feeds
 from harness.classifier import Classifier
+from harness.crew import Crew, Trial
 from harness.data import Images
 from harness.plan import Plan
 from harness.spec import TrainSpec
 from harness.teacher import FrozenModel
-from methods.kit.adapter import Adapter, Step
-from methods.kit.noise import Noise, generator
+from methods.kit.adapter import Step
 
 
 class NonFiniteLoss(Exception):
@@ -34,7 +36,7 @@ class NonFiniteLoss(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch, in numbers."""
+    """One epoch, in numbers. Of trials side by side, a step's seconds are the trial's share."""
 
     epoch: int
     epochs: int
@@ -48,8 +50,9 @@ class Row:
         return sum(self.losses) / len(self.losses)
 
 
-Outcome = tuple[Tensor, Tensor]  # loss, right answers
+Outcome = tuple[Tensor, Tensor]  # (trials,) loss, right answers
 StepHook = Callable[[int, Callable[[], Outcome]], Outcome]
+Rows = dict[Trial, Row | NonFiniteLoss]
 
 
 def steps_of(images: int, cfg: TrainSpec) -> int:
@@ -71,179 +74,133 @@ def fit(
     ``around(step, run)`` may wrap a step, to count what it does. ``plan`` says what is computed
     once; without one it is made, with fresh augmentation. Raises NonFiniteLoss.
     """
-    adapter = net.adapter
-    if not adapter.trained():
+    if not net.adapter.trained():
         return
-    device = net.backbone.device
-    adapter.train()
-    optimizer = build_optimizer(net, cfg)
-    base_rates = [group["lr"] for group in optimizer.param_groups]
-    total = steps_of(len(train), cfg)
+    trial = Trial(net.adapter, cfg, seed, train)
     plan = plan or plans.make(net, train, cfg, seed)
-    net.text_stream(adapter.bind(noise=Noise(seed, 0, device)))  # not in the time of a step
-    data = _Batches(net, train, cfg, seed, plan)
+    for rows in fit_all(net, Crew([trial]), plan, around):
+        row = rows[trial]
+        if isinstance(row, NonFiniteLoss):
+            raise row
+        yield row
+
+
+def fit_all(
+    net: Classifier, crew: Crew, plan: Plan, around: StepHook | None = None
+) -> Iterator[Rows]:
+    """Train a crew side by side, yielding the row of each living trial an epoch.
+
+    All have the same number of training images, epochs, batch size and augmentation. Between two
+    epochs trials may be taken out of the crew; one whose loss is not finite leaves it by itself.
+    """
+    cfg, feeds = crew.trials[0].cfg, Feeds(net, crew.trials, plan)
+    size = feeds.size
+    device = net.backbone.device
+    total = steps_of(size, cfg)
+    crew.train()
+    net.text_stream(crew.bind(0, 0.0, device))  # not in the time of a step
     teacher = None
-    if adapter.needs_teacher:
-        teacher = FrozenModel(net, train, plan.looks_of("teacher"))
+    if net.rig.needs_teacher:
+        teacher = FrozenModel(net, feeds.sets, plan.looks_of("teacher"))
     step = 0
     for epoch in range(cfg.epochs):
+        trials = crew.trials
         first, losses, hits, seconds = step, [], [], []
-        for batch in data.epoch(epoch):
+        for batch in feeds.epoch(epoch, trials):
             began = time.perf_counter()
-            factor = schedule(step, total, cfg)
-            for group, rate in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = rate * factor
-            adapter.advance(step / total, seed, step)
-
-            noise = Noise(seed, step, device, step / total)
-            run = partial(
-                train_step, net, batch, step / total, noise, optimizer, cfg.clip_grad, teacher
-            )
+            crew.optimizer.schedule(step, total)
+            crew.advance(step / total, step)
+            run = partial(train_step, net, crew, batch, step, step / total, teacher)
             loss, right = around(step, run) if around else run()
             losses.append(loss)
             hits.append(right)
-            seconds.append(time.perf_counter() - began)
+            seconds.append((time.perf_counter() - began) / len(trials))
             step += 1
-        values = torch.stack(losses).tolist()
+        values = torch.stack(losses, 1).tolist()  # (trials, steps)
+        rights = torch.stack(hits).sum(0).tolist()
         if device.type == "cuda":  # the stack above waited for the whole epoch
             seconds = [sum(seconds) / len(seconds)] * len(seconds)
-        for i, value in enumerate(values):
-            if not math.isfinite(value):
-                raise NonFiniteLoss(first + i + 1, value)
-        accuracy = 100 * torch.stack(hits).sum().item() / len(train)
-        yield Row(epoch, cfg.epochs, first, values, accuracy, seconds)
-    adapter.advance(1.0, seed, step)
-    adapter.eval()
+        rows: Rows = {}
+        for trial, mine, right in zip(trials, values, rights, strict=True):
+            row = Row(epoch, cfg.epochs, first, mine, 100 * right / size, seconds)
+            rows[trial] = _finite(row) or row
+        lost = [trial for trial, row in rows.items() if isinstance(row, NonFiniteLoss)]
+        if lost:
+            crew.keep([trial for trial in trials if trial not in lost])
+        yield rows
+        if not crew.trials:
+            return
+    crew.advance(1.0, step)
+    crew.train(False)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Some of the training images: what the classifier reads, where they stand, how they look."""
-
-    x: Tensor
-    labels: Tensor
-    rows: Tensor  # among the training images
-    look: View | None = PLAIN
+def _finite(row: Row) -> NonFiniteLoss | None:
+    for i, value in enumerate(row.losses):
+        if not math.isfinite(value):
+            return NonFiniteLoss(row.first_step + i + 1, value)
+    return None
 
 
 def train_step(
     net: Classifier,
+    crew: Crew,
     batch: Batch,
-    progress: float,
-    noise: Noise,
-    optimizer: torch.optim.Optimizer,
-    clip_grad: float = 0.0,
+    step: int = 0,
+    progress: float = 0.0,
     teacher: FrozenModel | None = None,
 ) -> Outcome:
-    """One optimiser step; returns the loss and the number of right answers, on the device."""
-    bound = net.adapter.bind(noise=noise)
-    answer = net(batch.x, bound)
-    loss = F.cross_entropy(answer.logits, batch.labels)
-    frozen = teacher(batch.x, batch.rows, answer, batch.look) if teacher else None
-    again = None
-    if net.adapter.needs_again:
-        again = net(batch.x, net.adapter.bind(noise=noise.again())).logits
-    step = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, again)
-    extra = bound.penalty(step)
+    """One optimiser step of all trials; losses and numbers of right answers, on the device."""
+    bound = crew.bind(step, progress, net.backbone.device)
+    own = batch.feeds is not None
+    answer = net(batch.x, bound, own=own)
+    loss = cross_entropy(answer.logits, batch.labels)
+    frozen = teacher(batch, answer) if teacher else None
+    again = net(batch.x, bound.again(), own=own).logits if net.rig.needs_again else None
+    seen = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, again)
+    extra = bound.penalty(seen)
     if extra is not None:
         loss = loss + extra
-    optimizer.zero_grad(set_to_none=True)
-    total = backward(net.adapter, loss, bound.penalties_alone(step))
-    for name in bound.asleep:
-        net.adapter.trained()[name].grad = None
-    if clip_grad:
-        torch.nn.utils.clip_grad_norm_(net.adapter.parameters(), clip_grad)
-    optimizer.step()
-    return total.detach(), (answer.logits.detach().argmax(-1) == batch.labels).sum()
+    total = backward(crew, loss, bound.penalties_alone(seen))
+    crew.hand_over(bound.asleep)
+    crew.optimizer.step()
+    right = (answer.logits.detach().argmax(-1) == batch.labels).sum(-1)
+    return total.detach().reshape(-1), right.reshape(-1)
 
 
-def backward(adapter: Adapter, loss: Tensor, alone: list[tuple[tuple[str, ...], Tensor]]) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean over images: a number, or (trials,) of logits (trials, n, classes)."""
+    if logits.dim() == 2:
+        return F.cross_entropy(logits, labels)
+    labels = labels.expand(logits.shape[:2])
+    each = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return each.view(labels.shape).mean(1)
+
+
+def backward(
+    crew: Crew, loss: Tensor, alone: Sequence[tuple[slice, tuple[str, ...], Tensor]]
+) -> Tensor:
     """Gradients of ``loss``, and of each term that stands alone for its own parameters.
 
-    Returns the sum of all terms. One backward pass through the model for each.
+    Returns the sum of all terms. One backward pass through the model for each; trials do not mix,
+    so that the gradient of their sum is each one's own.
     """
+    crew.clear()
     if not alone:
-        loss.backward()
+        loss.sum().backward()
         return loss
-    owned = adapter.trained()
-    taken = {name for names, _ in alone for name in names}
-    rest = tuple(name for name in owned if name not in taken)
-    for names, term in [*alone, (rest, loss)]:
-        params = [owned[name] for name in names]
-        if params and term.requires_grad:
-            grads = torch.autograd.grad(term, params, retain_graph=True, allow_unused=True)
-            for p, grad in zip(params, grads, strict=True):
-                p.grad = grad
-    return loss + torch.stack([term for _, term in alone]).sum()
-
-
-def build_optimizer(net: Classifier, cfg: TrainSpec) -> torch.optim.Optimizer:
-    """AdamW or SGD over the adapter's groups: weights decay, vectors do not."""
-    groups = net.adapter.groups(cfg.lr, cfg.weight_decay)
-    if cfg.optimizer == "adamw":
-        return torch.optim.AdamW(groups, fused=True)
-    return torch.optim.SGD(groups, lr=cfg.lr, momentum=cfg.momentum, fused=True)
-
-
-def schedule(step: int, total: int, cfg: TrainSpec) -> float:
-    """The factor on the learning rate: linear warm-up, then half a cosine to ``final_lr``."""
-    warm = round(cfg.warmup * total)
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    done = (step - warm) / max(1, total - warm)
-    return cfg.final_lr + (1 - cfg.final_lr) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-class _Batches:
-    """Batches in an order keyed by (seed, epoch): what is kept, or pixels augmented on the device.
-
-    A step moves nothing to the device: pixels are there, an epoch's order and crops go at its
-    start.
-    """
-
-    def __init__(
-        self, net: Classifier, train: Images, cfg: TrainSpec, seed: int, plan: Plan
-    ) -> None:
-        self.net = net
-        self.train = train
-        self.cfg = cfg
-        self.seed = seed
-        self.plan = plan
-        self.labels = train.labels.to(net.backbone.device)
-
-    @cached_property
-    def pixels(self) -> pixels.Pixels:
-        return pixels.held(self.train.pixels, self.labels.device)
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", epoch))
-        look, device = self.plan.look(epoch), self.labels.device
-        kept, warps = None, None
-        if look is not None and look in self.plan.looks_of("image"):
-            backbone = self.net.backbone
-            kept = features.activations(backbone, self.train, self.net.image_point, look)
-        else:
-            warps = self._warps(epoch, look, order)
-        parts = order.to(device).split(self.cfg.batch_size)
-        drawn = [None] * len(parts) if warps is None else warps.split(self.cfg.batch_size)
-        source = self.pixels if kept is None else kept
-        for part, warp, read in zip(parts, drawn, pixels.batches(source, parts), strict=True):
-            x = read.to(device)
-            if warp is not None:
-                x = augment.warp(self.net.backbone.transform.normalise(x), warp)
-            yield Batch(x, self.labels[part], part, look)
-
-    def _warps(self, epoch: int, look: View | None, order: Tensor) -> Tensor | None:
-        """The crop of each image of an epoch, in its order; None without augmentation."""
-        n, size, cfg = len(order), self.net.backbone.transform.size, self.cfg
-        if look is None:
-            rng = generator(self.seed, "augment", epoch)
-            counts = [len(part) for part in order.split(self.cfg.batch_size)]
-            how = (cfg.crop_scale, cfg.crop_ratio, cfg.flip)
-            drawn = torch.cat([augment.draw(k, size, rng, *how) for k in counts])
-        else:
-            fixed = look.warps(n, size)
-            if fixed is None:
-                return None
-            drawn = fixed[order]
-        return drawn.to(self.labels.device)
+    taken: list[Tensor] = []
+    terms = []
+    for where, names, term in alone:
+        mine = crew.buffers(where, names)
+        taken += mine
+        terms.append((mine, term))
+    rest = [leaf.buffer for leaf in crew.leaves if not any(leaf.buffer is t for t in taken)]
+    for buffers, term in [*terms, (rest, loss)]:
+        if buffers and term.requires_grad:
+            grads = torch.autograd.grad(term.sum(), buffers, retain_graph=True, allow_unused=True)
+            for buffer, grad in zip(buffers, grads, strict=True):
+                buffer.grad = grad
+    total = loss.reshape(-1).clone()
+    for where, _, term in alone:
+        total[where] += term
+    return total

@@ -17,7 +17,6 @@ from harness.packing import Packing
 from harness.spec import TrainSpec
 from harness.store import kept, size_text
 from harness.tower import Tower, packing_for
-from methods.kit.noise import Noise
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,11 @@ class Plan:
         return f"{part.what}{views} ({size_text(part.bytes)})"
 
 
-def make(net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int = 0) -> Plan:
-    """The plan of a training; ``views`` as in DataSpec."""
+def make(
+    net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int = 0, streams: int = 1
+) -> Plan:
+    """The plan of a training; ``views`` as in DataSpec. Of trials side by side ``streams`` is how
+    many different sets of training images they see, all of one size."""
     looks = fixed_looks(cfg, seed, views)
     batch = work.images(net.backbone.image, min(cfg.batch_size, len(train)))
     forward = work.operations(net.backbone.image, batch)
@@ -92,7 +94,7 @@ def make(net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int =
     if not net.adapter.trained():
         return Plan(looks, (), total, "nothing trains")
     left, parts, short = kept.budget(net.backbone.device), [], 0
-    for part in _wanted(net, train, looks, batch):
+    for part in _wanted(net, train, looks, batch, streams):
         whole, part = part.bytes, part.cut(min(len(part.looks), left // part.each))
         short += whole - part.bytes
         left -= part.bytes
@@ -109,7 +111,7 @@ def fixed_looks(cfg: TrainSpec, seed: int, views: int) -> tuple[View, ...]:
 
 
 def _wanted(
-    net: Classifier, train: Images, looks: tuple[View, ...], batch: work.Load
+    net: Classifier, train: Images, looks: tuple[View, ...], batch: work.Load, streams: int
 ) -> Iterator[Part]:
     """All that could be kept, what saves most for its bytes first."""
     image, text, n = net.backbone.image, net.backbone.text, len(train)
@@ -120,11 +122,11 @@ def _wanted(
     if not looks:
         return
     if _teaches(net):
-        each = features.bytes_of(net.backbone, n, image.shape.depth + 1)
+        each = streams * features.bytes_of(net.backbone, n, image.shape.depth + 1)
         saves = work.operations(image, batch)
         yield Part("teacher", f"the teacher's features of {n} images", each, saves, looks)
     if net.image_point > 0:
-        each = features.bytes_of(net.backbone, n, net.image_point)
+        each = streams * features.bytes_of(net.backbone, n, net.image_point)
         saves = work.operations(image, batch) - work.operations(image, batch, net.image_point)
         yield Part("image", f"{_what(image, net.image_point)} of {n} images", each, saves, looks)
 
@@ -149,13 +151,12 @@ def _what(tower: Tower, point: int) -> str:
 
 
 def _teaches(net: Classifier) -> bool:
-    return net.adapter.needs_teacher and net.image_trains
+    return net.rig.needs_teacher and net.image_trains
 
 
 def _packing(net: Classifier) -> Packing | None:
     """How the prompts lie in a training step."""
-    noise = Noise(0, 0, net.backbone.device)
-    return packing_for(net.prompts, net.adapter.bind(noise=noise))
+    return packing_for(net.prompts, net.rig, training=True)
 
 
 def _prompts(net: Classifier) -> work.Load:

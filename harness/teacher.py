@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness import features
-from harness.augment import PLAIN, View
+from harness.augment import View
+from harness.batches import Batch
 from harness.classifier import Answer, Classifier
 from harness.data import Images
 from harness.tower import FROZEN
@@ -22,30 +23,38 @@ from methods.kit.adapter import Teacher
 class FrozenModel:
     """The frozen model beside a classifier, over the same training images.
 
-    ``looks`` are those of which the features are kept.
+    ``sets`` are the training images and the seed that draws their looks; ``looks`` are those of
+    which the features are kept.
     """
 
-    def __init__(self, net: Classifier, train: Images, looks: Sequence[View] = ()) -> None:
+    def __init__(
+        self, net: Classifier, sets: Sequence[tuple[Images, int]], looks: Sequence[View] = ()
+    ) -> None:
         self.net = net
         self.text = net.encode_frozen_text() if net.frozen_text is None else net.frozen_text
-        self.image: dict[View | None, Tensor] = {
-            look: F.normalize(features.image_features(net.backbone, train, look), dim=-1)
+        self.image: dict[View | None, list[Tensor]] = {
+            look: [
+                F.normalize(features.image_features(net.backbone, train, look.of(seed)), dim=-1)
+                for train, seed in sets
+            ]
             for look in looks
         }
         self.scale = net.backbone.clip.weights["shared.scale.weight"].exp().squeeze()
 
     @torch.no_grad()
-    def __call__(
-        self, x: Tensor, rows: Tensor, answer: Answer, look: View | None = PLAIN
-    ) -> Teacher:
-        """For the images ``x``, which are the given rows of the training images in this look."""
-        image = self._image(x, rows, answer, look)
+    def __call__(self, batch: Batch, answer: Answer) -> Teacher:
+        """What it says of a batch to which the adapted model gives this answer."""
+        image = self._image(batch, answer)
         return Teacher(image, self.text, self.scale * (image @ self.text.mT))
 
-    def _image(self, x: Tensor, rows: Tensor, answer: Answer, look: View | None) -> Tensor:
-        if look in self.image:
-            return self.image[look][rows]
+    def _image(self, batch: Batch, answer: Answer) -> Tensor:
+        if batch.look in self.image:
+            kept = self.image[batch.look]
+            if batch.feeds is None:
+                return kept[0][batch.rows]
+            pairs = zip(batch.feeds, batch.rows, strict=True)
+            return torch.stack([kept[feed][rows] for feed, rows in pairs])
         if not self.net.image_trains:
             return answer.image.detach()
         with self.net.backbone.autocast():
-            return self.net.image(x, FROZEN)
+            return self.net.image(batch.x, FROZEN, own=batch.feeds is not None)

@@ -137,12 +137,19 @@ class Tower:
     def embed(
         self, inputs: Tensor | Prompts, bound: Bound = FROZEN, like: Bound | None = None
     ) -> Stream:
-        """The sequence that enters the first block, packed as ``like`` (else ``bound``) allows."""
-        n, packing, ends = len(inputs), None, None
+        """The sequence that enters the first block, packed as ``like`` (else ``bound``) allows.
+
+        Images are (n, 3, height, width), with the trials in front where each has its own.
+        """
+        packing, ends = None, None
         if isinstance(inputs, Prompts):
-            packing, ends = packing_for(inputs, like or bound), inputs.pooled
+            n = len(inputs)
+            asked = like or bound
+            packing = packing_for(inputs, asked.rig, asked.noise is not None)
+            ends = inputs.pooled
             x = self._words(inputs, bound, packing)
         else:
+            n = inputs.shape[-4]
             x = self._patches(inputs, bound)
         key: Key = (self.shape.name, None, "tokens")
         return Stream(bound.after(key, x, x, n), n, packing, ends)
@@ -253,9 +260,11 @@ class Tower:
         return x + self._positions(bound)[..., packing.places % length, :]
 
     def _patches(self, images: Tensor, bound: Bound) -> Tensor:
-        n, (ph, pw) = len(images), self.shape.patch
-        x = images.unflatten(2, (-1, ph)).unflatten(4, (-1, pw))  # (n, 3, gh, ph, gw, pw)
+        n, (ph, pw) = images.shape[-4], self.shape.patch
+        x = images.flatten(0, -4).unflatten(2, (-1, ph)).unflatten(4, (-1, pw))
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(0, 2)  # (n * gh * gw, 3 * ph * pw)
+        if images.dim() == 5:  # (trials, n, 3, height, width)
+            x = x.unflatten(0, (len(images), -1))
         x = self._site_linear(("image", None, "patches"), x, n, bound).unflatten(-2, (n, -1))
         token = bound.tensor(
             ("image", None, "class_token"), self.weights["image.class_token.weight"]
@@ -290,8 +299,8 @@ class Tower:
         """Whether the last block can be computed for the pooled rows alone."""
         tower = self.shape.name
         inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
-        whole = all(bound.rowwise((tower, i, name)) for name in inside)
-        return whole and bound.splits((tower, i, "qkv"))
+        whole = all(bound.rig.rowwise((tower, i, name)) for name in inside)
+        return whole and bound.rig.splits((tower, i, "qkv"))
 
     @property
     def _normed_already(self) -> bool:
@@ -307,9 +316,9 @@ class Tower:
         return self.weights[weight_name(key, "weight")], self._bias(key)
 
 
-def packing_for(prompts: Prompts, bound: Bound) -> Packing | None:
+def packing_for(prompts: Prompts, rig: Rig, training: bool) -> Packing | None:
     """The tightest packing that changes nothing: a function that looks at whole sequences needs
     them padded, and with dropout every prompt draws a mask for its own copy of the prefix."""
-    if bound.sees_sequences("text"):
+    if rig.sees_sequences("text"):
         return None
-    return prompts.packed if bound.draws("text") else prompts.shared
+    return prompts.packed if training and rig.draws_in("text") else prompts.shared

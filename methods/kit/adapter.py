@@ -71,6 +71,28 @@ class Step:
     teacher: Teacher | None = None
     again: Tensor | None = None  # (n, classes) logits of a second pass, with other draws
 
+    # Of several trials each tensor may have one more axis in front: penalties do not see it.
+
+    def parts(self) -> list[tuple[Tensor, bool]]:
+        """Its tensors in a fixed order, each with whether trials lead it."""
+        return [(t, t.dim() > (1 if t is self.labels else 2)) for t in self._tensors()]
+
+    def like(self, tensors: Sequence[Tensor]) -> "Step":
+        """The same step with other tensors, in the order of ``parts``."""
+        labels, image, text, logits, *rest = tensors
+        again = rest.pop() if self.again is not None else None
+        teacher = Teacher(*rest) if rest else None
+        return Step(labels, image, text, logits, self.progress, teacher, again)
+
+    def of(self, trials: slice) -> "Step":
+        """The step of some of the trials."""
+        return self.like([t[trials] if lifted else t for t, lifted in self.parts()])
+
+    def _tensors(self) -> list[Tensor]:
+        taught = [] if self.teacher is None else [*vars(self.teacher).values()]
+        again = [] if self.again is None else [self.again]
+        return [self.labels, self.image, self.text, self.logits, *taught, *again]
+
 
 class Method(ABC):
     """A way to adapt CLIP. Subclasses are frozen dataclasses: fields are the hyper-parameters.
@@ -296,12 +318,12 @@ class Adapter(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """Whether a penalty looks at what the frozen model says."""
-        return any(penalty.teacher for penalty in self.rig.penalties)
+        return self.rig.needs_teacher
 
     @property
     def needs_again(self) -> bool:
         """Whether a penalty looks at a second pass over the batch."""
-        return any(penalty.again for penalty in self.rig.penalties)
+        return self.rig.needs_again
 
     @property
     def foldable(self) -> bool:

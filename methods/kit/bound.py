@@ -40,37 +40,24 @@ class Bound:
         self._seen: dict[tuple[str, str], list[Tensor]] = {}
         self.trials = trials
         self.noise = noise
+        self._owned = values
         self._values: dict[str, Any] = dict(values)
         self._fused: dict[Key, tuple[Tensor, Tensor]] = {}
-        self.asleep: list[str] = []  # parameters that do not move in this step
+        self.asleep: list[tuple[int, str]] = []  # (trial, parameter) that do not move in this step
         for draw in rig.draws.values():
             self._values[draw.name] = self._drawn(draw)
         for d in rig.derived:
             self._values[d.name] = self._call(d.fn, (), d.refs)
 
+    def again(self) -> "Bound":
+        """The same with all that is random drawn anew, for one more pass over the batch."""
+        noise = self.noise and self.noise.again()
+        return Bound(self.rig, self._owned, self.trials, noise)
+
     # --- what a tower asks -------------------------------------------------------------------
 
     def at(self, key: Key) -> Hung | None:
         return self.rig.sites.get(key)
-
-    def splits(self, key: Key) -> bool:
-        """Whether the site may be computed for some rows or outputs only."""
-        hung = self.at(key)
-        return hung is None or hung.foldable
-
-    def rowwise(self, key: Key) -> bool:
-        """Whether the site's functions, if any, look at rows one by one."""
-        hung = self.at(key)
-        return hung is None or not any(c.sequence for c in (*hung.before, *hung.after))
-
-    def sees_sequences(self, tower: str) -> bool:
-        """Whether any function of a tower looks at more than one row at a time."""
-        return not all(self.rowwise(key) for key in self.rig.sites if key[0] == tower)
-
-    def draws(self, tower: str) -> bool:
-        """Whether anything in a tower is random in this step."""
-        hung = (h for key, h in self.rig.sites.items() if key[0] == tower)
-        return self.noise is not None and any(a.dropout for h in hung for a in h.adds)
 
     def before(self, key: Key, x: Tensor, n: int) -> Tensor:
         """The input of a site as the method wants it; ``n`` sequences share the rows."""
@@ -106,18 +93,33 @@ class Bound:
         """y = W x + b with everything that hangs there; ``rows`` restricts the output rows."""
         hung = self.at(key)
         if hung is None:
-            return plain_linear(x, _cut(weight, rows, 2), _cut(bias, rows, 1))
+            return plain_linear(x, cut(weight, rows, 2), cut(bias, rows, 1))
         w, b = self.tensor(key, weight), None if bias is None else self.tensor(key, bias, "bias")
         if not hung.adds:
-            return plain_linear(x, _cut(w, rows, 2), _cut(b, rows, 1))
+            return plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
         if self.noise is not None and any(a.dropout for a in hung.adds):
-            y = plain_linear(x, _cut(w, rows, 2), _cut(b, rows, 1))
+            y = plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
             return self._with_dropout(key, hung.adds, x, y, weight, rows)
         down, up = self._fuse(key, hung.adds, weight)
         if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
-            return plain_linear(x, _cut(w + up @ down, rows, 2), _cut(b, rows, 1))
-        y = plain_linear(x, _cut(w, rows, 2), _cut(b, rows, 1))
-        return low_rank(y, x, down, _cut(up, rows, 2))
+            return plain_linear(x, cut(w + up @ down, rows, 2), cut(b, rows, 1))
+        y = plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
+        return low_rank(y, x, down, cut(up, rows, 2))
+
+    def beside(self, key: Key, x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None) -> Tensor:
+        """y with the low-rank paths of a site, whatever their rank."""
+        hung = self.at(key)
+        if hung is None or not hung.adds:
+            return y
+        if self.noise is not None and any(a.dropout for a in hung.adds):
+            return self._with_dropout(key, hung.adds, x, y, weight, rows)
+        down, up = self._fuse(key, hung.adds, weight)
+        return low_rank(y, x, down, cut(up, rows, 2))
+
+    def pair(self, key: Key, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        """All low-rank paths of a site as one: down (R, in), up (out, R); None without any."""
+        hung = self.at(key)
+        return self._fuse(key, hung.adds, weight) if hung and hung.adds else None
 
     def norm(
         self, key: Key, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
@@ -166,18 +168,22 @@ class Bound:
         return self._call(call.fn, args, call.refs)
 
     def penalty(self, step: Any) -> Tensor | None:
-        """The sum of what the method adds to the loss, or None; without terms that stand alone."""
+        """The sum of what the method adds to the loss, or None; without terms that stand alone.
+
+        A number, or (trials,).
+        """
         total: Tensor | None = None
         for call in self.rig.penalties:
             if not call.alone:
-                value = self._call(call.fn, ((step, False),), call.refs)
+                value = self._term(call, step)
                 total = value if total is None else total + value
         return total
 
-    def penalties_alone(self, step: Any) -> list[tuple[tuple[str, ...], Tensor]]:
-        """Terms that train some parameters by themselves: their names, and the term."""
+    def penalties_alone(self, step: Any) -> list[tuple[slice, tuple[str, ...], Tensor]]:
+        """Terms that train some parameters by themselves: whose, their names, and the term."""
+        everyone = slice(0, self.trials or 1)
         return [
-            (call.alone, self._call(call.fn, ((step, False),), call.refs))
+            (everyone, call.alone, self._term(call, step))
             for call in self.rig.penalties
             if call.alone
         ]
@@ -213,6 +219,18 @@ class Bound:
 
     # --- how it is done ----------------------------------------------------------------------
 
+    def _term(self, call: Call, step: Any) -> Tensor:
+        """A term of the loss: a number, or (trials,)."""
+        if self.trials is None:
+            return self._call(call.fn, ((step, False),), call.refs)
+        parts = step.parts()
+
+        def fn(*given: Any) -> Any:
+            return call.fn(step.like(given[: len(parts)]), *given[len(parts) :])
+
+        value: Tensor = self._call(fn, parts, call.refs)
+        return value.expand(self.trials)
+
     def _drawn(self, draw: Draw) -> Tensor:
         if self.noise is None:
             return (
@@ -221,9 +239,11 @@ class Bound:
                 else draw.rest.expand(self.trials, *draw.rest.shape)
             )
         drawn = self.noise.draw(draw.name, draw.fn)  # on the CPU: reading it waits for no device
-        if draw.members and self.trials is None:
-            for names, on in zip(draw.members, drawn.tolist(), strict=True):
-                self.asleep += () if on else names
+        if draw.members:
+            rows = [drawn.tolist()] if self.trials is None else drawn.tolist()
+            for k, row in enumerate(rows):
+                for names, on in zip(draw.members, row, strict=True):
+                    self.asleep += [] if on else [(k, name) for name in names]
         return drawn.to(draw.rest)
 
     def _get(self, ref: Ref) -> Any:
@@ -298,7 +318,7 @@ class Bound:
             seen = x
             if rate:
                 seen = x * self.noise.dropout((*key, rate), x.shape[-2:], rate).to(x.dtype)
-            y = low_rank(y, seen, pair[0], _cut(pair[1], rows, 2))
+            y = low_rank(y, seen, pair[0], cut(pair[1], rows, 2))
         return y
 
 
@@ -336,7 +356,7 @@ def _rowwise(vector: Tensor) -> Tensor:
     return vector.unsqueeze(-2) if vector.dim() == 2 else vector
 
 
-def _cut(value: Any, rows: Rows | None, base: int) -> Any:
+def cut(value: Any, rows: Rows | None, base: int) -> Any:
     if value is None or rows is None:
         return value
     return value.narrow(value.dim() - base, rows[0], rows[1] - rows[0])

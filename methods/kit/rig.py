@@ -115,3 +115,32 @@ class Rig:
     @property
     def foldable(self) -> bool:
         return self.score is None and all(h.foldable for h in self.sites.values())
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a penalty looks at what the frozen model says."""
+        return any(penalty.teacher for penalty in self.penalties)
+
+    @property
+    def needs_again(self) -> bool:
+        """Whether a penalty looks at a second pass over the batch."""
+        return any(penalty.again for penalty in self.penalties)
+
+    def splits(self, key: Key) -> bool:
+        """Whether a site may be computed for some rows or outputs only."""
+        hung = self.sites.get(key)
+        return hung is None or hung.foldable
+
+    def rowwise(self, key: Key) -> bool:
+        """Whether a site's functions, if any, look at rows one by one."""
+        hung = self.sites.get(key)
+        return hung is None or not any(c.sequence for c in (*hung.before, *hung.after))
+
+    def sees_sequences(self, tower: str) -> bool:
+        """Whether any function of a tower looks at more than one row at a time."""
+        return not all(self.rowwise(key) for key in self.sites if key[0] == tower)
+
+    def draws_in(self, tower: str) -> bool:
+        """Whether anything in a tower is random while it trains."""
+        hung = (h for key, h in self.sites.items() if key[0] == tower)
+        return any(a.dropout for h in hung for a in h.adds)

@@ -15,9 +15,10 @@ import methods
 from harness import augment, evaluate, plan, work
 from harness.augment import PLAIN, View
 from harness.backbone import Backbone
+from harness.batches import Batch, Feed
 from harness.classifier import Classifier
 from harness.data import Images
-from harness.fit import Batch, Row, _Batches, fit
+from harness.fit import Row, fit
 from harness.reach import frozen_until
 from harness.spec import TrainSpec
 from harness.store import kept
@@ -129,7 +130,7 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     prompts = backbone.prompts(TEMPLATE, NAMES)
     inputs = ((backbone.image, normalised(backbone, images)), (backbone.text, prompts))
     for tower, x in inputs:
-        point, depth = frozen_until(adapter, tower), tower.shape.depth
+        point, depth = frozen_until(adapter.rig, tower), tower.shape.depth
         moved: set[int] = set()
         # In a step of training a layer may be switched off at random: some steps together show all.
         for bound in (adapter.bind(), *(adapter.bind(noise=Noise(1, s)) for s in range(8))):
@@ -158,7 +159,7 @@ def test_what_acts_behind_the_blocks_leaves_their_pooled_tokens(
         moved = adapter.own("image.project", torch.nn.Parameter(torch.randn(site.shape)))
         adapter.reweight(site, torch.add, moved)
         tower, depth = backbone.image, backbone.image.shape.depth
-        assert frozen_until(adapter, tower) == depth
+        assert frozen_until(adapter.rig, tower) == depth
         stream = tower.begin(normalised(backbone, images), depth)
         assert (stream.length == 1) == (tower.shape.pool != "mean")
         whole = tower(normalised(backbone, images), adapter.bind())
@@ -170,7 +171,7 @@ def test_what_acts_before_the_blocks_leaves_nothing(tiny: dict[str, Backbone]) -
     for tower, name in (("text", "words"), ("image", "patches"), ("image", "positions")):
         adapter = Adapter(clip)
         adapter.after(clip.site(tower, name), lambda x, y: y)
-        assert frozen_until(adapter, getattr(tiny["flat"], tower)) == -1
+        assert frozen_until(adapter.rig, getattr(tiny["flat"], tower)) == -1
 
 
 # --- training with and without ----------------------------------------------------------------
@@ -321,7 +322,7 @@ def batches(
 ) -> list[list[Batch]]:
     with kept.using(cache):
         net = net_of(FullFinetune(), backbone)
-        data = _Batches(net, images, cfg, 5, plan.make(net, images, cfg, 5, views))
+        data = Feed(net, images, cfg, 5, plan.make(net, images, cfg, 5, views))
         return [list(data.epoch(e)) for e in range(cfg.epochs)]
 
 
@@ -470,7 +471,8 @@ def test_the_teacher_of_a_kept_view_is_that_of_its_pixels(
     x = augment.warp(normalised(backbone, images), warps)
     with torch.no_grad():
         answer = net(x, net.adapter.bind(noise=Noise(0, 0)))
-        kept_one = FrozenModel(net, images, (look,))(x, torch.arange(8), answer, look)
-        again = FrozenModel(net, images)(x, torch.arange(8), answer, look)
+        batch = Batch(x, images.labels, torch.arange(8), look)
+        kept_one = FrozenModel(net, [(images, 3)], (look,))(batch, answer)
+        again = FrozenModel(net, [(images, 3)])(batch, answer)
     torch.testing.assert_close(kept_one.image, again.image, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(kept_one.logits, again.logits, atol=1e-3, rtol=1e-4)

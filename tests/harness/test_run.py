@@ -15,8 +15,10 @@ from harness import backbone as backbones
 from harness import config, cost, data, evaluate, features, pixels, spool
 from harness import run as runs
 from harness.classifier import Classifier
+from harness.crew import Crew, Trial
 from harness.evaluate import Predictions
-from harness.fit import NonFiniteLoss, build_optimizer, fit, schedule
+from harness.fit import NonFiniteLoss, fit
+from harness.optimizer import schedule
 from harness.run import attempt, execute
 from harness.spec import Spec, TrainSpec
 from methods.kit.adapter import Adapter
@@ -185,8 +187,10 @@ def test_weights_decay_and_vectors_do_not() -> None:
     backbone = backbones.load(spec("method=lora").backbone)
     chosen = spec("method=linear_probe", "train.weight_decay=0.3")
     net = runs.attach(chosen, backbone, data.load(chosen, backbone.transform))
-    groups = build_optimizer(net, chosen.train).param_groups
-    assert {(g["params"][0].dim(), g["weight_decay"]) for g in groups} == {(1, 0.0), (2, 0.3)}
+    crew = Crew([Trial(net.adapter, chosen.train)])
+    decays = {p: g["weight_decay"] for g in crew.optimizer.groups for p in g["params"]}
+    found = {n: decays[leaf.rows[0]] for leaf in crew.leaves for n in leaf.names}
+    assert found == {"head.weight": 0.3, "head.bias": 0.0}
 
 
 def test_one_step_of_sgd_is_the_textbooks() -> None:

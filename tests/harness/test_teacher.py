@@ -55,10 +55,10 @@ def steps_of(
     net = Classifier(backbone, adapter, backbone.prompts(TEMPLATE, NAMES))
     call = net.image
 
-    def image(x: Tensor, bound: Any) -> Tensor:
+    def image(x: Tensor, bound: Any, own: bool = False) -> Tensor:
         if bound is not FROZEN:  # the teacher's own look at them
             inputs.append(x)
-        return call(x, bound)
+        return call(x, bound, own)
 
     net.image = image  # type: ignore[method-assign]
     cfg = TrainSpec(epochs=2, batch_size=3, augment=augment)  # type: ignore[arg-type]

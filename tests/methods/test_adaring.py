@@ -15,14 +15,15 @@ from variants import VARIANTS
 from harness import backbone as backbones
 from harness import config, evaluate
 from harness.backbone import Backbone
+from harness.batches import Batch
 from harness.classifier import Classifier
+from harness.crew import Crew, Trial
 from harness.data import Images
-from harness.fit import Batch, build_optimizer, fit, train_step
+from harness.fit import fit, train_step
 from harness.spec import BackboneSpec, TrainSpec
 from methods.adaring import AdaRing
 from methods.kit.adapter import Adapter, Task
 from methods.kit.errors import UsageError
-from methods.kit.noise import Noise
 
 ROWS = 5
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=2, batch_size=4, augment="none")
@@ -377,14 +378,14 @@ def test_cores_and_their_products_are_fp32_under_bf16_autocast(
     backbone = backbones.load(spec)
     adapter = attach(AdaRing(form=form, slice_size=4), backbone)
     net = net_of(backbone, adapter)
-    optimizer = build_optimizer(net, TRAIN)
+    crew = Crew([Trial(adapter, TRAIN)])
     batch = Batch(images.pixels, images.labels, torch.arange(8))
-    train_step(net, batch, 0.0, Noise(1, 0), optimizer)
-    for p in adapter.parameters():
-        assert p.dtype == torch.float32
-        assert p.grad is not None
-        assert p.grad.dtype == torch.float32
-        assert bool(p.grad.any())
+    train_step(net, crew, batch)
+    assert set(crew.gradients()) == set(adapter.trained())
+    for name, grad in crew.gradients().items():
+        assert adapter.trained()[name].dtype == torch.float32
+        assert grad.dtype == torch.float32
+        assert bool(grad.any())
     derived = [v for n, v in adapter.bind()._values.items() if n.endswith("factors")]
     assert {t.dtype for pair in derived for t in pair} == {torch.float32}
     assert backbone.precision == "bf16"

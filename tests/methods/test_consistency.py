@@ -10,16 +10,17 @@ from torch import Tensor
 
 from harness.augment import PLAIN
 from harness.backbone import Backbone
+from harness.batches import Batch
 from harness.classifier import Classifier
+from harness.crew import Crew, Trial
 from harness.data import Images
-from harness.fit import Batch, build_optimizer, fit, train_step
+from harness.fit import fit, train_step
 from harness.spec import TrainSpec
 from harness.teacher import FrozenModel
 from methods.adaring import AdaRing
 from methods.kit import consistency
 from methods.kit.adapter import Adapter, Step, Teacher
 from methods.kit.consistency import Weights
-from methods.kit.noise import Noise
 
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=3, batch_size=4, augment="none")
 TWO = AdaRing(form="adapter", ranks=((4, 3), (1, 2)), consistency_logits=2.0, consistency_image=3.0)
@@ -100,7 +101,7 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
     backbone = tiny["flat"]
-    frozen = FrozenModel(net_of(backbone, Adapter(backbone.clip)), images, (PLAIN,))
+    frozen = FrozenModel(net_of(backbone, Adapter(backbone.clip)), [(images, 1)], (PLAIN,))
     distances = []
     for weight in (0.0, 1.0, 100.0):
         adapter = attach(
@@ -110,7 +111,7 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
         list(fit(net, images, replace(TRAIN, epochs=10), seed=1))
         with torch.no_grad():
             answer = net(images.pixels, adapter.bind())
-            teacher = frozen(images.pixels, torch.arange(8), answer)
+            teacher = frozen(batch_of(images), answer)
         distances.append(float(consistency.divergence(answer.logits, teacher.logits)))
     assert distances[0] > distances[1] > distances[2]
 
@@ -118,12 +119,16 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
 # --- the low rank under the penalty, the high rank under the task -----------------------------
 
 
+def batch_of(images: Images) -> Batch:
+    return Batch(images.pixels, images.labels, torch.arange(8))
+
+
 def forward(net: Classifier, images: Images, detached: list[str]) -> tuple[Tensor, Tensor]:
     """(task loss, penalty) of a forward pass in which some parameters are constants."""
     adapter = net.adapter
     values = {n: v.detach() if n in detached else v for n, v in adapter.values().items()}
     answer = net(images.pixels, adapter.bind(values))
-    teacher = FrozenModel(net, images, (PLAIN,))(images.pixels, torch.arange(8), answer)
+    teacher = FrozenModel(net, [(images, 1)], (PLAIN,))(batch_of(images), answer)
     step = Step(images.labels, answer.image, answer.text, answer.logits, 0.0, teacher)
     task = F.cross_entropy(answer.logits, images.labels)
     return task, consistency.penalty(step, Weights(2.0, 3.0), "cosine")
@@ -142,13 +147,14 @@ def test_gradients_are_those_of_two_forward_passes_with_detached_branches(
     forward(net, images, low)[0].backward()
     forward(net, images, high)[1].backward()
     expected = {n: p.grad.clone() for n, p in adapter.trained().items() if p.grad is not None}
-    optimizer = build_optimizer(net, TRAIN)
-    batch = Batch(images.pixels, images.labels, torch.arange(8))
-    teacher = FrozenModel(net, images, (PLAIN,))
-    loss, _ = train_step(net, batch, 0.0, Noise(1, 0), optimizer, 0.0, teacher)
+    crew = Crew([Trial(net.adapter, TRAIN)])
+    batch = batch_of(images)
+    teacher = FrozenModel(net, [(images, 1)], (PLAIN,))
+    loss, _ = train_step(net, crew, batch, 0, 0.0, teacher)
     assert set(expected) == set(adapter.trained())
-    for name, p in adapter.trained().items():
-        torch.testing.assert_close(p.grad, expected[name], atol=1e-6, rtol=1e-4)
+    for name, grad in crew.gradients().items():
+        torch.testing.assert_close(grad, expected[name], atol=1e-6, rtol=1e-4)
+    assert set(crew.gradients()) == set(expected)
     assert float(loss) > 0
 
 
@@ -159,10 +165,10 @@ def test_the_reported_loss_is_the_sum_of_both_terms(
     losses = []
     for method in (TWO, LOW):
         net = net_of(backbone, perturb(attach(method, backbone)))
-        batch = Batch(images.pixels, images.labels, torch.arange(8))
-        teacher = FrozenModel(net, images, (PLAIN,))
-        optimizer = build_optimizer(net, TRAIN)
-        losses.append(train_step(net, batch, 0.0, Noise(1, 0), optimizer, 0.0, teacher)[0])
+        batch = batch_of(images)
+        teacher = FrozenModel(net, [(images, 1)], (PLAIN,))
+        crew = Crew([Trial(net.adapter, TRAIN)])
+        losses.append(train_step(net, crew, batch, 0, 0.0, teacher)[0])
     torch.testing.assert_close(losses[0], losses[1])
 
 
@@ -172,14 +178,14 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
     backbone = tiny["flat"]
     adapter = attach(LOW, backbone)
     net = net_of(backbone, adapter)
-    optimizer = build_optimizer(net, replace(TRAIN, optimizer="sgd", lr=1.0))
-    teacher = FrozenModel(net, images, (PLAIN,))
-    batch = Batch(images.pixels, images.labels, torch.arange(8))
+    crew = Crew([Trial(net.adapter, replace(TRAIN, optimizer="sgd", lr=1.0))])
+    teacher = FrozenModel(net, [(images, 1)], (PLAIN,))
+    batch = batch_of(images)
     alive: dict[str, int] = {}
     for step in range(1, 4):
-        train_step(net, batch, 0.0, Noise(1, step), optimizer, 0.0, teacher)
-        for name, p in adapter.trained().items():
-            if p.grad is not None and float(p.grad.abs().max()) > 1e-7:  # above rounding
+        train_step(net, crew, batch, step, 0.0, teacher)
+        for name, grad in crew.gradients().items():
+            if float(grad.abs().max()) > 1e-7:  # above rounding
                 alive.setdefault(name, step)
     assert set(alive) == set(adapter.trained())
     assert alive["image.up.4x3.slices"] == 1

@@ -106,7 +106,9 @@ def test_a_group_that_is_off_neither_acts_nor_moves(
     on = bound.value("shared.coto").nonzero().flatten().tolist()
     assert len(on) == 1
     layer = ["image.0.", "image.1.", "image.2.", "text.0.", "text.1."][on[0]]
-    assert {n for n in adapter.trained() if not n.startswith(layer)} == set(bound.asleep)
+    assert {n for n in adapter.trained() if not n.startswith(layer)} == {
+        name for _, name in bound.asleep
+    }
 
     def only(method: LoRA) -> Adapter:
         """Plain LoRA whose other blocks are zero."""
