@@ -5,7 +5,6 @@ A step moves nothing to the device: pixels are there, an epoch's order and crops
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -13,27 +12,13 @@ from torch import Tensor
 
 from harness import augment, features, pixels
 from harness.augment import PLAIN, View
+from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Trial
 from harness.data import Images
 from harness.plan import Plan
 from harness.spec import TrainSpec
 from methods.kit.noise import generator
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Some of the training images: what the classifier reads, where they stand, how they look.
-
-    Where trials see different images, the trials lead every tensor, and ``feeds`` says of each
-    trial which of the different sets of training images it sees.
-    """
-
-    x: Tensor
-    labels: Tensor
-    rows: Tensor  # among the training images
-    look: View | None = PLAIN
-    feeds: tuple[int, ...] | None = None
 
 
 class Feed:

@@ -125,6 +125,15 @@ class Meter:
         timed = sorted(self.step_seconds[1:] or self.step_seconds)
         return 1000 * timed[len(timed) // 2] if timed else 0.0
 
+    def metrics(self) -> dict[str, float]:
+        """As they are recorded."""
+        return {
+            "time/train_seconds": self.train_seconds,
+            "time/step_ms": self.step_ms,
+            "memory/peak_bytes": self.peak_bytes,
+            "flops/step": self.step_flops,
+        }
+
 
 @contextmanager
 def measuring(device: torch.device) -> Iterator[Meter]:

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness import plan as plans
-from harness.batches import Batch, Feeds
+from harness.batch import Batch
+from harness.batches import Feeds
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.data import Images

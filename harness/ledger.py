@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from harness import spool
 from harness.home import TRACKING, home, tracking_uri
-from harness.run import ONLY_VAL, Result
+from harness.result import ONLY_VAL, Result
 from methods.kit.errors import UsageError
 
 PARENT = "mlflow.parentRunId"

@@ -1,6 +1,7 @@
 """Running specs as a command does: skip what is done, record what happens, say how it went."""
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,8 +9,10 @@ import torch
 from harness import console
 from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
-from harness.run import Result, attempt, check, failure
+from harness.result import Result, failure
+from harness.run import attempt, check, pick_device
 from harness.spec import Spec
+from harness.together import attempt_all
 from harness.watch import Watch
 from methods.kit.warm import ERRORS
 
@@ -68,13 +71,50 @@ def fresh(
     try:
         result = attempt(spec, device, bars.epoch, test, home() / STAGES, watch)
     except KeyboardInterrupt:
-        stopped = failure(spec, device, "cancelled", started, "stopped by the user", test)
+        at, why = pick_device(device), "stopped by the user"
+        stopped = failure(spec, at, "cancelled", started, why, test)
         ledger.record(stopped, parent)
         raise
     delivered = ledger.record(result, parent)
     done = from_result(result, delivered)
     bars.end(sentence(done))
     return done
+
+
+def fresh_all(
+    specs: Sequence[Spec],
+    device: str,
+    ledger: Ledger,
+    bars: console.Bars,
+    parent: str | None = None,
+    test: bool = True,
+    watches: Sequence[Watch | None] = (),
+) -> Iterator[Done]:
+    """As :func:`fresh` for each, side by side. Raises KeyboardInterrupt."""
+    if len(specs) < 2:
+        for spec, watch in zip(specs, watches or [None] * len(specs), strict=True):
+            yield fresh(spec, device, ledger, bars, parent, test, watch)
+        return
+    started, left = time.time(), {spec.digest(): spec for spec in specs}
+    bars.start(names_of(specs))
+    try:
+        for result in attempt_all(specs, device, bars.epoch, test, home() / STAGES, watches):
+            delivered = ledger.record(result, parent)
+            del left[result.spec.digest()]
+            done = from_result(result, delivered)
+            bars.end(sentence(done))
+            yield done
+    except KeyboardInterrupt:
+        at, why = pick_device(device), "stopped by the user"
+        for spec in left.values():
+            ledger.record(failure(spec, at, "cancelled", started, why, test), parent)
+        raise
+
+
+def names_of(specs: Sequence[Spec]) -> str:
+    """Runs side by side, for a progress bar."""
+    methods = ", ".join(dict.fromkeys(spec.method_name for spec in specs))
+    return f"{len(specs)} runs side by side ({methods}) on {specs[0].data.name}"
 
 
 def name_of(spec: Spec) -> str:

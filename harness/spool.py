@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from harness import export
 from harness.durable import flush
-from harness.run import Result
+from harness.result import Result
 from methods.kit.errors import UsageError
 
 RESULT = "result.json"

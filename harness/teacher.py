@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness import features
 from harness.augment import View
-from harness.batches import Batch
+from harness.batch import Batch
 from harness.classifier import Answer, Classifier
 from harness.data import Images
 from harness.tower import FROZEN

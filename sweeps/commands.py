@@ -7,6 +7,12 @@ import typer
 from harness.commands import Cache, Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
 
 Workers = Annotated[int, typer.Option(min=1, help="Local processes.")]
+Cotrain = Annotated[
+    str,
+    typer.Option(
+        metavar="K|auto|off", help="Runs trained side by side in a process: auto where it pays."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +31,7 @@ def suite(
     device: Device = "auto",
     threads: Threads = 0,
     cache: Cache = "auto",
+    cotrain: Cotrain = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Run methods x data sets x seeds: ringbench suite base_to_novel methods=lora,adaring seeds=1-3
@@ -40,7 +47,7 @@ def suite(
     plan = build(preset, words or [], tracking_uri)
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
-    return grid.run(plan, device, tracking_uri, workers, force, quiet, json)
+    return grid.run(plan, device, tracking_uri, workers, force, quiet, json, cotrain)
 
 
 def sweep(

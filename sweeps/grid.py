@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness import console, one
+from harness import cohorts, console, one
 from harness.ledger import open_ledger
 from harness.run import check
 from harness.spec import Spec
@@ -33,8 +33,10 @@ def run(
     force: bool,
     quiet: bool,
     as_json: bool,
+    cotrain: str = "auto",
 ) -> int:
     """Run what is missing; returns the exit code: 0 done, 1 some failed, 3 incomplete."""
+    cohorts.size_of(cotrain)
     for spec in suite.specs:
         check(spec)
     ledger = open_ledger(uri)
@@ -49,7 +51,7 @@ def run(
     stopped = False
     with bars.shown():
         try:
-            for done in run_all(todo, device, uri, parent, workers, bars):
+            for done in run_all(todo, device, uri, parent, workers, bars, cotrain):
                 ended.append(done)
         except KeyboardInterrupt:
             stopped = True

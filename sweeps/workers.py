@@ -5,16 +5,18 @@ Each run is recorded by the process that ran it, so nothing is lost when another
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import torch
 
-from harness import console, one
+from harness import cohorts, console, one
 from harness.ledger import open_ledger
 from harness.one import Done
 from harness.pool import die_with_parent
+from harness.run import pick_device
 from harness.spec import Spec
 from harness.store import kept
 
@@ -23,12 +25,16 @@ TRIES = 2  # a run whose process died is tried once more
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to run a spec."""
+    """What a worker needs to run specs side by side, or one."""
 
-    spec: Spec
+    specs: tuple[Spec, ...]
     device: str
     uri: str | None
     parent: str | None
+
+    def apart(self) -> list["Job"]:
+        """The same, each spec for itself."""
+        return [replace(self, specs=(spec,)) for spec in self.specs]
 
 
 def run_all(
@@ -38,12 +44,17 @@ def run_all(
     parent: str | None,
     workers: int,
     bars: console.Bars,
+    cotrain: str = "auto",
 ) -> Iterator[Done]:
-    """Run specs, yielding how each ended, in the order in which they end."""
-    jobs = [Job(spec, device, uri, parent) for spec in specs]
+    """Run specs, yielding how each ended, in the order in which they end.
+
+    ``cotrain`` says how many stand side by side (harness/cohorts.py).
+    """
+    found = cohorts.groups(specs, cotrain, workers, pick_device(device))
+    jobs = [Job(group.specs, device, uri, parent) for group in found]
     if workers <= 1 or not jobs:
         for job in jobs:
-            yield _run(job, bars)
+            yield from _run(job, bars)
         return
     for done in _pooled(jobs, workers):
         bars.end(one.sentence(done))
@@ -59,11 +70,11 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
             initializer=start,
             initargs=(max(1, torch.get_num_threads() // workers), kept.word),
         ) as pool:
-            futures: dict[Future[Done], Job] = {pool.submit(_run_quietly, j): j for j in jobs}
+            futures = {pool.submit(_run_quietly, job): job for job in jobs}
             try:
                 for future in as_completed(futures):
                     try:
-                        yield future.result()
+                        yield from future.result()
                     except BrokenProcessPool:
                         lost.append(futures[future])
             except BaseException:
@@ -71,10 +82,10 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
                 raise
         if not lost:
             return
-        jobs = lost
+        jobs = [one for job in lost for one in job.apart()]
         if attempt == TRIES:
-            for job in lost:
-                yield Done(job.spec, "failed", {}, "its worker process died (out of memory?)")
+            for job in jobs:
+                yield Done(job.specs[0], "failed", {}, "its worker process died (out of memory?)")
 
 
 def start(threads: int, cache: str) -> None:
@@ -84,15 +95,20 @@ def start(threads: int, cache: str) -> None:
     die_with_parent()  # a run in flight is simply run again later
 
 
-def _run_quietly(job: Job) -> Done:
-    return _run(job, console.Bars(1, quiet=True))
+def _run_quietly(job: Job) -> list[Done]:
+    return list(_run(job, console.Bars(1, quiet=True)))
 
 
-def _run(job: Job, bars: console.Bars) -> Done:
+def _run(job: Job, bars: console.Bars) -> Iterator[Done]:
+    """Run what nobody else is at, and what is not recorded by now."""
     ledger = open_ledger(job.uri)
-    with ledger.claim(job.spec.digest()) as mine:
-        if not mine:
-            done = Done(job.spec, "running", {}, "another process runs this spec just now")
-            bars.end(one.sentence(done))
-            return done
-        return one.fresh(job.spec, job.device, ledger, bars, job.parent)
+    with ExitStack() as claims:
+        mine = []
+        for spec in job.specs:
+            if claims.enter_context(ledger.claim(spec.digest())):
+                mine.append(spec)
+            else:
+                done = Done(spec, "running", {}, "another process runs this spec just now")
+                bars.end(one.sentence(done))
+                yield done
+        yield from one.fresh_all(mine, job.device, ledger, bars, job.parent)

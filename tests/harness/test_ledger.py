@@ -11,11 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from mlflow import MlflowClient
 
 from harness import config, spool
 from harness.ledger import Ledger, open_ledger
-from harness.run import Result, execute, failure
+from harness.result import Result, failure
+from harness.run import execute
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
@@ -53,7 +55,9 @@ def test_a_recorded_run_is_found_with_every_field_of_the_design(
 def test_a_failed_run_is_kept_but_is_not_done(result: Result) -> None:
     ledger = open_ledger()
     spec = result.spec
-    ledger.record(failure(spec, "cpu", "failed", time.time(), "the loss is nan at step 3"))
+    ledger.record(
+        failure(spec, torch.device("cpu"), "failed", time.time(), "the loss is nan at step 3")
+    )
     (run,) = ledger.runs()
     assert run.status == "failed"
     assert run.tags["error"] == "the loss is nan at step 3"

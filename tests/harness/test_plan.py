@@ -15,7 +15,8 @@ import methods
 from harness import augment, evaluate, plan, work
 from harness.augment import PLAIN, View
 from harness.backbone import Backbone
-from harness.batches import Batch, Feed
+from harness.batch import Batch
+from harness.batches import Feed
 from harness.classifier import Classifier
 from harness.data import Images
 from harness.fit import Row, fit

@@ -19,6 +19,7 @@ from harness.crew import Crew, Trial
 from harness.evaluate import Predictions
 from harness.fit import NonFiniteLoss, fit
 from harness.optimizer import schedule
+from harness.prepared import attach
 from harness.run import attempt, execute
 from harness.spec import Spec, TrainSpec
 from methods.kit.adapter import Adapter
@@ -88,7 +89,7 @@ def test_zero_shot_equals_open_clips_own_classifier() -> None:
 def test_kept_features_give_what_pixels_give() -> None:
     backbone = backbones.load(config.build("few_shot", ["method=zero_shot"]).backbone)
     split = data.load(spec("method=clip_adapter"), backbone.transform)
-    net = runs.attach(spec("method=clip_adapter"), backbone, split)
+    net = attach(spec("method=clip_adapter"), backbone, split)
     bound = net.adapter.bind()
     kept = net.inputs(split.train)
     assert kept.shape == (len(split.train), backbone.clip.dim)
@@ -186,7 +187,7 @@ def test_the_schedule_warms_up_and_follows_a_cosine() -> None:
 def test_weights_decay_and_vectors_do_not() -> None:
     backbone = backbones.load(spec("method=lora").backbone)
     chosen = spec("method=linear_probe", "train.weight_decay=0.3")
-    net = runs.attach(chosen, backbone, data.load(chosen, backbone.transform))
+    net = attach(chosen, backbone, data.load(chosen, backbone.transform))
     crew = Crew([Trial(net.adapter, chosen.train)])
     decays = {p: g["weight_decay"] for g in crew.optimizer.groups for p in g["params"]}
     found = {n: decays[leaf.rows[0]] for leaf in crew.leaves for n in leaf.names}
@@ -198,7 +199,7 @@ def test_one_step_of_sgd_is_the_textbooks() -> None:
     chosen = spec(*words, "train.epochs=1", "train.lr=0.01")
     backbone = backbones.load(chosen.backbone)
     split = data.load(chosen, backbone.transform)
-    net = runs.attach(chosen, backbone, split)
+    net = attach(chosen, backbone, split)
     list(fit(net, split.train, chosen.train, seed=1))
     image = F.normalize(features.image_features(backbone, split.train), dim=-1)
     scale = net.scale(net.adapter.bind())
@@ -217,7 +218,7 @@ def test_training_is_torchs_own_optimiser_on_the_same_batches(optimizer: str) ->
     chosen = spec(*words, "train.momentum=0.8", "train.final_lr=0.1", "train.warmup=0.3")
     backbone = backbones.load(chosen.backbone)
     split = data.load(chosen, backbone.transform)
-    net = runs.attach(chosen, backbone, split)
+    net = attach(chosen, backbone, split)
     rows = list(fit(net, split.train, chosen.train, seed=1))
     image = F.normalize(features.image_features(backbone, split.train), dim=-1)
     n, total = len(image), 3 * math.ceil(len(image) / 4)
@@ -268,7 +269,7 @@ def test_a_loss_that_is_not_finite_raises_from_the_loop() -> None:
     backbone = backbones.load(chosen.backbone)
     split = data.load(chosen, backbone.transform)
     with pytest.raises(NonFiniteLoss) as raised:
-        list(fit(runs.attach(chosen, backbone, split), split.train, chosen.train, seed=1))
+        list(fit(attach(chosen, backbone, split), split.train, chosen.train, seed=1))
     assert raised.value.step > 1
 
 
@@ -331,7 +332,7 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     assert again == chosen
     backbone = backbones.load(again.backbone)
     split = data.load(again, backbone.transform)
-    net = runs.attach(again, backbone, split)
+    net = attach(again, backbone, split)
     net.adapter.load(state)
     split.vault.close_selection()
     nets = runs._testers(net, split, backbone)

@@ -12,7 +12,8 @@ from harness import config, cost, evaluate, spool
 from harness import run as runs
 from harness.data import Images
 from harness.ledger import Ledger
-from harness.run import Result, attempt, execute
+from harness.result import Result
+from harness.run import attempt, execute
 from harness.spec import Spec
 from harness.watch import Look, Watch
 from tests.variants import VARIANTS

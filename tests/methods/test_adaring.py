@@ -15,7 +15,7 @@ from variants import VARIANTS
 from harness import backbone as backbones
 from harness import config, evaluate
 from harness.backbone import Backbone
-from harness.batches import Batch
+from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.data import Images

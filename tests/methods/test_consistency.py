@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.augment import PLAIN
 from harness.backbone import Backbone
-from harness.batches import Batch
+from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.data import Images

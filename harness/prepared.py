@@ -1,0 +1,192 @@
+"""A run before and after its training: what it trains on, and what is written of it at the end."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness import backbone as backbones
+from harness import cost, data, evaluate, result, stages
+from harness import start as starts
+from harness.backbone import Backbone
+from harness.classifier import Classifier
+from harness.cost import Counts
+from harness.data import Split
+from harness.export import adapter_bytes
+from harness.fit import Row
+from harness.plan import Plan
+from harness.result import Result
+from harness.spec import Spec
+from harness.watch import Look, Watch
+from methods.kit.adapter import Task
+from methods.kit.start import Start
+
+
+@dataclass
+class Prepared:
+    """Everything of a run but its training; ``losses`` and ``looks`` fill up on the way."""
+
+    spec: Spec
+    started: float
+    backbone: Backbone
+    split: Split
+    net: Classifier
+    nets: dict[str, Classifier]  # one for each label space that is tested
+    counts: Counts
+    tags: dict[str, str]
+    metrics: dict[str, float]  # what stages and the start took
+    losses: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+
+    def looked(self, row: Row, watch: Watch | None, meter: cost.Meter) -> bool:
+        """Whether the run goes on after an epoch, looking at validation images if it is time."""
+        epoch = row.epoch + 1
+        if watch is None or epoch not in watch.after or epoch >= row.epochs:
+            return True
+        with meter.paused(), _untrained(self.net):
+            self.looks.append(Look(epoch, self.validated()))
+            return watch.goes_on(self.looks[-1])
+
+    def validated(self) -> dict[str, float]:
+        """Scores on the validation images, each part by the classifier of its label space."""
+        found = [
+            evaluate.predict(self.nets[part.name], part, again=True) for part in self.split.val
+        ]
+        return result.val_scores(found)
+
+    def conclude(
+        self, took: dict[str, float], plan: Plan, test: bool = True, goes_on: bool = True
+    ) -> Result:
+        """Close selection, test, and say all that is recorded. ``took``: the cost of training."""
+        spec, vault = self.spec, self.split.vault
+        metrics = self.validated() if goes_on else {}
+        predictions = []
+        test = test and goes_on
+        if test:
+            vault.close_selection()
+            predictions = evaluate.test(self.nets, vault)
+            main = [part.name for part in vault.parts if part.main]
+            metrics |= result.scores(predictions, main)
+        state = self.net.adapter.state()
+        metrics |= _costs(self.counts, state) | took
+        metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
+        parts = {
+            part.name: {"classes": len(part.classnames), "images": len(part)}
+            for part in vault.parts
+        }
+        return Result(
+            spec=spec,
+            status="finished" if goes_on else "pruned",
+            started=self.started,
+            ended=time.time(),
+            metrics=metrics | self.metrics,
+            tags=result.tags(spec, self.backbone.device, test)
+            | self.split.hashes
+            | self.tags
+            | {
+                "backbone_hash": self.backbone.digest,
+                "test_reads": str(vault.reads),
+                "test_parts": json.dumps(parts),
+                "cache": plan.sentence(),
+            },
+            losses=self.losses,
+            counts=self.counts,
+            predictions=predictions,
+            classnames={part.name: part.classnames for part in vault.parts},
+            state=state if goes_on else {},
+            tables=evaluate.tables(self.net, self.split.train) if test else {},
+            looks=self.looks,
+            error=""
+            if goes_on
+            else f"ended after epoch {self.looks[-1].epoch} of {spec.train.epochs}",
+        )
+
+
+def prepare(
+    spec: Spec, device: torch.device, pasts: Mapping[str, stages.Past], started: float
+) -> Prepared:
+    """Load what a run needs and attach its method; ``pasts`` are its stages, trained.
+
+    Raises UsageError for what cannot be run.
+    """
+    backbone = backbones.load(spec.backbone, device)
+    split = data.load(spec, backbone.transform)
+    source = starts.source_of(spec)
+    tags = {} if source is None else starts.check(spec, source)
+    began = time.perf_counter()
+    earlier = {name: past.state for name, past in pasts.items()}
+    net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
+    begun = {} if source is None else starts.costs(source, net.adapter, began)
+    return Prepared(
+        spec,
+        started,
+        backbone,
+        split,
+        net,
+        _testers(net, split, backbone),
+        cost.count(net.adapter),
+        tags,
+        stages.costs(pasts) | begun,
+    )
+
+
+def attach(
+    spec: Spec,
+    backbone: Backbone,
+    split: Split,
+    earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
+    start: Start | None = None,
+) -> Classifier:
+    """The method on the backbone, with initial values drawn from the run's seed alone.
+
+    ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
+    with.
+    """
+    names = split.train.classnames
+    prompts = backbone.prompts(split.templates, names)
+    task = Task(names, split.template, prompts.ids, earlier or {}, start)
+    with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
+        torch.manual_seed(spec.seed)
+        adapter = spec.method.attach(backbone.clip, task)
+    return Classifier(backbone, adapter, prompts)
+
+
+def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:
+    """A classifier for each label space that is tested."""
+    testers = {}
+    for part in split.vault.parts:
+        known = part.classnames == split.train.classnames
+        testers[part.name] = net
+        if not known or part.templates != split.templates:
+            prompts = backbone.prompts(part.templates, part.classnames)
+            testers[part.name] = Classifier(backbone, net.adapter, prompts, known)
+    return testers
+
+
+@contextmanager
+def _untrained(net: Classifier) -> Iterator[None]:
+    """The adapter as it is after training, for a look in between."""
+    net.adapter.eval()
+    try:
+        yield
+    finally:
+        net.adapter.train()
+
+
+def _costs(counts: Counts, state: dict[str, Tensor]) -> dict[str, float]:
+    return {
+        "params/trainable": counts.trainable,
+        "params/stored": counts.stored,
+        "params/inference": counts.inference,
+        "params/head": counts.head,
+        "bytes/adapter": adapter_bytes(state),
+    }
+
+
+def _cuda(device: torch.device) -> list[Any]:
+    return [device] if device.type == "cuda" else []

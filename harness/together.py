@@ -1,0 +1,162 @@
+"""Runs whose trainings stand side by side over one frozen backbone; each is a Result of its own.
+
+What each learns is what it learns alone (tests/harness/test_together.py). Its times are its share
+of what all took together; the tag ``together`` says how many they were.
+"""
+
+import time
+import traceback
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+import torch
+
+from harness import cost
+from harness import plan as plans
+from harness.classifier import Classifier
+from harness.crew import Crew, Trial
+from harness.fit import NonFiniteLoss, Row, Rows, fit_all
+from harness.prepared import Prepared, prepare
+from harness.result import Result, failure
+from harness.run import Progress, attempt, first_counted, past, pick_device
+from harness.spec import Spec
+from harness.watch import Watch
+from methods.kit.errors import UsageError
+
+TAG = "together"
+
+
+@dataclass(eq=False)
+class _Member:
+    """A run among others."""
+
+    run: Prepared
+    trial: Trial
+    watch: Watch | None
+    seconds: list[float] = field(default_factory=list)  # its share of each step
+    goes_on: bool = True
+    error: str = ""
+
+
+def attempt_all(
+    specs: Sequence[Spec],
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
+    watches: Sequence[Watch | None] = (),
+) -> Iterator[Result]:
+    """As :func:`attempt` for each, side by side; results come as they are there, in any order.
+
+    What cannot be prepared fails alone. When memory runs out, halves are tried; when anything else
+    goes wrong each runs for itself. UsageError and KeyboardInterrupt are raised.
+    """
+    watched = list(watches) or [None] * len(specs)
+    if len(specs) == 1:
+        yield attempt(specs[0], device, progress, test, store, watched[0])
+        return
+    at, started = pick_device(device), time.time()
+    members: list[_Member] = []
+    for spec, watch in zip(specs, watched, strict=True):
+        try:
+            run = prepare(spec, at, past(spec, device, progress, store), time.time())
+            members.append(_Member(run, _trial(run), watch))
+        except (UsageError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # a run's bug must not take the others with it
+            text = f"{type(error).__name__}: {error}"
+            yield failure(spec, at, "failed", started, text, test, traceback.format_exc())
+    try:
+        plan, meter = _train(members, progress)
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except (torch.cuda.OutOfMemoryError, MemoryError):
+        yield from _again(members, len(members) // 2, device, progress, test, store)
+        return
+    except Exception:
+        yield from _again(members, 1, device, progress, test, store)
+        return
+    spent = sum(sum(m.seconds) for m in members)
+    for m in members:
+        took = meter.metrics()
+        timed = sorted(m.seconds[1:] or m.seconds)
+        took["time/step_ms"] = 1000 * timed[len(timed) // 2] if timed else 0.0
+        rest = (meter.train_seconds - spent) / len(members)
+        took["time/train_seconds"] = sum(m.seconds) + max(rest, 0.0)
+        took["flops/step"] = meter.step_flops // len(members)
+        m.run.tags[TAG] = str(len(members))
+        if m.error:
+            yield failure(m.run.spec, at, "failed", m.run.started, m.error, test)
+            continue
+        try:
+            result = m.run.conclude(took, plan, test, m.goes_on)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            yield failure(
+                m.run.spec, at, "failed", m.run.started, text, test, traceback.format_exc()
+            )
+            continue
+        yield result if test else result.without_state()
+
+
+def _again(
+    members: Sequence[_Member],
+    size: int,
+    device: str,
+    progress: Progress | None,
+    test: bool,
+    store: Path | None,
+) -> Iterator[Result]:
+    """Once more from the start, in smaller groups."""
+    specs, watches = [m.run.spec for m in members], [m.watch for m in members]
+    for start in range(0, len(members), max(1, size)):
+        part = slice(start, start + max(1, size))
+        yield from attempt_all(specs[part], device, progress, test, store, watches[part])
+
+
+def _train(members: Sequence[_Member], progress: Progress | None) -> tuple[plans.Plan, cost.Meter]:
+    """Train all to their ends."""
+    crew = Crew([m.trial for m in members])
+    first = members[0].run
+    net = Classifier(first.backbone, first.net.adapter, first.net.prompts, rig=crew.rig)
+    streams = len({trial.feed for trial in crew.trials})
+    spec, by_trial = first.spec, {m.trial: m for m in members}
+    with cost.measuring(first.backbone.device) as meter:
+        views = spec.data.views
+        plan = plans.make(net, first.split.train, spec.train, spec.seed, views, streams)
+        for rows in fit_all(net, crew, plan, first_counted(meter)):
+            if progress:
+                _show(rows, progress)
+            for trial, row in rows.items():
+                m = by_trial[trial]
+                if isinstance(row, NonFiniteLoss):
+                    m.error = str(row)
+                    continue
+                m.run.losses.extend(row.losses)
+                m.seconds.extend(row.step_seconds)
+                m.goes_on = m.run.looked(row, m.watch, meter)
+            stay = [t for t in crew.trials if by_trial[t].goes_on]
+            if len(stay) < len(crew.trials):
+                crew.keep(stay)
+    return plan, meter
+
+
+def _show(rows: Rows, progress: Progress) -> None:
+    """One line for all."""
+    each = [row for row in rows.values() if isinstance(row, Row)]
+    if each:
+        losses = [fmean(step) for step in zip(*(row.losses for row in each), strict=True)]
+        accuracy = fmean(row.accuracy for row in each)
+        one = each[0]
+        row = Row(one.epoch, one.epochs, one.first_step, losses, accuracy, one.step_seconds)
+        progress(row)
+
+
+def _trial(run: Prepared) -> Trial:
+    """What hangs where depends on the method and its task alone, unless it begins elsewhere."""
+    spec = run.spec
+    starts = bool(spec.method.stages()) or bool(spec.method.start)
+    shape: Hashable = None if starts else spec.method
+    return Trial(run.net.adapter, spec.train, spec.seed, run.split.train, shape)
