@@ -120,6 +120,12 @@ def groups(specs: Sequence[Spec], word: str, workers: int, device: torch.device)
     return sorted(found, key=lambda g: min(place[s] for s in g.specs))
 
 
+def side_by_side(spec: Spec, device: torch.device) -> int:
+    """How many runs like this one ``auto`` puts together: 1 where it does not pay."""
+    step = _step(spec, backbones.outline(spec.backbone.name), data.check(spec))
+    return MOST if step and gain([step] * MOST, device) >= PAYS else 1
+
+
 def size_of(word: str) -> int:
     """1 for ``off``, 0 for ``auto``, else the number. Raises UsageError."""
     if word in ("auto", "off"):

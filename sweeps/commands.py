@@ -101,6 +101,7 @@ def sweep(
     device: Device = "auto",
     threads: Threads = 0,
     cache: Cache = "auto",
+    cotrain: Cotrain = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Search settings on validation data: ringbench sweep ring_rank data=emoji-things --trials 40
@@ -112,6 +113,9 @@ def sweep(
     With one accuracy as the objective, a trial below the others is pruned between its runs and
     inside of them, at --prune-points looks on validation data. With accuracy and a parameter count,
     a trial that cannot enter the front is not trained (--no-bound trains all).
+
+    Trials that are trained side by side (--cotrain) know nothing of each other's results, as those
+    of several workers.
     """
     from harness import one, store
     from sweeps import desk
@@ -121,7 +125,7 @@ def sweep(
     one.use_threads(threads)
     store.kept.use(cache)
     options = Options(sampler, pruner, sampler_seed, bound, prune_points)
-    where = Where(device, tracking_uri, storage, workers, quiet or json)
+    where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)
     request = desk.Request(
         tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name
     )

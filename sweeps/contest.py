@@ -238,7 +238,9 @@ def _test(contest: Contest, tested: Sequence[Tested], where: Where) -> tuple[lis
     stopped = False
     with bars.shown():
         try:
-            for ended in run_all(todo, where.device, where.uri, group, where.workers, bars):
+            for ended in run_all(
+                todo, where.device, where.uri, group, where.workers, bars, where.cotrain
+            ):
                 done.append(ended)
         except KeyboardInterrupt:
             stopped = True

@@ -1,5 +1,6 @@
 """A sweep from its first trial to its last, in one process or several, whatever dies on the way."""
 
+import math
 import multiprocessing
 import multiprocessing.connection
 import signal
@@ -16,12 +17,14 @@ from typing import Any
 import torch
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import console
+from harness import cohorts, console
 from harness.ledger import Ledger, open_ledger
+from harness.run import pick_device
 from harness.store import kept
+from methods.kit.errors import UsageError
 from sweeps import export, trial, workers
 from sweeps.plan import Plan
-from sweeps.study import FREE_ENDS, Goal, Study, decoded, free
+from sweeps.study import FREE_ENDS, Goal, Study, Taken, decoded, free
 from sweeps.trial import Bench, Ended, ended_of
 
 POLL = 1.0  # seconds between looks at the study
@@ -37,6 +40,7 @@ class Where:
     storage: str | None = None
     workers: int = 1
     quiet: bool = False
+    cotrain: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def _run(plan: Plan, goal: Goal, where: Where, ledger: Ledger, study: Study) -> 
     with bars.shown():
         try:
             if where.workers == 1:
-                _alone(bench, goal, bars)
+                _alone(bench, goal, where, bars)
             else:
                 _pool(bench, goal, where, bars, seen)
         except KeyboardInterrupt:
@@ -128,14 +132,35 @@ def read(study: Study, goal: Goal, stopped: bool = False) -> Found:
     )
 
 
-def _alone(bench: Bench, goal: Goal, bars: TrialBars) -> None:
+def _alone(bench: Bench, goal: Goal, where: Where, bars: TrialBars) -> None:
+    size = _beside(bench.plan, goal, where)
     while True:
-        taken = bench.study.take(goal)
-        if taken is not None:
-            bars.over(trial.run(bench, taken), bench.plan.objectives)
+        taken = _take(bench.study, goal, size)
+        for ended in trial.run_all(bench, taken, where.cotrain):
+            bars.over(ended, bench.plan.objectives)
             export.write(bench.study)
-        elif not _waits(bench.study, goal):
+        if not taken and not _waits(bench.study, goal):
             return
+
+
+def _beside(plan: Plan, goal: Goal, where: Where) -> int:
+    """How many trials a worker takes at a time, so that all workers have some."""
+    size = cohorts.size_of(where.cotrain)
+    if size == 0:
+        try:
+            usual = plan.specs(plan.defaults()[0])[0]
+            size = cohorts.side_by_side(usual, pick_device(where.device))
+        except UsageError:  # settings that cannot be are a trial's own affair
+            size = 1
+    share = math.ceil((goal.trials or size) / where.workers)
+    return min(size, share)
+
+
+def _take(study: Study, goal: Goal, size: int) -> list[Taken]:
+    taken: list[Taken] = []
+    while len(taken) < size and (one := study.take(goal)) is not None:
+        taken.append(one)
+    return taken
 
 
 def _waits(study: Study, goal: Goal) -> bool:
@@ -196,8 +221,10 @@ def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int, cac
     try:
         with closing(Study(plan, where.storage)) as study:
             bench = Bench(study, open_ledger(where.uri), where.device, parent, bars)
-            while (taken := study.take(goal)) is not None:
-                trial.run(bench, taken)
+            size = _beside(plan, goal, where)
+            while taken := _take(study, goal, size):
+                for _ in trial.run_all(bench, taken, where.cotrain):
+                    pass  # the parent reads how it ended from the study
     except KeyboardInterrupt:
         return
 

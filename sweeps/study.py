@@ -35,7 +35,7 @@ POPULATION = 16  # of NSGA-II; sweeps are short
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taken:
     """A trial in flight."""
 
@@ -296,8 +296,12 @@ def free(trial: FrozenTrial) -> bool:
 
 
 def spent(ended: list[FrozenTrial]) -> float:
-    """Seconds that trials took."""
-    return sum(t.duration.total_seconds() for t in ended if t.duration is not None)
+    """Seconds that trials took; of trials side by side each its share."""
+    return sum(
+        t.duration.total_seconds() / t.user_attrs.get("side_by_side", 1)
+        for t in ended
+        if t.duration is not None
+    )
 
 
 def queue(plan: Plan) -> list[tuple[str, dict[str, Any]]]:

@@ -5,17 +5,18 @@ mean. Its runs see training and validation images; the test split stays shut.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
 from optuna.trial import FrozenTrial, TrialState
 
-from harness import console, one
+from harness import cohorts, console, one
 from harness.ledger import Ledger
 from harness.one import Done
-from harness.run import check
+from harness.run import check, pick_device
 from harness.spec import Spec
 from harness.watch import Watch
 from methods.kit.errors import UsageError
@@ -87,14 +88,55 @@ class Bench:
         return self.study.plan
 
 
+Asked = tuple[Spec, Midway]
+
+
 def run(bench: Bench, taken: Taken) -> Ended:
     """Run a trial to its end and tell the study. Raises KeyboardInterrupt, the trial given back."""
-    study, plan = bench.study, bench.plan
-    settings = " ".join(plan.overrides(taken.values)[1 + len(plan.words) :])
-    overrides = plan.overrides(taken.values)
-    study.note(taken, overrides=overrides, command=plan.command(taken.values))
+    return next(run_all(bench, [taken], "off"))
+
+
+def run_all(bench: Bench, taken: Sequence[Taken], cotrain: str) -> Iterator[Ended]:
+    """Run trials to their ends, those of their runs side by side that ``cotrain`` allows.
+
+    Raises KeyboardInterrupt, what has not ended given back.
+    """
+    going = {each: _course(bench, each) for each in taken}
+    for each in taken:
+        bench.study.note(each, side_by_side=len(taken))
+    answers: dict[Taken, Done | None] = dict.fromkeys(taken)
     try:
-        means = _measured(bench, taken)
+        while going:
+            asked: dict[Taken, Asked] = {}
+            for each, answer in answers.items():
+                ended = _advance(bench, each, going[each], answer, asked)
+                if ended:
+                    del going[each]
+                    yield ended
+            pairs = list(asked.values())
+            answers = dict(zip(asked, _measured(bench, pairs, cotrain), strict=True))
+    except BaseException:
+        for each in going:
+            bench.study.give_back(each)
+        raise
+
+
+def _advance(
+    bench: Bench,
+    taken: Taken,
+    course: "Course",
+    answer: Done | None,
+    asked: dict[Taken, Asked],
+) -> Ended | None:
+    """Go on with a trial: to the next run that it asks for, or to its end."""
+    study, plan = bench.study, bench.plan
+    overrides = plan.overrides(taken.values)
+    settings = " ".join(overrides[1 + len(plan.words) :])
+    try:
+        asked[taken] = course.send(answer)
+        return None
+    except StopIteration as over:
+        means: dict[str, float] = over.value
         values = tuple(means[name] for name in plan.objectives)
         study.note(taken, end="complete", metrics=means)
         study.complete(taken, list(values))
@@ -103,14 +145,19 @@ def run(bench: Bench, taken: Taken) -> Ended:
         study.note(taken, end=stop.end, why=stop.why)
         (study.fail if stop.end == "failed" else study.prune)(taken)
         return Ended(taken.number, stop.end, stop.why, settings)
-    except KeyboardInterrupt:
-        study.give_back(taken)
-        raise
 
 
-def _measured(bench: Bench, taken: Taken) -> dict[str, float]:
-    """The mean of every recorded quantity over the runs. Raises Stop."""
+Course = Generator[Asked, Done | None, dict[str, float]]
+
+
+def _course(bench: Bench, taken: Taken) -> Course:
+    """A trial asks for its runs one after another, and returns the mean of every recorded quantity.
+
+    Raises Stop.
+    """
     plan = bench.plan
+    overrides = plan.overrides(taken.values)
+    bench.study.note(taken, overrides=overrides, command=plan.command(taken.values))
     specs, counts = _counts(plan, taken)
     bench.study.note(taken, counts=counts)
     _capped(bench, taken, counts)
@@ -120,7 +167,8 @@ def _measured(bench: Bench, taken: Taken) -> dict[str, float]:
     done: list[Done] = []
     for spec in specs:
         midway = Midway(bench.study, taken, spec, done)
-        run = measure(bench, spec, midway.watch)
+        run = yield spec, midway
+        assert run is not None
         if run.status == "pruned":
             raise Stop("pruned", midway.why)
         if not run.ok:
@@ -131,6 +179,27 @@ def _measured(bench: Bench, taken: Taken) -> dict[str, float]:
         if len(done) < len(specs):
             _compare(bench, taken, history, counts, done)
     return _means(done)
+
+
+def _measured(bench: Bench, asked: Sequence[Asked], cotrain: str) -> list[Done]:
+    """The runs that trials ask for, side by side where they can be."""
+    found: dict[str, Done] = {}
+    with ExitStack() as claims:
+        mine: dict[Spec, Midway] = {}
+        for spec, midway in asked if len(asked) > 1 else ():
+            if claims.enter_context(bench.ledger.claim(spec.digest())):
+                run = bench.ledger.find(spec.digest(), test=False)
+                if run is None:
+                    mine[spec] = midway
+                else:
+                    found[spec.digest()] = one.from_ledger(spec, run)
+        for group in cohorts.groups(list(mine), cotrain, 1, pick_device(bench.device)):
+            watches = [mine[spec].watch for spec in group.specs]
+            for done in one.fresh_all(
+                group.specs, bench.device, bench.ledger, bench.bars, bench.parent, False, watches
+            ):
+                found[done.spec.digest()] = done
+    return [found.get(spec.digest()) or measure(bench, spec, m.watch) for spec, m in asked]
 
 
 def measure(bench: Bench, spec: Spec, watch: Watch | None = None) -> Done:

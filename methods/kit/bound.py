@@ -342,12 +342,10 @@ def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def low_rank(y: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
     """y + up(down(x)) over rows, each side with or without a trial axis; one addition, fused."""
     small = plain_linear(x, down, None)
-    if y.dim() == 2 and small.dim() == 2 and up.dim() == 2:
-        return (
-            torch.addmm(y, small, up.mT)
-            if y.dtype == small.dtype == up.dtype
-            else y + small @ up.mT
-        )
+    if not y.dtype == small.dtype == up.dtype:
+        return y + small @ up.mT
+    if y.dim() == small.dim() == up.dim():
+        return (torch.addmm if y.dim() == 2 else torch.baddbmm)(y, small, up.mT)
     return y + small @ up.mT
 
 
