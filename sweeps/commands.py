@@ -38,12 +38,13 @@ def suite(
 
     The same command again finishes what is missing and repeats nothing.
     """
-    from harness import one, store
+    from harness import cohorts, one, store
     from sweeps import grid
     from sweeps.suite import build
 
     one.use_threads(threads)
     store.kept.use(cache)
+    cohorts.size_of(cotrain)
     plan = build(preset, words or [], tracking_uri)
     if dry_run:
         return grid.show(plan, tracking_uri, force, json)
@@ -117,13 +118,14 @@ def sweep(
     Trials that are trained side by side (--cotrain) know nothing of each other's results, as those
     of several workers.
     """
-    from harness import one, store
+    from harness import cohorts, one, store
     from sweeps import desk
     from sweeps.plan import Options
     from sweeps.search import Where
 
     one.use_threads(threads)
     store.kept.use(cache)
+    cohorts.size_of(cotrain)
     options = Options(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)
     request = desk.Request(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness import cohorts, console, one
+from harness import console, one
 from harness.ledger import open_ledger
 from harness.run import check
 from harness.spec import Spec
@@ -36,7 +36,6 @@ def run(
     cotrain: str = "auto",
 ) -> int:
     """Run what is missing; returns the exit code: 0 done, 1 some failed, 3 incomplete."""
-    cohorts.size_of(cotrain)
     for spec in suite.specs:
         check(spec)
     ledger = open_ledger(uri)

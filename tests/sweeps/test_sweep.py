@@ -324,3 +324,47 @@ def test_spaces_and_sweeps_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert cli.call(["ls", "sweeps", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["sweep"], row["so far"]) == ("mine", "1 trials")
+
+
+def test_trials_side_by_side_end_as_one_after_another(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["lora_rank", "data=digits", "data.shots=2", "train.epochs=3", "method.layers=top:1"]
+    words += ["seeds=1,2", "--trials", "5", "--sampler", "random"]
+    apart = sweep(capsys, *words, "--cotrain", "off", "--name", "apart")
+    assert all("together" not in run.tags for run in open_ledger().runs())
+    rows = {r.digest: r.metrics["acc/val_hmean"] for r in open_ledger().runs()}
+    done = complete("apart")
+    home = tmp_path / "other"
+    home.mkdir()
+    shutil.copy(store, home)
+    monkeypatch.setenv("RINGBENCH_HOME", str(home))
+    beside = sweep(capsys, *words, "--cotrain", "4", "--name", "beside")
+    assert any(run.tags.get("together") == "4" for run in open_ledger().runs())
+    assert {r.digest: r.metrics["acc/val_hmean"] for r in open_ledger().runs()} == rows
+    assert beside["ends"] == apart["ends"]
+    assert complete("beside") == done
+    assert {t.user_attrs["side_by_side"] for t in study_of("beside").trials} <= {1, 4}
+
+
+def test_side_by_side_killed_in_flight_loses_nothing_recorded(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*ADAPTER, "--sampler", "random", "--trials", "6", "-q", "--cotrain", "3"]
+    whole = sweep(capsys, *[w for w in words if w != "-q"], "--name", "whole")
+    assert whole["ends"] == {"complete": 6}
+    torn = start(*words, "--name", "torn")
+    begun("torn", 4)
+    os.kill(torn.pid, signal.SIGKILL)
+    torn.communicate()
+    kept = complete("torn")
+    assert cli.call(["sweep", *words, "--name", "torn"]) == 0
+    assert kept <= complete("torn") == complete("whole")
+
+
+@pytest.mark.parametrize("words", [["sweep", *PROBE], ["suite", "base_to_novel", "methods=lora"]])
+def test_wrong_input_of_cotrain_is_told_in_one_line(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.call([*words, "--cotrain", "none"]) == 2
+    assert "--cotrain 'none': expected auto, off, or how many" in capsys.readouterr().err
