@@ -116,7 +116,7 @@ def sweep(
     a trial that cannot enter the front is not trained (--no-bound trains all).
 
     Trials that are trained side by side (--cotrain) know nothing of each other's results, as those
-    of several workers.
+    of several workers; where trials may be pruned, auto takes them one after another.
     """
     from harness import cohorts, one, store
     from sweeps import desk

@@ -24,7 +24,7 @@ from harness.store import kept
 from methods.kit.errors import UsageError
 from sweeps import export, trial, workers
 from sweeps.plan import Plan
-from sweeps.study import FREE_ENDS, Goal, Study, Taken, decoded, free
+from sweeps.study import FREE_ENDS, Goal, Study, Taken, decoded, free, prunes
 from sweeps.trial import Bench, Ended, ended_of
 
 POLL = 1.0  # seconds between looks at the study
@@ -144,8 +144,14 @@ def _alone(bench: Bench, goal: Goal, where: Where, bars: TrialBars) -> None:
 
 
 def _beside(plan: Plan, goal: Goal, where: Where) -> int:
-    """How many trials a worker takes at a time, so that all workers have some."""
+    """How many trials a worker takes at a time, so that all workers have some.
+
+    Trials are pruned by what others have reached, so with a pruner ``auto`` takes one at a time:
+    ending the worse half early spares more than their being side by side.
+    """
     size = cohorts.size_of(where.cotrain)
+    if size == 0 and prunes(plan):
+        size = 1
     if size == 0:
         try:
             usual = plan.specs(plan.defaults()[0])[0]

@@ -338,9 +338,15 @@ def _sampler(plan: Plan, ordinal: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
+def prunes(plan: Plan) -> bool:
+    """Whether trials may end before their last run does."""
+    steps = plan.step(len(plan.cells))
+    return len(plan.objectives) == 1 and steps >= 2 and plan.options.pruner != "none"
+
+
 def _pruner(plan: Plan) -> optuna.pruners.BasePruner:
     steps = plan.step(len(plan.cells))
-    if len(plan.objectives) > 1 or steps < 2 or plan.options.pruner == "none":
+    if not prunes(plan):
         return optuna.pruners.NopPruner()
     if plan.options.pruner == "hyperband":
         return optuna.pruners.HyperbandPruner(
