@@ -38,6 +38,8 @@ class Classifier:
     ``image_point`` (n, length, width), or as frozen features (n, dim).
     """
 
+    task = 0  # which of the data sets that are trained together it is for
+
     def __init__(
         self, backbone: Backbone, adapter: Adapter, prompts: Prompts, known: bool = True
     ) -> None:

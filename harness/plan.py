@@ -81,8 +81,10 @@ class Plan:
         return f"{part.what}{views} ({size_text(part.bytes)})"
 
 
-def make(net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int = 0) -> Plan:
-    """The plan of a training; ``views`` as in DataSpec."""
+def make(
+    net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int = 0, share: int = 1
+) -> Plan:
+    """The plan of a training; ``views`` as in DataSpec; ``share`` trainings share the budget."""
     looks = fixed_looks(cfg, seed, views)
     batch = work.images(net.backbone.image, min(cfg.batch_size, len(train)))
     forward = work.operations(net.backbone.image, batch)
@@ -91,7 +93,7 @@ def make(net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int =
         total += forward
     if not net.adapter.trained():
         return Plan(looks, (), total, "nothing trains")
-    left, parts, short = kept.budget(net.backbone.device), [], 0
+    left, parts, short = kept.budget(net.backbone.device) // share, [], 0
     for part in _wanted(net, train, looks, batch):
         whole, part = part.bytes, part.cut(min(len(part.looks), left // part.each))
         short += whole - part.bytes

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import backbone as backbones
-from harness import cost, data, evaluate, protocols, stages, versions
+from harness import cost, data, evaluate, protocols, stages, tasks, versions
 from harness import plan as plans
 from harness import start as starts
 from harness.backbone import Backbone
@@ -24,10 +24,9 @@ from harness.cost import Counts
 from harness.data import Split
 from harness.evaluate import Predictions, Table
 from harness.export import adapter_bytes
-from harness.fit import NonFiniteLoss, Outcome, Row, fit
+from harness.fit import NonFiniteLoss, Outcome, Row, StepHook, fit
 from harness.spec import Spec
 from harness.watch import Look, Watch
-from methods.kit.adapter import Task
 from methods.kit.errors import UsageError
 from methods.kit.start import Start
 
@@ -89,7 +88,7 @@ def check(spec: Spec) -> Counts:
     source = starts.source_of(spec)
     if source is not None:
         starts.check(spec, source)
-    return cost.outline(spec.method, parts, classes, starts.outline(source))
+    return cost.outline(spec.method, parts, classes, starts.outline(source), spec.tasks)
 
 
 def execute(
@@ -119,14 +118,15 @@ def execute(
     earlier = {name: past.state for name, past in pasts.items()}
     net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
     begun = {} if source is None else starts.costs(source, net.adapter, began)
-    nets = _testers(net, split, backbone)
+    course = tasks.course(net, split) if spec.tasks else None
+    nets = _testers(net, split, backbone) if course is None else course.nets
     counts = cost.count(net.adapter)
     losses: list[float] = []
     looks: list[Look] = []
     goes_on = True
     with cost.measuring(backbone.device) as meter:
-        plan = plans.make(net, split.train, spec.train, spec.seed, spec.data.views)
-        for row in fit(net, split.train, spec.train, spec.seed, _count_first(meter), plan):
+        plan, rows = _training(spec, net, split, _count_first(meter), course)
+        for row in rows:
             losses.extend(row.losses)
             meter.step_seconds.extend(row.step_seconds)
             if progress:
@@ -176,7 +176,7 @@ def execute(
         predictions=predictions,
         classnames={part.name: part.classnames for part in split.vault.parts},
         state=state if goes_on else {},
-        tables=evaluate.tables(net, split.train) if test else {},
+        tables=_tables(net, split, course) if test else {},
         looks=looks,
         error="" if goes_on else f"ended after epoch {looks[-1].epoch} of {spec.train.epochs}",
     )
@@ -186,6 +186,22 @@ def _stage(spec: Spec, device: str, progress: Progress | None, store: Path | Non
     """Train a stage; the test split stays shut."""
     result = execute(spec, device, progress, test=False, store=store)
     return stages.Past(result.state, result.metrics)
+
+
+def _training(
+    spec: Spec, net: Classifier, split: Split, around: StepHook, course: tasks.Course | None
+) -> tuple[plans.Plan | tasks.Plans, Iterator[Row]]:
+    """What is computed once, and the epochs to come."""
+    cfg, seed, views = spec.train, spec.seed, spec.data.views
+    if course is not None:
+        several = course.plans(cfg, seed, views)
+        return several, course.fit(cfg, seed, around, several)
+    plan = plans.make(net, split.train, cfg, seed, views)
+    return plan, fit(net, split.train, cfg, seed, around, plan)
+
+
+def _tables(net: Classifier, split: Split, course: tasks.Course | None) -> dict[str, Table]:
+    return evaluate.tables(net, split.train) if course is None else course.tables()
 
 
 def _costs(counts: Counts, state: dict[str, Tensor], meter: cost.Meter) -> dict[str, float]:
@@ -254,19 +270,19 @@ def attach(
     ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
     with.
     """
-    names = split.train.classnames
-    prompts = backbone.prompts(split.templates, names)
-    task = Task(names, split.template, prompts.ids, earlier or {}, start)
+    prompts = tasks.prompts_of(backbone, split)
+    task = replace(tasks.task_of(split, prompts), earlier=earlier or {}, start=start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)
-    return Classifier(backbone, adapter, prompts)
+    return Classifier(backbone, adapter, prompts[0])
 
 
 def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, float]:
     """acc/<part> for each part, their H or the mean over targets, ece/test of the main parts.
 
-    acc/hmean_all is H where both halves are told apart among all names.
+    acc/mean is the mean over data sets that are trained together; acc/hmean_all is H where both
+    halves are told apart among all names.
     """
     metrics = {f"acc/{p.part}": p.accuracy for p in predictions}
     halves = [(f"acc/base{s}", f"acc/novel{s}", f"acc/hmean{s}") for s in ("", "_all")]
@@ -277,13 +293,21 @@ def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, flo
     if beside and "acc/base" not in metrics:
         metrics["acc/targets"] = fmean(beside)
     own = [p for p in predictions if p.part in main]
+    if len(own) > 1 and "acc/base" not in metrics:
+        metrics["acc/mean"] = fmean(p.accuracy for p in own)
     metrics["ece/test"] = evaluate.expected_calibration_error(own)
     return metrics
 
 
 def val_scores(predictions: list[Predictions]) -> dict[str, float]:
-    """acc/val on the classes trained on; with novel classes also acc/val_novel and their H."""
+    """acc/val on the classes trained on; with novel classes also acc/val_novel and their H.
+
+    Of data sets that are trained together the mean, and each one's acc/val_<name>.
+    """
     metrics = {}
+    if len(predictions) > 1 and "novel" not in {p.part for p in predictions}:
+        each = {f"acc/val_{p.part}": p.accuracy for p in predictions}
+        return {"acc/val": fmean(each.values()), **each}
     for p in predictions:
         metrics["acc/val_novel" if p.part == "novel" else "acc/val"] = p.accuracy
     if "acc/val_novel" in metrics:
@@ -292,7 +316,7 @@ def val_scores(predictions: list[Predictions]) -> dict[str, float]:
     return metrics
 
 
-def _validated(nets: dict[str, Classifier], split: Split) -> dict[str, float]:
+def _validated(nets: Mapping[str, Classifier], split: Split) -> dict[str, float]:
     """Scores on the validation images, each part by the classifier of its label space."""
     return val_scores([evaluate.predict(nets[part.name], part, again=True) for part in split.val])
 

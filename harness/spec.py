@@ -11,8 +11,13 @@ import methods
 from methods import Method
 from methods.kit.fields import Positive, Rate, Share, Weight
 
-Protocol = Literal["base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full"]
+Protocol = Literal[
+    "base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full", "multi_task"
+]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+MULTI: Protocol = "multi_task"
+PLUS = "+"  # between the data sets of a multi_task run: digits+fashion-mnist
 
 PLACE = {"identity": False}  # says where something lies, which changes no number
 
@@ -29,7 +34,7 @@ class BackboneSpec:
 @dataclass(frozen=True)
 class DataSpec:
     """``name``: a known data set, a folder of class folders, a CSV or Parquet file with columns
-    image and label, ``hf:NAME`` or ``torchvision:NAME``."""
+    image and label, ``hf:NAME`` or ``torchvision:NAME``; of multi_task several, with + between."""
 
     name: str = "icon-concepts"
     shots: Annotated[int, Ge(0)] = 16  # 0 is all; protocol full only
@@ -79,6 +84,19 @@ class Spec:
     @property
     def method_name(self) -> str:
         return methods.name_of(self.method)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The data sets that are trained together; () where it is one."""
+        return tuple(self.data.name.split(PLUS)) if self.protocol == MULTI else ()
+
+    def parts(self) -> tuple["Spec", ...]:
+        """For each of the data sets that are trained together its own few-shot run."""
+        contents = self.data.content.split(PLUS) if self.data.content else [""] * len(self.tasks)
+        return tuple(
+            replace(self, protocol="few_shot", data=replace(self.data, name=name, content=content))
+            for name, content in zip(self.tasks, contents, strict=True)
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Nested and JSON-ready; ``method`` carries its name."""

@@ -19,6 +19,7 @@ ACCURACY = {
     "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
     "few_shot": ("acc/test",),
     "full": ("acc/test",),
+    "multi_task": ("acc/mean",),
 } | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 COSTS = (
     "params/trainable",
@@ -220,7 +221,8 @@ def _settings(part: pd.DataFrame) -> list[str]:
 def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
     """Accuracies beside the protocol's own: of each target, of halves among all names."""
     usual = {*ACCURACY[protocol], *OTHERS}
-    return tuple(sorted(c for c in part if c.startswith("acc/") and c not in usual))
+    there = (c for c in part if c.startswith("acc/") and part[c].notna().any())
+    return tuple(sorted(c for c in there if c not in usual))
 
 
 def _way(key: str, params: dict[str, str]) -> str:
