@@ -14,6 +14,7 @@ KNOWN = {
     "adaptable_adapters": (1_294_560, "no", "no", "2022", "code"),
     "sfa": (384_194, "yes", "no", "2023", "reading"),
     "mera": (1_982_976, "no", "no", "2023", "reading"),
+    "vtagml": (6_029_148, "no", "no", "2023", "reading"),
 }
 COLUMNS = ("trainable (ViT-B/16)", "identity at start", "folds", "year", "fidelity")
 
