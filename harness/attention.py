@@ -34,8 +34,8 @@ def attend(
         mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
     if bias is not None:
         mask = _bias(bias, n, ends)
-    short = q.dtype != torch.float32 or bias is not None
-    attention = _explicit if q.device.type == "cpu" and short else _fused
+    slow = q.dtype != torch.float32 or bias is not None  # for the fused kernel of a CPU
+    attention = _explicit if q.device.type == "cpu" and slow else _fused
     y = attention(q, k, v, mask, causal and ends is None)
     return y.transpose(1, 2).flatten(2).reshape(*lead, -1, heads * y.shape[-1])
 

@@ -62,7 +62,7 @@ class Vault:
 
 @dataclass(frozen=True)
 class Split:
-    """What one run sees of its data sets; ``trains`` are several where they are trained together."""
+    """What one run sees of its data sets; ``trains`` are those that are trained together."""
 
     trains: tuple[Images, ...]
     val: tuple[Images, ...]  # one a label space that is tested; empty without validation images

@@ -39,7 +39,7 @@ def groups(names: Sequence[Any]) -> list[str]:
     together = [word for word in words if PLUS in word]
     if together and len(together) < len(words):
         alone = next(word for word in words if PLUS not in word)
-        raise UsageError(f"data.name: {alone!r} stands alone beside {together[0]!r}; join it with +")
+        raise UsageError(f"data.name: {alone!r} stands alone beside {together[0]!r}; join all by +")
     return [name(word) for word in together] if together else [name(words)]
 
 

@@ -168,8 +168,8 @@ class Course:
                 own = {f"{name} {row}": v for row, v in rows.items()} if table in by_site else rows
                 found.setdefault(table, {}).update(own)
         if self.affinity.shared:
-            rows = zip(self.nets, self.affinity.matrix().tolist(), strict=True)
-            found[AFFINITY] = {a: dict(zip(self.nets, row, strict=True)) for a, row in rows}
+            cosines = zip(self.nets, self.affinity.matrix().tolist(), strict=True)
+            found[AFFINITY] = {a: dict(zip(self.nets, row, strict=True)) for a, row in cosines}
         return found
 
 

@@ -40,6 +40,7 @@ from methods.kit.clip import Block, Clip
 from methods.kit.errors import UsageError
 from methods.kit.fields import Positive
 from methods.kit.rig import Ref
+from methods.kit.routing import of_task
 
 WEIGHTS = "task_weights"  # the table of A
 
@@ -83,7 +84,7 @@ class VTAGML(Method):
         table = adapter.own("shared.tasks", nn.Parameter(torch.randn(count, self.embedding)))
         which = adapter.told("task", torch.zeros((), dtype=torch.long))
         if not self.affinity:
-            return adapter.derive("shared.z", _row, which, table)
+            return adapter.derive("shared.z", of_task, which, table)
         alike = adapter.told("affinity", torch.eye(count))
         for i, name in enumerate(task.tasks):
             fn = partial(_shares, row=i)
@@ -121,13 +122,8 @@ class VTAGML(Method):
         adapter.before(block.site("scores"), _within_rows, gain, shift, matrix)
 
 
-def _row(which: Tensor, table: Tensor) -> Tensor:
-    one = torch.arange(len(table), device=table.device) == which
-    return one.to(table.dtype) @ table
-
-
 def _mixed(which: Tensor, table: Tensor, alike: Tensor) -> Tensor:
-    return _row(which, alike.softmax(-1) @ table)
+    return of_task(which, alike.softmax(-1) @ table)
 
 
 def _shares(alike: Tensor, row: int) -> Tensor:

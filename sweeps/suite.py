@@ -28,8 +28,8 @@ class Suite:
 def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
     """The suite that words describe: a comma list makes an axis of the grid.
 
-    ``lora.rank=2,4`` is an axis of one method alone; data sets of multi_task are trained together. Runs that others start from are looked for in
-    the ledger at ``uri``. Raises UsageError.
+    ``lora.rank=2,4`` is an axis of one method alone; data sets of multi_task are trained together.
+    Runs that others start from are looked for in the ledger at ``uri``. Raises UsageError.
     """
     axes: dict[str, list[Any]] = {}
     for word in words:

@@ -254,13 +254,14 @@ class Adapter(nn.Module):
         self._each_step.append((ref, fn))
 
     def told(self, what: Told, start: Tensor) -> Ref:
-        """A kept tensor that the training of several data sets keeps up to date: ``start`` at first.
+        """A kept tensor that the training of several data sets keeps up to date; first ``start``.
 
         ``task`` is the number, in ``Task.names``, of the data set that a batch is of; 0 of any
         other. ``affinity`` (tasks, tasks) is the mean, over the steps so far, of the cosine between
         the gradients of each two data sets.
         """
-        return self.own(f"shared.{what}", start)
+        name = f"shared.{what}"
+        return Ref(name) if name in self._rates else self.own(name, start)
 
     def draw(
         self,
