@@ -74,12 +74,14 @@ def _together(each: Sequence[Seen]) -> Seen:
     )
 
 
-def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
+def check(
+    spec: Spec, source: Spec, tags: dict[str, str], key: str = "method.start"
+) -> dict[str, str]:
     """Tags about what the source has seen of what is held out here.
 
-    ``tags`` are those of the source's record. Raises UsageError where it has seen any of it, and
-    where that cannot be known of the same data set. Classes of the same name in another data set
-    are counted and allowed.
+    ``tags`` are those of the source's record, ``key`` is the setting that names it. Raises
+    UsageError where it has seen any of it, and where that cannot be known of the same data set.
+    Classes of the same name in another data set are counted and allowed.
     """
     run = tags["digest"]
     here = seen(spec)
@@ -87,24 +89,24 @@ def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
     if there is None:
         if source.data.name == spec.data.name:
             raise UsageError(
-                f"method.start: data set {source.data.name!r} is not what run {run} was trained"
+                f"{key}: data set {source.data.name!r} is not what run {run} was trained"
                 " on any more, so what it has seen is not known; train it again"
             )
         return {"start_seen": UNKNOWN, "start_novel_names": UNKNOWN}
     leaked = (there.train - here.train) & here.held
     if leaked:
         raise UsageError(
-            f"method.start: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
+            f"{key}: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
             f" are validation or test images here; start from a run of {_where(spec)}"
         )
     if _digests(there.tables) & _digests(here.targets):
         raise UsageError(
-            f"method.start: run {run} was trained on {source.data.name}, which is only tested here"
+            f"{key}: run {run} was trained on {source.data.name}, which is only tested here"
         )
     known = there.names & here.novel
     if known and _digests(there.tables) & _digests(here.tables):
         raise UsageError(
-            f"method.start: run {run} ({source.protocol}) was trained on {len(known)} classes that"
+            f"{key}: run {run} ({source.protocol}) was trained on {len(known)} classes that"
             f" are novel here; start from a run of {spec.protocol}"
         )
     mine = (*here.tables, *here.targets)

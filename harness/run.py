@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import backbone as backbones
-from harness import cost, data, evaluate, protocols, stages, tasks, versions
+from harness import cost, data, evaluate, merged, protocols, stages, tasks, versions
 from harness import plan as plans
 from harness import start as starts
 from harness.backbone import Backbone
@@ -88,6 +88,7 @@ def check(spec: Spec) -> Counts:
     source = starts.source_of(spec)
     if source is not None:
         starts.check(spec, source)
+    merged.check(spec, merged.of(spec))
     return cost.outline(spec.method, parts, classes, starts.outline(source), spec.tasks)
 
 
@@ -114,8 +115,11 @@ def execute(
     split = data.load(spec, backbone.transform)
     source = starts.source_of(spec)
     tags = {} if source is None else starts.check(spec, source)
+    made_of = merged.of(spec)
+    tags |= merged.check(spec, made_of)
+    merged.check_weights(made_of, backbone)
     began = time.perf_counter()
-    earlier = {name: past.state for name, past in pasts.items()}
+    earlier = {name: past.state for name, past in (pasts | made_of).items()}
     net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
     begun = {} if source is None else starts.costs(source, net.adapter, began)
     course = tasks.course(net, split) if spec.tasks else None
@@ -150,7 +154,7 @@ def execute(
     state = net.adapter.state()
     metrics |= _costs(counts, state, meter)
     metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
-    metrics |= stages.costs(pasts) | begun
+    metrics |= stages.costs(pasts) | begun | merged.costs(made_of)
     return Result(
         spec=spec,
         status="finished" if goes_on else "pruned",

@@ -127,7 +127,8 @@ class Spec:
     def configuration(self) -> str:
         """The identity of a way to train: everything but the seed, the data sets and the shots.
 
-        Of a run that is started from only the way that it was trained counts (harness/start.py).
+        Of runs that it starts from or is made of only the way that they were
+        trained counts (harness/start.py).
         """
         data = replace(
             self.data,
@@ -141,6 +142,9 @@ class Spec:
         method: Any = self.method
         if method.start:
             method = replace(method, start=method.start.rpartition("-")[2])
+        if method.runs:
+            ways = {word: word.rpartition("-")[2] for word in method.runs}
+            method = replace(method, sources=tuple(ways.get(w, w) for w in method.sources))
         return replace(self, seed=0, data=data, method=method).digest()
 
     def overrides(self) -> list[str]:

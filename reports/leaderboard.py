@@ -142,8 +142,8 @@ def legend(board: Board) -> list[str]:
     behind = board.rows["time/source_seconds_mean"].max()
     if behind > 0:
         notes.append(
-            f"start=...: the training of the run that was started from, up to {behind:,.0f} s, is"
-            " not in the times"
+            f"start=... and sources=...: the training of the runs that were started from, up to"
+            f" {behind:,.0f} s, is not in the times"
         )
     return notes
 

@@ -14,9 +14,8 @@ from harness.spec import PROTOCOLS
 from methods.kit.errors import UsageError, unknown
 
 Several = Literal["refuse", "best", "all"]
-VALIDATION: dict[str, str] = dict.fromkeys(PROTOCOLS, "acc/val") | {
-    "base_to_novel": "acc/val_hmean"
-}
+VALIDATION: dict[str, str] = dict.fromkeys(PROTOCOLS, "acc/val")
+VALIDATION["base_to_novel"] = "acc/val_hmean"
 OF_A_METHOD = ("method.", "train.", "data.template", "backbone.p")
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.ledger import Run
 from harness.protocols import SHIFTS, harmonic_mean
+from harness.start import FULL
 from methods.kit.errors import UsageError
 from reports import judge
 from reports.select import best_by_validation
@@ -226,9 +227,11 @@ def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _way(key: str, params: dict[str, str]) -> str:
-    """A setting as it tells ways to train apart: of a start, how the run was trained."""
+    """A setting as it tells ways to train apart: of another run, how that one was trained."""
     value = params.get(key, "")
-    return value.rpartition("-")[2][:8] if key == "method.start" else value
+    if key not in ("method.start", "method.sources"):
+        return value
+    return FULL.sub(lambda run: run[3][:8], value)
 
 
 def _row(

@@ -90,12 +90,15 @@ class Method(ABC):
     from: the authors' ``code``, their ``paper``, or a ``reading`` of one that leaves parts open.
     A method that can begin where another run ended has a field ``start``, empty or the id of that
     run; the harness finds the run, checks that it saw nothing it should not, and hands over what it
-    learnt as ``task.start``.
+    learnt as ``task.start``. A method that can be made of several runs of itself has a field
+    ``sources``, of which ``runs`` are those words that name runs, and ``shape`` the fields in which
+    they must agree; their states come in ``task.earlier``.
     """
 
     paper: ClassVar[str] = ""
     fidelity: ClassVar[Fidelity] = "paper"
     recipe: ClassVar[Mapping[str, object]] = {}
+    shape: ClassVar[tuple[str, ...]] = ()
 
     @property
     def identity(self) -> bool:
@@ -108,6 +111,10 @@ class Method(ABC):
     @property
     def start(self) -> str:
         return ""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return ()
 
     @abstractmethod
     def attach(self, clip: Clip, task: Task) -> "Adapter":
