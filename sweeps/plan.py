@@ -259,8 +259,7 @@ def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Spac
     if method is None:
         raise UsageError(f"space {wanted!r}: say of which method, method=NAME")
     lr = config.resolve(preset, {**given, "method.name": str(method)}).train.lr
-    made = fields.space if wanted == space.FIELDS else fields.rate
-    return made(str(method), lr)
+    return fields.made(wanted, str(method), lr)
 
 
 def _check(plan: Plan) -> None:
