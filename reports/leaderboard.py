@@ -142,8 +142,8 @@ def legend(board: Board) -> list[str]:
     behind = board.rows["time/source_seconds_mean"].max()
     if behind > 0:
         notes.append(
-            f"start=... and sources=...: the training of the runs that were started from, up to"
-            f" {behind:,.0f} s, is not in the times"
+            f"the training of runs that others started from or are made of, up to {behind:,.0f} s,"
+            " is not in the times"
         )
     return notes
 

@@ -105,4 +105,5 @@ def _show(
             words = one.sweep.best[0].user_attrs["overrides"]
             searched = [w for w in words if w.partition("=")[0] in one.sweep.plan.space.keys]
             console.say(f"  best of {one.entrant.label}: {' '.join(searched)}")
-    console.say(f"  with intervals and tuning curves: ringbench report --sweep {asked.name}")
+    named = asked.name if asked.seeds else asked.plans[0].name  # nothing to compare, but curves
+    console.say(f"  with intervals and tuning curves: ringbench report --sweep {named}")

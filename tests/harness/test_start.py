@@ -330,7 +330,7 @@ def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     assert {(r.tags["seed"], r.tags["start_seed"]) for r in runs} == {("1", "1"), ("2", "2")}
     assert len({r.tags["configuration"] for r in runs}) == 1
     assert cli.call(["leaderboard"]) == 0
-    assert "the training of the run that was started from" in capsys.readouterr().err
+    assert "the training of runs that others started from" in capsys.readouterr().err
     assert cli.call(["leaderboard", "--json"]) == 0
     (row,) = (r for r in json.loads(capsys.readouterr().out) if r["method"] == "adaring")
     assert row["acc/hmean_n"] == 2
