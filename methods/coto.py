@@ -2,8 +2,8 @@
 
 A wrapper: ``host`` is the method whose parts are switched (``method.host=lora``), its settings are
 written ``method.host.rank=4`` and its training settings are where those of this method begin. As
-the README of the repository says (zwebzone/coto; it holds no code), before each step every group is on
-with probability
+the README of the repository says (zwebzone/coto; it holds no code), before each step every group
+is on with probability
 
     p(t) = min(last, first + (last - first) * t / (ramp * T))    of step t of T
 
