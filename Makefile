@@ -1,6 +1,7 @@
 # make demo   a real comparison on the embedded suite        make test    the whole test suite
 # make install the environment alone                         make check   the quick part of test
 # make study-adaring  the study of docs/adaring.md: maps of ranks, ablation, equal budgets
+# make rates-related  the learning rates of the systems around AdaRing, on validation data
 # make rates   the best learning rate for each ring rank and slice size, on validation data
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
@@ -20,7 +21,9 @@ ENTRANTS := $(ENTRANTS)|adaring form=adapter|adaring form=adapter reading=one_ri
 ENTRANTS := $(ENTRANTS)|adaring form=adapter reading=factored|adaring form=adapter reading=parallel
 RATES := ring_rate data=flags --sampler grid --pruner none
 
-.PHONY: install demo rates study-adaring study-map study-ablation study-budget test check clean
+RELATED := adapterbias,arc,mosa,adamix,coto,adaptable_adapters,sfa,mera,vtagml
+
+.PHONY: install demo rates rates-related study-adaring study-map study-ablation study-budget test check clean
 
 install: .venv/.installed
 
@@ -47,6 +50,11 @@ demo: .venv/.installed
 rates: .venv/.installed
 	$(BIN)/ringbench sweep $(RATES) --workers 2 --name ring-rates
 	$(BIN)/ringbench report --sweep ring-rates --map ring_rank,train.lr
+
+# six rates each, the test split stays shut; the last lines go into harness/presets/tuned.toml
+rates-related: .venv/.installed
+	$(BIN)/ringbench sweep wide_rate --methods $(RELATED) --budget 6 --sampler grid --pruner none \
+	  --fresh 0 data=digits,fashion-mnist,flags --workers 2 --name rates-related
 
 study-adaring: study-map study-ablation study-budget
 

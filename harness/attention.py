@@ -13,22 +13,29 @@ def attend(
     heads: int,
     causal: bool,
     ends: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
     """Multi-head attention over rows: q (..., n * Lq, width), k and v (..., n * L, width).
 
-    With ``ends`` (n,) there is one query a sequence, standing at that position.
+    With ``ends`` (n,) there is one query a sequence, standing at that position. ``bias`` (L, L), or
+    with trials in front, is added to the scores of every head; not where attention is causal.
     """
     if q.dim() < k.dim():
         q = q.expand(len(k), *q.shape)
     elif k.dim() < q.dim():
         k, v = k.expand(len(q), *k.shape), v.expand(len(q), *v.shape)
+    if bias is not None and bias.dim() == 3 and q.dim() == 2:
+        q, k, v = (t.expand(len(bias), *t.shape) for t in (q, k, v))
     lead = k.shape[:-2]
     q, k, v = (_heads(t, n, heads) for t in (q, k, v))  # (B, heads, L, head width)
     mask = None
     if causal and ends is not None:
         mask = torch.arange(k.shape[2], device=k.device) <= ends[:, None]  # (n, L)
         mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
-    attention = _explicit if q.device.type == "cpu" and q.dtype != torch.float32 else _fused
+    if bias is not None:
+        mask = _bias(bias, n, ends)
+    slow = q.dtype != torch.float32 or bias is not None  # for the fused kernel of a CPU
+    attention = _explicit if q.device.type == "cpu" and slow else _fused
     y = attention(q, k, v, mask, causal and ends is None)
     return y.transpose(1, 2).flatten(2).reshape(*lead, -1, heads * y.shape[-1])
 
@@ -43,9 +50,19 @@ def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
     scores = (q * q.shape[-1] ** -0.5) @ k.mT
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-    if mask is not None:
+    if mask is not None and mask.dtype == torch.bool:
         scores = scores.masked_fill(~mask, float("-inf"))
+    elif mask is not None:
+        scores = scores + mask
     return scores.softmax(-1) @ v
+
+
+def _bias(bias: Tensor, n: int, ends: Tensor | None) -> Tensor:
+    """What is added to scores (B, heads, Lq, L); the rows of the queries where those are few."""
+    if ends is not None:
+        rows = bias[..., ends, :].unsqueeze(-2)  # (n, 1, L), or with trials in front
+        return rows.flatten(0, -3).unsqueeze(1)
+    return bias if bias.dim() == 2 else bias.repeat_interleave(n, 0).unsqueeze(1)
 
 
 def _heads(x: Tensor, n: int, heads: int) -> Tensor:

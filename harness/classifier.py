@@ -42,6 +42,8 @@ class Classifier:
     is the first.
     """
 
+    task = 0  # which of the data sets that are trained together it is for
+
     def __init__(
         self,
         backbone: Backbone,

@@ -152,8 +152,8 @@ def gain(steps: Sequence[Step], device: torch.device) -> float:
 
 
 def _step(spec: Spec, parts: Anatomy, classes: int) -> Step | None:
-    if spec.method.start:
-        return None  # what hangs is known when the run it starts from is read
+    if spec.method.start or spec.method.runs or spec.tasks:
+        return None  # what hangs is known later, or data sets take turns
     adapter = cost.attached(spec.method, parts, classes)
     return Step(spec, adapter.rig, parts, classes) if adapter.trained() else None
 

@@ -13,10 +13,12 @@ from importlib.resources import files
 from typing import Any
 
 import methods
+from harness import joined
 from harness.datasets import canonical, collections, content_of, defaults_of
 from harness.protocols import check as check_protocol
 from harness.protocols import usual_targets
 from harness.spec import (
+    MULTI,
     PROTOCOLS,
     BackboneSpec,
     DataSpec,
@@ -66,18 +68,22 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
     kind = methods.find(str(name))
     backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
-    data = canonical(str(given.get("data.name", values.get("data.name", DataSpec.name))))
+    several = values.get("protocol") == MULTI
+    named = given.get("data.name", values.get("data.name", DataSpec.name))
+    data = joined.name(named) if several else canonical(str(named))
     preset_data = {key: value for key, value in values.items() if key == "data.shots"}
     host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
     for each in (host, str(name)) if host else (str(name),):
         values |= methods.find(each).recipe
         values |= tuned(backbone, each)
-    values |= {f"data.{k}": v for k, v in defaults_of(data).items()}
+    usual = joined.defaults_of(data) if several else defaults_of(data)
+    values |= {f"data.{k}": v for k, v in usual.items()}
     values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
     values |= {"data.name": data, "data.targets": _targets(values, data)}
     if "data.content" not in values:
-        values["data.content"] = content_of(data, str(given.get("data.root", "")))
+        content = joined.content_of if several else content_of
+        values["data.content"] = content(data, str(given.get("data.root", "")))
     values.pop("method.name", None)
     return _checked(kind, values)
 
@@ -115,6 +121,11 @@ def presets() -> tuple[str, ...]:
     folder = files("harness") / "presets"
     names = (f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
     return tuple(sorted(set(names) - {"tuned"}))
+
+
+def protocol_of(preset: str) -> str:
+    """What a preset trains and tests. Raises UsageError for an unknown one."""
+    return str(_preset(preset).get("protocol", ""))
 
 
 def describe(preset: str) -> str:

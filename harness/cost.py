@@ -3,7 +3,7 @@
 import ctypes
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +54,7 @@ def count(adapter: Adapter) -> Counts:
         by_part[part_of(name)] = by_part.get(part_of(name), 0) + n
     return Counts(
         trainable=sum(trained.values()),
-        stored=sum(v.numel() for v in adapter.values().values()),
+        stored=sum(v.numel() for v in adapter.saved().values()),
         inference=0 if adapter.foldable else sum(t.numel() for t in adapter.bind().used()),
         head=sum(n for name, n in trained.items() if name.startswith("head")),
         by_tower=by_tower,
@@ -70,21 +70,30 @@ def part_of(name: str) -> str:
 
 
 def outline(
-    method: Method, parts: anatomy.Anatomy, classes: int, start: Start | None = None
+    method: Method,
+    parts: anatomy.Anatomy,
+    classes: int,
+    start: Start | None = None,
+    tasks: Sequence[str] = (),
 ) -> Counts:
     """The counts of a method on a model without its numbers."""
     with torch.device("meta"):
-        return count(attached(method, parts, classes, start))
+        return count(attached(method, parts, classes, start, tasks))
 
 
 def attached(
-    method: Method, parts: anatomy.Anatomy, classes: int, start: Start | None = None
+    method: Method,
+    parts: anatomy.Anatomy,
+    classes: int,
+    start: Start | None = None,
+    tasks: Sequence[str] = (),
 ) -> Adapter:
     """A method on a model without its numbers (on the meta device)."""
     with torch.device("meta"):
         names = tuple(f"class {i}" for i in range(classes))
         tokens = torch.zeros(classes, PROMPT_TOKENS, dtype=torch.long)
-        return method.attach(parts.clip, Task(names, "{}", tokens, start=start))
+        task = Task(names, "{}", tokens, start=start, tasks=tuple(tasks))
+        return method.attach(parts.clip, task)
 
 
 # --- measured while training -----------------------------------------------------------------

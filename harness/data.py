@@ -5,8 +5,8 @@ how often it was read.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,7 @@ from harness.pixels import Pixels
 from harness.spec import Spec
 from methods.kit.errors import UsageError
 
+TAKEN = ("mean", "val", "test", "base", "novel", "hmean", "targets")  # acc/... of a run
 SHOWN = 20  # skipped images that are named in a record
 
 
@@ -61,13 +62,23 @@ class Vault:
 
 @dataclass(frozen=True)
 class Split:
-    """What one run sees of its data sets."""
+    """What one run sees of its data sets; ``trains`` are those that are trained together."""
 
-    train: Images
+    trains: tuple[Images, ...]
     val: tuple[Images, ...]  # one a label space that is tested; empty without validation images
     vault: Vault
-    templates: tuple[str, ...]  # several are an ensemble
     hashes: dict[str, str]
+
+    @property
+    def train(self) -> Images:
+        """The images that are trained on, of a run with one data set."""
+        (found,) = self.trains
+        return found
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The texts around the class names that are trained on; several are an ensemble."""
+        return self.trains[0].templates
 
     @property
     def template(self) -> str:
@@ -77,6 +88,8 @@ class Split:
 
 def load(spec: Spec, transform: Transform) -> Split:
     """The split of a spec. Raises UsageError for unreadable images and classes too small."""
+    if spec.tasks:
+        return _together(spec, [load(part, transform) for part in spec.parts()])
     source = _open(spec, transform)
     table, plan, drawn = source.table, source.plan, source.drawn
     look = partial(_images, table, transform, texts=source.templates)
@@ -92,12 +105,49 @@ def load(spec: Spec, transform: Transform) -> Split:
     if empty:
         raise UsageError(f"data set {table.name!r}: no test images of the {empty[0]} classes")
     return Split(
-        train=look(plan.train, drawn.train),
+        trains=(look(plan.train, drawn.train),),
         val=tuple(look(space, drawn.val) for space in plan.tests) if len(drawn.val) else (),
         vault=Vault(tuple(parts)),
-        templates=source.templates,
         hashes=_hashes(source, parts) | {"transform_hash": transform.digest()},
     )
+
+
+def _together(spec: Spec, splits: Sequence[Split]) -> Split:
+    """Splits of single data sets as one, every part under the name of its data set."""
+    both = list(zip(task_names(spec), splits, strict=True))
+    return Split(
+        trains=tuple(replace(s.train, name=name) for name, s in both),
+        val=tuple(replace(part, name=name) for name, s in both for part in s.val),
+        vault=Vault(tuple(replace(part, name=name) for name, s in both for part in s.vault.parts)),
+        hashes=joint_hashes([s.hashes for s in splits]),
+    )
+
+
+def task_names(spec: Spec) -> tuple[str, ...]:
+    """What data sets that are trained together are called. Raises UsageError for a name that
+    stands twice or that means something else among the scores."""
+    names = [datasets.read(name, spec.data.root).name for name in spec.tasks]
+    for name in names:
+        if names.count(name) > 1 or name in TAKEN:
+            why = "two of the sets are" if names.count(name) > 1 else "no set may be"
+            raise UsageError(f"data.name: {why} called {name!r}; rename its folder or file")
+    return tuple(names)
+
+
+def joint_hashes(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What identifies the data of a run with several data sets."""
+    keys = ("data_hash", "subset_hash", "names_hash", "template_hash")
+    skipped = [hashes["skipped"] for hashes in each if "skipped" in hashes]
+    return {
+        **{key: joined([hashes[key] for hashes in each]) for key in keys},
+        "transform_hash": each[0]["transform_hash"],
+        **({"skipped": "; ".join(skipped)} if skipped else {}),
+    }
+
+
+def joined(hashes: Sequence[str]) -> str:
+    """Hashes of several data sets as one."""
+    return _hash(list(hashes))
 
 
 def subset_hash(drawn: shots.Shots) -> str:
@@ -115,6 +165,9 @@ def check(spec: Spec) -> int:
 
     Returns the number of classes that are trained on.
     """
+    if spec.tasks:
+        task_names(spec)
+        return sum(check(part) for part in spec.parts())
     return len(_open(spec).plan.train.classes)
 
 

@@ -1,5 +1,6 @@
 """Scores of a classifier on images: accuracy, calibration, and a prediction for every image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,7 @@ class Predictions:
 def predict(net: Classifier, images: Images, again: bool = False) -> Predictions:
     """Predictions for all images; the text is encoded once. ``again``: they are asked repeatedly,
     in a run or by the next."""
+    net.adapter.tell("task", net.task)
     bound = net.adapter.bind()
     text = net.text(bound)
     inputs, device = net.inputs(images, again), net.backbone.device
@@ -56,6 +58,7 @@ def predict(net: Classifier, images: Images, again: bool = False) -> Predictions
 def tables(net: Classifier, images: Images) -> dict[str, Table]:
     """What the method reports of itself, over images as they are."""
     reports = net.adapter.rig.reports
+    net.adapter.tell("task", net.task)
     bound = net.adapter.bind(watch=True)
     if any(report.key is not None for report in reports):
         text, device = net.text(bound), net.backbone.device
@@ -64,7 +67,7 @@ def tables(net: Classifier, images: Images) -> dict[str, Table]:
     return bound.tables()
 
 
-def test(nets: dict[str, Classifier], vault: Vault) -> list[Predictions]:
+def test(nets: Mapping[str, Classifier], vault: Vault) -> list[Predictions]:
     """Predictions on the test parts, read once, each by the classifier of its label space."""
     return [predict(nets[part.name], part) for part in vault.open()]
 

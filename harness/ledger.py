@@ -190,12 +190,19 @@ class Ledger:
 
     def predictions(self, run_id: str) -> bytes | None:
         """The Parquet file of a run's test predictions, or None where it has none."""
+        return self._artifact(run_id, spool.PREDICTIONS)
+
+    def tables(self, run_id: str) -> bytes | None:
+        """The Parquet file of what a run's method reports of itself, or None."""
+        return self._artifact(run_id, spool.TABLES)
+
+    def _artifact(self, run_id: str, name: str) -> bytes | None:
         with _reaching(self.uri):
             names = {item.path for item in self._client.list_artifacts(run_id)}
-            if spool.PREDICTIONS not in names:
+            if name not in names:
                 return None
             with TemporaryDirectory() as folder:
-                place = self._client.download_artifacts(run_id, spool.PREDICTIONS, folder)
+                place = self._client.download_artifacts(run_id, name, folder)
                 return Path(place).read_bytes()
 
     # --- inside ------------------------------------------------------------------------------

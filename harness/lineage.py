@@ -7,6 +7,7 @@ by the same rule and seed, and compared by the bytes of the images, so that copi
 under other names are found too; of sets that lie on disk image by image, by their files.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness import data, datasets, protocols, shots
@@ -24,7 +25,7 @@ Image = tuple[str, bytes]
 class Seen:
     """What a spec trains on and what it holds out: data sets, images, class names."""
 
-    table: Table
+    tables: tuple[Table, ...]  # trained on; several in multi_task
     targets: tuple[Table, ...]
     train: frozenset[Image]
     held: frozenset[Image]
@@ -36,6 +37,8 @@ class Seen:
 
 def seen(spec: Spec) -> Seen:
     """From the data sets and the spec alone. Raises UsageError for data that is not there."""
+    if spec.tasks:
+        return _together([seen(part) for part in spec.parts()])
     table = datasets.read(spec.data.name, spec.data.root)
     targets = tuple(datasets.read(name, spec.data.root) for name in spec.data.targets)
     plan = protocols.plan(spec.protocol, len(table.classnames))
@@ -46,7 +49,7 @@ def seen(spec: Spec) -> Seen:
     held += [(target, row) for target in targets for row in target.rows("test").tolist()]
     names = frozenset(table.classnames[c] for c in mine)
     return Seen(
-        table,
+        (table,),
         targets,
         frozenset(_image(table, row) for row in train),
         frozenset(_image(t, row) for t, row in held),
@@ -57,12 +60,28 @@ def seen(spec: Spec) -> Seen:
     )
 
 
-def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
+def _together(each: Sequence[Seen]) -> Seen:
+    """What a run sees that trains on several data sets at once."""
+    return Seen(
+        tuple(table for one in each for table in one.tables),
+        (),
+        frozenset().union(*(one.train for one in each)),
+        frozenset().union(*(one.held for one in each)),
+        frozenset().union(*(one.names for one in each)),
+        frozenset(),
+        data.joined([one.data_hash for one in each]),
+        data.joined([one.subset_hash for one in each]),
+    )
+
+
+def check(
+    spec: Spec, source: Spec, tags: dict[str, str], key: str = "method.start"
+) -> dict[str, str]:
     """Tags about what the source has seen of what is held out here.
 
-    ``tags`` are those of the source's record. Raises UsageError where it has seen any of it, and
-    where that cannot be known of the same data set. Classes of the same name in another data set
-    are counted and allowed.
+    ``tags`` are those of the source's record, ``key`` is the setting that names it. Raises
+    UsageError where it has seen any of it, and where that cannot be known of the same data set.
+    Classes of the same name in another data set are counted and allowed.
     """
     run = tags["digest"]
     here = seen(spec)
@@ -70,27 +89,28 @@ def check(spec: Spec, source: Spec, tags: dict[str, str]) -> dict[str, str]:
     if there is None:
         if source.data.name == spec.data.name:
             raise UsageError(
-                f"method.start: data set {source.data.name!r} is not what run {run} was trained"
+                f"{key}: data set {source.data.name!r} is not what run {run} was trained"
                 " on any more, so what it has seen is not known; train it again"
             )
         return {"start_seen": UNKNOWN, "start_novel_names": UNKNOWN}
     leaked = (there.train - here.train) & here.held
     if leaked:
         raise UsageError(
-            f"method.start: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
+            f"{key}: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
             f" are validation or test images here; start from a run of {_where(spec)}"
         )
-    if there.table.digest in {target.digest for target in here.targets}:
+    if _digests(there.tables) & _digests(here.targets):
         raise UsageError(
-            f"method.start: run {run} was trained on {source.data.name}, which is only tested here"
+            f"{key}: run {run} was trained on {source.data.name}, which is only tested here"
         )
     known = there.names & here.novel
-    if known and there.table.digest == here.table.digest:
+    if known and _digests(there.tables) & _digests(here.tables):
         raise UsageError(
-            f"method.start: run {run} ({source.protocol}) was trained on {len(known)} classes that"
+            f"{key}: run {run} ({source.protocol}) was trained on {len(known)} classes that"
             f" are novel here; start from a run of {spec.protocol}"
         )
-    looked = all(_comparable(there.table, table) for table in (here.table, *here.targets))
+    mine = (*here.tables, *here.targets)
+    looked = all(_comparable(one, two) for one in there.tables for two in mine)
     return {"start_seen": NOTHING if looked else UNKNOWN, "start_novel_names": str(len(known))}
 
 
@@ -109,6 +129,10 @@ def _image(table: Table, row: int) -> Image:
     if table.paths:
         return f"{table.digest}/{table.paths[row]}", b""
     return "", bytes(table.images[row])
+
+
+def _digests(tables: Sequence[Table]) -> set[str]:
+    return {table.digest for table in tables}
 
 
 def _comparable(one: Table, two: Table) -> bool:

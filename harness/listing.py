@@ -120,6 +120,7 @@ def _protocols() -> Listing:
         ["full", "train on every training image of every class, test among all classes"],
         ["cross_dataset", "train as few_shot, test other data sets among their own names too"],
         ["domain_generalization", "the same, with targets that show the same classes otherwise"],
+        ["multi_task", "train one adapter on several data sets at once, test each of them"],
     ]
 
 

@@ -81,10 +81,19 @@ class Plan:
 
 
 def make(
-    net: Classifier, train: Images, cfg: TrainSpec, seed: int, views: int = 0, streams: int = 1
+    net: Classifier,
+    train: Images,
+    cfg: TrainSpec,
+    seed: int,
+    views: int = 0,
+    streams: int = 1,
+    share: int = 1,
 ) -> Plan:
-    """The plan of a training; ``views`` as in DataSpec. Of trials side by side ``streams`` is how
-    many different sets of training images they see, all of one size."""
+    """The plan of a training; ``views`` as in DataSpec; ``share`` trainings share the budget.
+
+    Of trials side by side ``streams`` is how many different sets of training images they see, all
+    of one size.
+    """
     looks = fixed_looks(cfg, seed, views)
     batch = work.images(net.backbone.image, min(cfg.batch_size, len(train)))
     forward = work.operations(net.backbone.image, batch)
@@ -93,7 +102,7 @@ def make(
         total += forward
     if not net.adapter.trained():
         return Plan(looks, (), total, "nothing trains")
-    left, parts, short = kept.budget(net.backbone.device), [], 0
+    left, parts, short = kept.budget(net.backbone.device) // share, [], 0
     for part in _wanted(net, train, looks, batch, streams):
         whole, part = part.bytes, part.cut(min(len(part.looks), left // part.each))
         short += whole - part.bytes

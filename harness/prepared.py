@@ -4,26 +4,27 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness import backbone as backbones
-from harness import cost, data, evaluate, result, stages
+from harness import cost, data, evaluate, merged, result, stages, tasks
+from harness import plan as plans
 from harness import start as starts
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.cost import Counts
 from harness.data import Split
+from harness.evaluate import Table
 from harness.export import adapter_bytes
-from harness.fit import Row
+from harness.fit import Row, StepHook, fit
 from harness.plan import Plan
 from harness.result import Result
 from harness.spec import Spec
 from harness.watch import Look, Watch
-from methods.kit.adapter import Task
 from methods.kit.start import Start
 
 
@@ -36,12 +37,29 @@ class Prepared:
     backbone: Backbone
     split: Split
     net: Classifier
-    nets: dict[str, Classifier]  # one for each label space that is tested
+    nets: Mapping[str, Classifier]  # one for each label space that is tested
+    course: tasks.Course | None  # of several data sets
     counts: Counts
     tags: dict[str, str]
     metrics: dict[str, float]  # what stages and the start took
     losses: list[float] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+
+    def training(self, around: StepHook) -> tuple[Plan | tasks.Plans, Iterator[Row]]:
+        """What is computed once, and the epochs to come."""
+        spec, train = self.spec, self.split.trains[0]
+        cfg, seed, views = spec.train, spec.seed, spec.data.views
+        if self.course is not None:
+            several = self.course.plans(cfg, seed, views)
+            return several, self.course.fit(cfg, seed, around, several)
+        plan = plans.make(self.net, train, cfg, seed, views)
+        return plan, fit(self.net, train, cfg, seed, around, plan)
+
+    def tables(self) -> dict[str, Table]:
+        """What the method reports of itself."""
+        if self.course is not None:
+            return self.course.tables()
+        return evaluate.tables(self.net, self.split.train)
 
     def looked(self, row: Row, watch: Watch | None, meter: cost.Meter) -> bool:
         """Whether the run goes on after an epoch, looking at validation images if it is time."""
@@ -60,7 +78,11 @@ class Prepared:
         return result.val_scores(found)
 
     def conclude(
-        self, took: dict[str, float], plan: Plan, test: bool = True, goes_on: bool = True
+        self,
+        took: dict[str, float],
+        plan: Plan | tasks.Plans,
+        test: bool = True,
+        goes_on: bool = True,
     ) -> Result:
         """Close selection, test, and say all that is recorded. ``took``: the cost of training."""
         spec, vault = self.spec, self.split.vault
@@ -99,7 +121,7 @@ class Prepared:
             predictions=predictions,
             classnames={part.name: part.classnames for part in vault.parts},
             state=state if goes_on else {},
-            tables=evaluate.tables(self.net, self.split.train) if test else {},
+            tables=self.tables() if test else {},
             looks=self.looks,
             error=""
             if goes_on
@@ -118,20 +140,26 @@ def prepare(
     split = data.load(spec, backbone.transform)
     source = starts.source_of(spec)
     tags = {} if source is None else starts.check(spec, source)
+    made_of = merged.of(spec)
+    tags |= merged.check(spec, made_of)
+    merged.check_weights(made_of, backbone)
     began = time.perf_counter()
     earlier = {name: past.state for name, past in pasts.items()}
+    earlier |= {name: source.state for name, source in made_of.items()}
     net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
     begun = {} if source is None else starts.costs(source, net.adapter, began)
+    course = tasks.course(net, split) if spec.tasks else None
     return Prepared(
         spec,
         started,
         backbone,
         split,
         net,
-        _testers(net, split, backbone),
+        _testers(net, split, backbone) if course is None else course.nets,
+        course,
         cost.count(net.adapter),
         tags,
-        stages.costs(pasts) | begun,
+        stages.costs(pasts) | begun | merged.costs(made_of),
     )
 
 
@@ -147,13 +175,12 @@ def attach(
     ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
     with.
     """
-    names = split.train.classnames
-    prompts = backbone.prompts(split.templates, names)
-    task = Task(names, split.template, prompts.ids, earlier or {}, start)
+    prompts = tasks.prompts_of(backbone, split)
+    task = replace(tasks.task_of(split, prompts), earlier=earlier or {}, start=start)
     with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
         torch.manual_seed(spec.seed)
         adapter = spec.method.attach(backbone.clip, task)
-    return Classifier(backbone, adapter, prompts)
+    return Classifier(backbone, adapter, prompts[0])
 
 
 def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from harness import datasets
-from harness.spec import DataSpec, Protocol
+from harness.spec import MULTI, DataSpec, Protocol
 from methods.kit.errors import UsageError
 
 SHIFTS = ("cross_dataset", "domain_generalization")  # test on data sets that were not trained on
@@ -66,6 +66,8 @@ def check(protocol: Protocol, data: DataSpec) -> None:
         raise UsageError("data.shots: full trains on every image; leave it out, or use few_shot")
     if protocol != "full" and not data.shots:
         raise UsageError("data.shots: must be greater than 0, got 0")
+    if protocol == MULTI and data.classnames:
+        raise UsageError(f"data.classnames: names one data set's classes; {MULTI} has several")
     if data.generalized and protocol != "base_to_novel":
         raise UsageError("data.generalized: only base_to_novel has novel classes")
     if data.targets and protocol not in SHIFTS:

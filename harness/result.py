@@ -63,7 +63,8 @@ def failure(
 def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, float]:
     """acc/<part> for each part, their H or the mean over targets, ece/test of the main parts.
 
-    acc/hmean_all is H where both halves are told apart among all names.
+    acc/mean is the mean over data sets that are trained together; acc/hmean_all is H where both
+    halves are told apart among all names.
     """
     metrics = {f"acc/{p.part}": p.accuracy for p in predictions}
     halves = [(f"acc/base{s}", f"acc/novel{s}", f"acc/hmean{s}") for s in ("", "_all")]
@@ -74,13 +75,21 @@ def scores(predictions: list[Predictions], main: Sequence[str]) -> dict[str, flo
     if beside and "acc/base" not in metrics:
         metrics["acc/targets"] = fmean(beside)
     own = [p for p in predictions if p.part in main]
+    if len(own) > 1 and "acc/base" not in metrics:
+        metrics["acc/mean"] = fmean(p.accuracy for p in own)
     metrics["ece/test"] = evaluate.expected_calibration_error(own)
     return metrics
 
 
 def val_scores(predictions: list[Predictions]) -> dict[str, float]:
-    """acc/val on the classes trained on; with novel classes also acc/val_novel and their H."""
+    """acc/val on the classes trained on; with novel classes also acc/val_novel and their H.
+
+    Of data sets that are trained together the mean, and each one's acc/val_<name>.
+    """
     metrics = {}
+    if len(predictions) > 1 and "novel" not in {p.part for p in predictions}:
+        each = {f"acc/val_{p.part}": p.accuracy for p in predictions}
+        return {"acc/val": fmean(each.values()), **each}
     for p in predictions:
         metrics["acc/val_novel" if p.part == "novel" else "acc/val"] = p.accuracy
     if "acc/val_novel" in metrics:

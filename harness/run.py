@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 
 from harness import backbone as backbones
-from harness import cost, data, stages
-from harness import plan as plans
+from harness import cost, data, merged, stages
 from harness import start as starts
 from harness.cost import Counts
-from harness.fit import NonFiniteLoss, Outcome, Row, fit
+from harness.fit import NonFiniteLoss, Outcome, Row
 from harness.prepared import prepare
 from harness.result import Result, failure
 from harness.spec import Spec
@@ -52,7 +51,8 @@ def check(spec: Spec) -> Counts:
     source = starts.source_of(spec)
     if source is not None:
         starts.check(spec, source)
-    return cost.outline(spec.method, parts, classes, starts.outline(source))
+    merged.check(spec, merged.of(spec))
+    return cost.outline(spec.method, parts, classes, starts.outline(source), spec.tasks)
 
 
 def execute(
@@ -73,8 +73,8 @@ def execute(
     run = prepare(spec, pick_device(device), past(spec, device, progress, store), started)
     goes_on = True
     with cost.measuring(run.backbone.device) as meter:
-        plan = plans.make(run.net, run.split.train, spec.train, spec.seed, spec.data.views)
-        for row in fit(run.net, run.split.train, spec.train, spec.seed, first_counted(meter), plan):
+        plan, rows = run.training(first_counted(meter))
+        for row in rows:
             run.losses.extend(row.losses)
             meter.step_seconds.extend(row.step_seconds)
             if progress:

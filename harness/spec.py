@@ -11,8 +11,13 @@ import methods
 from methods import Method
 from methods.kit.fields import Positive, Rate, Share, Weight
 
-Protocol = Literal["base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full"]
+Protocol = Literal[
+    "base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full", "multi_task"
+]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+MULTI: Protocol = "multi_task"
+PLUS = "+"  # between the data sets of a multi_task run: digits+fashion-mnist
 
 PLACE = {"identity": False}  # says where something lies, which changes no number
 
@@ -29,7 +34,7 @@ class BackboneSpec:
 @dataclass(frozen=True)
 class DataSpec:
     """``name``: a known data set, a folder of class folders, a CSV or Parquet file with columns
-    image and label, ``hf:NAME`` or ``torchvision:NAME``."""
+    image and label, ``hf:NAME`` or ``torchvision:NAME``; of multi_task several, with + between."""
 
     name: str = "icon-concepts"
     shots: Annotated[int, Ge(0)] = 16  # 0 is all; protocol full only
@@ -80,6 +85,19 @@ class Spec:
     def method_name(self) -> str:
         return methods.name_of(self.method)
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The data sets that are trained together; () where it is one."""
+        return tuple(self.data.name.split(PLUS)) if self.protocol == MULTI else ()
+
+    def parts(self) -> tuple["Spec", ...]:
+        """For each of the data sets that are trained together its own few-shot run."""
+        contents = self.data.content.split(PLUS) if self.data.content else [""] * len(self.tasks)
+        return tuple(
+            replace(self, protocol="few_shot", data=replace(self.data, name=name, content=content))
+            for name, content in zip(self.tasks, contents, strict=True)
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Nested and JSON-ready; ``method`` carries its name."""
         return {
@@ -109,7 +127,8 @@ class Spec:
     def configuration(self) -> str:
         """The identity of a way to train: everything but the seed, the data sets and the shots.
 
-        Of a run that is started from only the way that it was trained counts (harness/start.py).
+        Of runs that it starts from or is made of only the way that they were
+        trained counts (harness/start.py).
         """
         data = replace(
             self.data,
@@ -123,6 +142,9 @@ class Spec:
         method: Any = self.method
         if method.start:
             method = replace(method, start=method.start.rpartition("-")[2])
+        if method.runs:
+            ways = {word: word.rpartition("-")[2] for word in method.runs}
+            method = replace(method, sources=tuple(ways.get(w, w) for w in method.sources))
         return replace(self, seed=0, data=data, method=method).digest()
 
     def overrides(self) -> list[str]:

@@ -24,6 +24,7 @@ from methods.kit.errors import UsageError
 
 RESULT = "result.json"
 PREDICTIONS = "predictions.parquet"
+TABLES = "tables.parquet"
 SCRAP = ".scrap-"
 SCHEMA = 1
 
@@ -130,7 +131,7 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
         export.write(folder, spec, result.state, {"parameters": counts, "tags": result.tags})
         pq.write_table(predictions_table(result), folder / PREDICTIONS)
     if result.tables:
-        pq.write_table(long_table(result), folder / "tables.parquet")
+        pq.write_table(long_table(result), folder / TABLES)
     if result.losses:
         steps = pa.array(range(1, len(result.losses) + 1), pa.int32())
         curve = pa.table({"step": steps, "loss": pa.array(result.losses, pa.float64())})

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness import config, export, lineage
 from harness.datasets import defaults_of
-from harness.spec import Spec
+from harness.spec import PLUS, Spec
 from methods.kit.adapter import Stage
 from methods.kit.errors import UsageError
 
@@ -42,7 +42,7 @@ def check(spec: Spec) -> None:
             continue
         here, there = lineage.seen(spec), lineage.seen(first)
         leaked = len((there.train - here.train) & here.held)
-        same = there.table.digest == here.table.digest
+        same = {t.digest for t in there.tables} & {t.digest for t in here.tables}
         novel = len(there.names & here.novel) if same else 0
         if leaked or novel:
             what = f"{leaked} images" if leaked else f"{novel} classes"
@@ -60,6 +60,8 @@ def _spec(spec: Spec, stage: Stage) -> Spec:
         settings = (
             {"data.template": "default"} | {f"data.{k}": v for k, v in own.items()} | settings
         )
+        if spec.tasks and PLUS not in str(settings["data.name"]):  # one set is no multi_task
+            settings["protocol"] = "few_shot"
     for key, value in settings.items():
         part, dot, name = key.partition(".")
         if dot:

@@ -35,6 +35,7 @@ from methods.kit.warm import ERRORS
 
 FULL = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
 RECORD = "record.json"
+KEY = "method.start"
 DRAW = ("name", "shots", "val_shots", "subset", "short_classes")  # with the seed: what is seen
 
 
@@ -55,15 +56,17 @@ class Source:
 
 def source_of(spec: Spec) -> Source | None:
     """The source that a spec names, from the home folder. Raises UsageError."""
-    word = spec.method.start
-    if not word:
-        return None
+    return named(spec.method.start, KEY) if spec.method.start else None
+
+
+def named(word: str, key: str) -> Source:
+    """The source of a full id that the setting ``key`` names. Raises UsageError."""
     match = FULL.fullmatch(word)
     if match is None:
-        raise UsageError(f"method.start: {word!r} is no full id; harness.sources.pinned gives it")
+        raise UsageError(f"{key}: {word!r} is no full id; harness.sources.pinned gives it")
     folder = kept(match[1], match[2])
     if not (folder / RECORD).is_file():
-        raise UsageError(f"method.start: run {match[1]} is not kept in {folder.parent}")
+        raise UsageError(f"{key}: run {match[1]} is not kept in {folder.parent}")
     return read(folder)
 
 
@@ -97,13 +100,7 @@ def way(spec: Spec, source: Spec) -> str:
 
 def check(spec: Spec, source: Source) -> dict[str, str]:
     """Tags of a start. Raises UsageError for a source that does not fit or has seen too much."""
-    if source.spec.backbone.name != spec.backbone.name:
-        raise UsageError(
-            f"method.start: run {source.digest} is on backbone {source.spec.backbone.name!r},"
-            f" this one on {spec.backbone.name!r}"
-        )
-    if source.spec.method.stages():
-        raise UsageError(f"method.start: run {source.digest} was trained in stages; take another")
+    check_source(spec, source, KEY)
     return {
         "start": source.digest,
         "start_run": source.run_id,
@@ -111,8 +108,27 @@ def check(spec: Spec, source: Source) -> dict[str, str]:
         "start_dataset": source.spec.data.name,
         "start_shots": str(source.spec.data.shots),
         "start_seed": str(source.spec.seed),
-        **lineage.check(spec, source.spec, dict(source.tags)),
+        **lineage.check(spec, source.spec, dict(source.tags), KEY),
     }
+
+
+def check_source(spec: Spec, source: Source, key: str) -> None:
+    """Raises UsageError for a run on another backbone and for one that was trained in stages."""
+    if source.spec.backbone.name != spec.backbone.name:
+        raise UsageError(
+            f"{key}: run {source.digest} is on backbone {source.spec.backbone.name!r},"
+            f" this one on {spec.backbone.name!r}"
+        )
+    if source.spec.method.stages() or source.spec.method.runs:
+        raise UsageError(f"{key}: run {source.digest} was trained in stages; take another")
+
+
+def check_weights(source: Source, backbone: Backbone, key: str) -> None:
+    """Raises UsageError for a run that was trained on other weights of the backbone."""
+    if source.tags.get("backbone_hash") != backbone.digest:
+        raise UsageError(
+            f"{key}: run {source.digest} was trained on other weights of {backbone.name}"
+        )
 
 
 def costs(source: Source, adapter: Adapter, began: float) -> dict[str, float]:
@@ -143,10 +159,7 @@ def load(source: Source | None, backbone: Backbone) -> Start | None:
     """What a source learnt, in double precision on the CPU. Raises UsageError for other weights."""
     if source is None:
         return None
-    if source.tags.get("backbone_hash") != backbone.digest:
-        raise UsageError(
-            f"method.start: run {source.digest} was trained on other weights of {backbone.name}"
-        )
+    check_weights(source, backbone, KEY)
     parts = backbones.outline(backbone.name)
     adapter = cost.attached(source.spec.method, parts, classes=2)
     state = {name: value.double() for name, value in source.state.items()}

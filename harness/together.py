@@ -157,6 +157,6 @@ def _show(rows: Rows, progress: Progress) -> None:
 def _trial(run: Prepared) -> Trial:
     """What hangs where depends on the method and its task alone, unless it begins elsewhere."""
     spec = run.spec
-    starts = bool(spec.method.stages()) or bool(spec.method.start)
+    starts = bool(spec.method.stages() or spec.method.start or spec.method.runs)
     shape: Hashable = None if starts else spec.method
     return Trial(run.net.adapter, spec.train, spec.seed, run.split.train, shape)

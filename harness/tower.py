@@ -215,7 +215,7 @@ class Tower:
             ends = None
             if rows is not None:
                 ends = rows - torch.arange(n, device=rows.device) * stream.length
-            y = attend(q, k, v, n, s.heads, s.causal, ends)
+            y = attend(q, k, v, n, s.heads, s.causal, ends, self._added(i, stream, bound))
         else:
             k, v = packing.pad(k), packing.pad(v)
             if rows is None:
@@ -223,6 +223,14 @@ class Tower:
             else:
                 y = attend(q, k, v, n, s.heads, s.causal, packing.ends)
         return self._site_linear((s.name, i, "out_proj"), y, n, bound)
+
+    def _added(self, i: int, stream: Stream, bound: Bound) -> Tensor | None:
+        """What a method adds to the scores of attention; None for most."""
+        key: Key = (self.shape.name, i, "scores")
+        if bound.at(key) is None:
+            return None
+        zeros = stream.x.new_zeros(stream.length, stream.length)
+        return bound.before(key, zeros, 1)
 
     def _mlp(self, i: int, x: Tensor, n: int, bound: Bound) -> Tensor:
         tower = self.shape.name

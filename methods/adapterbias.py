@@ -1,4 +1,4 @@
-"""AdapterBias (Fu et al., 2022, arXiv 2205.00305): one direction, as far as a token asks.
+"""AdapterBias (Fu et al., 2022, Findings of NAACL): one direction, as far as a token asks.
 
 At the second linear map of every MLP, with h the hidden activations that enter it,
 

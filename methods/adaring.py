@@ -21,11 +21,11 @@ both towers (delta form: those of the widths, where the towers have the same).
 
 ``ranks``: several rings side by side, each (ring rank, slice size). ``combine``: their plain
 ``sum``; a learnt weight for each layer (``layer_gate``: as good as one more factor on the slices,
-but one that says which rank a layer uses); or soft routing of tokens by ``input_gate``, with a
-temperature that falls from the first to the second of ``temperature``. ``consistency_*``: weights
-of the penalties that hold the model near the frozen one (methods/kit/consistency.py); with
-``consistency_on="low_rank"`` the ring of smallest rank is trained by them alone and the others by
-the task alone, at the cost of a second backward pass.
+but one that says which rank a layer uses), or one for each task of multi_task too (``task_gate``);
+or soft routing of tokens by ``input_gate``, with a temperature that falls from the first to the
+second of ``temperature``. ``consistency_*``: weights of the penalties that hold the model near the
+frozen one (methods/kit/consistency.py); with ``consistency_on="low_rank"`` the ring of smallest
+rank is trained by them alone and the others by the task alone, with a second backward pass.
 
 Slices of up matrices and of updates start at zero, so the adapted model starts as the frozen one.
 Matrices are made once a step (methods/kit/ring.py). Why these defaults: docs/adaring.md.
@@ -69,7 +69,7 @@ class AdaRing(Method):
     ring_rank: Positive | tuple[Positive, ...] = 2  # between shared cores; a list: bond by bond
     slice_size: Positive | tuple[Positive, Positive] = 8  # r0 x r1, what each layer has of its own
     ranks: tuple[tuple[Positive, Positive], ...] = ()  # several rings; (): the one of these two
-    combine: Literal["sum", "layer_gate", "input_gate"] = "sum"
+    combine: Literal["sum", "layer_gate", "task_gate", "input_gate"] = "sum"
     temperature: tuple[Rate, Rate] = (1.0, 0.1)  # input_gate: at the start and at the end
     form: Literal["delta", "adapter"] = "delta"
     reading: readings.Reading = "two_rings"
@@ -103,8 +103,9 @@ class AdaRing(Method):
         for tower in towers:
             blocks = readings.blocks(self.reading, self.layers, tower)
             gates: Sequence[Ref | None] = [None] * len(self._ranks)
-            if self.combine == "layer_gate":
-                gates = layer_gates(adapter, tower, blocks, [r.label for r in self._ranks])
+            if self.combine in ("layer_gate", "task_gate"):
+                sets = task.names if self.combine == "task_gate" else ()
+                gates = layer_gates(adapter, tower, blocks, [r.label for r in self._ranks], sets)
             if self.form == "delta":
                 self._deltas(adapter, blocks, gates, task.start)
             else:

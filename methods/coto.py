@@ -1,8 +1,9 @@
 """CoTo (Zhuang et al., 2025, arXiv 2506.05713): adapters of blocks join the training one by one.
 
 A wrapper: ``host`` is the method whose parts are switched (``method.host=lora``), its settings are
-written ``method.host.rank=4`` and its training settings are where those of this method begin. As in
-the repository (zwebzone/coto), before each step every group is on with probability
+written ``method.host.rank=4`` and its training settings are where those of this method begin. As
+the README of the repository says (zwebzone/coto; it holds no code), before each step every group
+is on with probability
 
     p(t) = min(last, first + (last - first) * t / (ramp * T))    of step t of T
 
@@ -34,7 +35,7 @@ from methods.kit.settings import check_part, read_value
 @dataclass(frozen=True)
 class CoTo(Method):
     paper = "Zhuang et al., 2025"
-    fidelity = "code"
+    fidelity = "paper"
 
     host: str = "lora"
     settings: tuple[str, ...] = ()  # of the host: "rank=4"

@@ -9,15 +9,18 @@ put in the places of those of the first that read most alike, or answer most ali
 
 An adapter is y + gelu(y A + a) B + c behind the MLP of every block, B zero at first. ``sources``
 says what each is pretrained on: the name of a data set, or a number, for the task at hand from
-other initial values (shots and order stay, so that no validation image is learnt). Every source is
-a run of this method with ``sources=[]``; it is trained once and found again, also by other runs.
-Sources that have seen images or classes that are held out here are refused.
+other initial values (shots and order stay, so that no validation image is learnt); these are
+trained before, once, and found again, also by other runs. Or the digest or MLflow id of a finished
+run of the ledger, or eight letters or more of its beginning, which is not trained again. Every
+source is a run of this method with ``sources=[]``. Sources that have seen images or classes that
+are held out here are refused.
 
 Activations are compared on the same ``probes`` rows for all sources: Gaussian tokens as ln_2 gives
 them, through the frozen MLP (with gelu) that the adapter stands behind. Without the states of its
 sources a merged adapter is drawn from N(0, 0.02).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -35,12 +38,15 @@ from methods.kit.fields import BOTH_TOWERS, Positive, TowerName
 from methods.kit.merging import Merge, Weights
 from methods.kit.noise import generator
 
+RUN = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]{16}){0,2}")  # what names a run, from its first 8 on
+
 
 @dataclass(frozen=True)
 class MerA(Method):
     paper = "He et al., 2023"
     fidelity = "reading"
     recipe = {"train.lr": 1e-3}
+    shape = ("bottleneck", "layers", "towers")
 
     sources: tuple[str, ...] = ("1", "2")
     merge: Merge = "ot_weights"
@@ -54,6 +60,10 @@ class MerA(Method):
     def identity(self) -> bool:
         return not self.sources
 
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return tuple(word for word in self.sources if RUN.fullmatch(word))
+
     def stages(self) -> Mapping[str, Stage]:
         plain = replace(self, sources=(), merge="ot_weights", probes=256)
         return {
@@ -61,6 +71,7 @@ class MerA(Method):
             if word.isdigit()
             else Stage(plain, {"data.name": word})
             for word in self.sources
+            if word not in self.runs
         }
 
     def attach(self, clip: Clip, task: Task) -> Adapter:

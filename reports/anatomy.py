@@ -60,7 +60,11 @@ def usage(artifacts: Path) -> pd.DataFrame:
     """Which share of its work each layer gives to each rank, where the run has several."""
     path = artifacts / "tables.parquet"
     table = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["table"])
-    return table[table["table"] == "rank_usage"].drop(columns="table")
+    found = table[table["table"] == "rank_usage"].drop(columns="table")
+    if not len(found):
+        return found
+    row = found["row"].str.rpartition(" ")[2]  # task by task in multi_task: their mean
+    return found.assign(row=row).groupby(["row", "column"], as_index=False)["value"].mean()
 
 
 def start(tags: Mapping[str, str]) -> dict[str, str]:

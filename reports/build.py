@@ -9,6 +9,7 @@ import pandas as pd
 
 from harness import console
 from harness.ledger import open_ledger
+from harness.spec import MULTI
 from methods.kit.errors import UsageError, unknown
 from reports import select
 from reports.table import ACCURACY, Board, boards, frame, pick
@@ -79,15 +80,20 @@ def only(found: list[Board]) -> Board:
 
 
 def everything(folder: Path, uri: str | None) -> list[Path]:
-    """Leaderboard of all that is recorded, and for each comparison its front, ranks, aggregates."""
-    from reports import distributions, leaderboard, pareto
+    """Leaderboard of all that is recorded, and for each comparison its front, ranks, aggregates;
+    of multi_task the affinity of the tasks, too."""
+    from reports import affinity, distributions, leaderboard, pareto
 
+    fetch = open_ledger(uri).tables
     found = collect(uri, None, None)
     paths = leaderboard.write(found, folder)
     for board in found:
         place = folder if len(found) == 1 else folder / f"{board.protocol}-{board.backbone}"
-        paths += pareto.write(board, place, "params/trainable", board.headline)
+        if pareto.points(board, "params/trainable", board.headline):  # else none has every data set
+            paths += pareto.write(board, place, "params/trainable", board.headline)
         paths += distributions.write(board, place)
+        if board.protocol == MULTI:
+            paths += affinity.write(board, fetch, place)
     return paths
 
 

@@ -8,10 +8,11 @@ import pandas as pd
 
 from harness.console import count_text
 from harness.protocols import SHIFTS
+from harness.spec import MULTI
 from reports.table import ACCURACY, AVERAGE, Board
 
 LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test": "accuracy"}
-LABELS |= {"acc/targets": "targets"}
+LABELS |= {"acc/targets": "targets", "acc/mean": "mean"}
 MISSING = "-"
 WORDS = ("method", "settings", "data set", "flags")
 
@@ -43,6 +44,7 @@ def _heads(board: Board) -> list[str]:
         "settings",
         "data set",
         "shots",
+        *(m.removeprefix("acc/") for m in tasks(board)),
         *(LABELS[m] for m in ACCURACY[board.protocol]),
         "± images",
         "over zero-shot",
@@ -69,7 +71,7 @@ def _cells(board: Board, row: Any) -> list[str]:
         row["settings"],
         row["dataset"],
         row["shots"],
-        *(interval(row, m) for m in ACCURACY[board.protocol]),
+        *(interval(row, m) for m in (*tasks(board), *ACCURACY[board.protocol])),
         "" if math.isnan(row["items"]) else f"{row['items']:.2f}",
         "" if math.isnan(row["gain"]) else f"{row['gain']:+.2f}",
         *(_count(row[f"params/{p}_mean"]) for p in ("trainable", "stored", "inference")),
@@ -82,6 +84,15 @@ def _cells(board: Board, row: Any) -> list[str]:
         str(row["missing"] or ""),
         row["flags"],
     ]
+
+
+def tasks(board: Board) -> list[str]:
+    """The accuracies on each of the data sets that are trained together."""
+    if board.protocol != MULTI:
+        return []
+    means = [c for c in board.rows.columns if c.startswith("acc/") and c.endswith("_mean")]
+    names = [c.removesuffix("_mean") for c in means]
+    return [n for n in names if n not in ACCURACY[MULTI] and not n.startswith("acc/val")]
 
 
 def interval(row: Any, metric: str) -> str:
@@ -122,6 +133,8 @@ def legend(board: Board) -> list[str]:
         )
     if board.rows["items"].notna().any():
         notes.append("± images: half of the 95 % interval from the choice of test images alone")
+    if board.protocol == MULTI:
+        notes.append("mean is the mean over the data sets that one adapter was trained on at once")
     if board.protocol in SHIFTS:
         notes.append("targets is the mean over the data sets that were only tested")
     if (board.rows["missing"] > 0).any() or (board.rows["failed"] > 0).any():
@@ -129,8 +142,8 @@ def legend(board: Board) -> list[str]:
     behind = board.rows["time/source_seconds_mean"].max()
     if behind > 0:
         notes.append(
-            f"start=...: the training of the run that was started from, up to {behind:,.0f} s, is"
-            " not in the times"
+            f"the training of runs that others started from or are made of, up to {behind:,.0f} s,"
+            " is not in the times"
         )
     return notes
 

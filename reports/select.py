@@ -10,10 +10,12 @@ import pandas as pd
 
 import methods
 from harness.config import SHORT, read_value
+from harness.spec import PROTOCOLS
 from methods.kit.errors import UsageError, unknown
 
 Several = Literal["refuse", "best", "all"]
-VALIDATION = {"base_to_novel": "acc/val_hmean", "few_shot": "acc/val"}
+VALIDATION: dict[str, str] = dict.fromkeys(PROTOCOLS, "acc/val")
+VALIDATION["base_to_novel"] = "acc/val_hmean"
 OF_A_METHOD = ("method.", "train.", "data.template", "backbone.p")
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from harness.ledger import Run
 from harness.protocols import SHIFTS, harmonic_mean
+from harness.start import FULL
 from methods.kit.errors import UsageError
 from reports import judge
 from reports.select import best_by_validation
@@ -19,6 +20,7 @@ ACCURACY = {
     "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
     "few_shot": ("acc/test",),
     "full": ("acc/test",),
+    "multi_task": ("acc/mean",),
 } | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 COSTS = (
     "params/trainable",
@@ -220,13 +222,16 @@ def _settings(part: pd.DataFrame) -> list[str]:
 def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
     """Accuracies beside the protocol's own: of each target, of halves among all names."""
     usual = {*ACCURACY[protocol], *OTHERS}
-    return tuple(sorted(c for c in part if c.startswith("acc/") and c not in usual))
+    there = (c for c in part if c.startswith("acc/") and part[c].notna().any())
+    return tuple(sorted(c for c in there if c not in usual))
 
 
 def _way(key: str, params: dict[str, str]) -> str:
-    """A setting as it tells ways to train apart: of a start, how the run was trained."""
+    """A setting as it tells ways to train apart: of another run, how that one was trained."""
     value = params.get(key, "")
-    return value.rpartition("-")[2][:8] if key == "method.start" else value
+    if key not in ("method.start", "method.sources"):
+        return value
+    return FULL.sub(lambda run: run[3][:8], value)
 
 
 def _row(

@@ -89,7 +89,9 @@ def sweep(
     budget: Annotated[
         str | None, typer.Option(help="Of each method: 30 trials, or 20m or 2h of trials.")
     ] = None,
-    fresh: Annotated[int, typer.Option(min=1, help="Fresh seeds that test each winner.")] = 3,
+    fresh: Annotated[
+        int, typer.Option(min=0, help="Fresh seeds that test each winner; 0: none is tested.")
+    ] = 3,
     name: Annotated[str | None, typer.Option(help="The sweep's name; made up if none.")] = None,
     preset: Annotated[str, typer.Option(help="See `ringbench ls presets`.")] = "base_to_novel",
     storage: Annotated[
@@ -109,7 +111,8 @@ def sweep(
 
     The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
     each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
-    tested with fresh seeds; each is searched in its own space, or all in the space `rate`.
+    tested with fresh seeds; each is searched in its own space, or all in `rate` or
+    `wide_rate`.
 
     With one accuracy as the objective, a trial below the others is pruned between its runs and
     inside of them, at --prune-points looks on validation data. With accuracy and a parameter count,

@@ -33,6 +33,7 @@ TESTED = {
     "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
     "few_shot": ("acc/test",),
     "full": ("acc/test",),
+    "multi_task": ("acc/mean",),
 } | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
 
 

@@ -98,5 +98,12 @@ def _show(
         return
     if rows:
         seeds = ", ".join(str(s) for s in asked.seeds)
-        console.table(heads, rows, f"{asked.name}: {asked.goal} each, tested with seeds {seeds}")
-    console.say(f"  with intervals and tuning curves: ringbench report --sweep {asked.name}")
+        how = f"tested with seeds {seeds}" if seeds else "on validation data, not tested"
+        console.table(heads, rows, f"{asked.name}: {asked.goal} each, {how}")
+    for one in tested:
+        if one.sweep.best:
+            words = one.sweep.best[0].user_attrs["overrides"]
+            searched = [w for w in words if w.partition("=")[0] in one.sweep.plan.space.keys]
+            console.say(f"  best of {one.entrant.label}: {' '.join(searched)}")
+    named = asked.name if asked.seeds else asked.plans[0].name  # nothing to compare, but curves
+    console.say(f"  with intervals and tuning curves: ringbench report --sweep {named}")

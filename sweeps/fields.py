@@ -21,10 +21,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from annotated_types import Ge, Gt, Le, Lt
 
 import methods
-from sweeps.space import FIELDS, RATE, Choice, Dim, Range, Space
+from sweeps.space import FIELDS, RATE, WIDE, Choice, Dim, Range, Space
 
 LR = "train.lr"
 STEPS = (1.0, 0.25, 0.5, 2.0, 4.0)  # of the usual rate, which is tried first
+RATES = (1e-3, 3e-4, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
 def space(method: str, lr: float) -> Space:
@@ -45,6 +46,14 @@ def rate(method: str, lr: float) -> Space:
     """The learning rate alone: five rates, a factor of two apart, around the usual one."""
     rates = [float(f"{lr * step:.6g}") for step in STEPS]
     return Space(RATE, method, f"the learning rate of {method}", {LR: _choices(rates)})
+
+
+def made(wanted: str, method: str, lr: float) -> Space:
+    """One of the spaces that are made for a method whose own rate is ``lr``."""
+    if wanted == WIDE:
+        about = f"the learning rate of {method}, on the grid of all methods"
+        return Space(WIDE, method, about, {LR: _choices(list(RATES))})
+    return space(method, lr) if wanted == FIELDS else rate(method, lr)
 
 
 def _dim(hint: Any, default: Any) -> Dim | None:

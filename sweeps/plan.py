@@ -11,10 +11,10 @@ from functools import cached_property, partial
 from typing import Any
 
 import methods
-from harness import config
+from harness import config, joined
 from harness.run import check
 from harness.sources import pinned
-from harness.spec import Protocol, Spec
+from harness.spec import MULTI, Protocol, Spec
 from methods.kit.errors import UsageError, unknown
 from sweeps import fields, quantity, settings, space
 from sweeps.quantity import Cap
@@ -206,6 +206,8 @@ def build(
 ) -> Plan:
     """The sweep that a command describes, all of it checked. Raises UsageError in one line."""
     given, data, seeds = _read(words)
+    if config.protocol_of(preset) == MULTI and data:
+        data = joined.groups(data)
     method = given.pop("method.name", None)
     found = _space(wanted, method, preset, given)
     if method not in (None, found.method):
@@ -257,8 +259,7 @@ def _space(wanted: str, method: Any, preset: str, given: dict[str, Any]) -> Spac
     if method is None:
         raise UsageError(f"space {wanted!r}: say of which method, method=NAME")
     lr = config.resolve(preset, {**given, "method.name": str(method)}).train.lr
-    made = fields.space if wanted == space.FIELDS else fields.rate
-    return made(str(method), lr)
+    return fields.made(wanted, str(method), lr)
 
 
 def _check(plan: Plan) -> None:

@@ -27,9 +27,14 @@ from sweeps.condition import ALWAYS, Condition
 
 FIELDS = "fields"  # the space made from a method's own fields
 RATE = "rate"  # the learning rate alone, of any method
+WIDE = "wide_rate"  # the same rates for every method
 MADE = {  # spaces that are made for the method they are asked for: their keys, what they are
     FIELDS: ("its fields, train.lr", "a space made from a method's fields"),
     RATE: ("train.lr", "five rates a factor of two apart, around the method's own"),
+    WIDE: (
+        "train.lr",
+        "five rates a factor of three apart, 0.0003 to 0.03, whatever the method's own",
+    ),
 }
 GRID_POINTS = 5  # of a range of numbers without a step, in a grid
 

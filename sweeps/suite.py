@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import methods
-from harness import config, datasets
+from harness import config, datasets, joined
 from harness.sources import pinned
-from harness.spec import Spec
+from harness.spec import MULTI, Spec
 from methods.kit.errors import UsageError
 
 AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
@@ -28,8 +28,8 @@ class Suite:
 def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
     """The suite that words describe: a comma list makes an axis of the grid.
 
-    ``lora.rank=2,4`` is an axis of one method alone. Runs that others start from are looked for in
-    the ledger at ``uri``. Raises UsageError.
+    ``lora.rank=2,4`` is an axis of one method alone; data sets of multi_task are trained together.
+    Runs that others start from are looked for in the ledger at ``uri``. Raises UsageError.
     """
     axes: dict[str, list[Any]] = {}
     for word in words:
@@ -40,6 +40,8 @@ def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
         if key in axes:
             raise UsageError(f"{key}: given twice")
         axes[key] = choices(key, raw)
+    if config.protocol_of(preset) == MULTI and "data.name" in axes:
+        axes["data.name"] = joined.groups(axes["data.name"])
     names = [str(name) for name in axes.pop("method.name", [])]
     if not names:
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")

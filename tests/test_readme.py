@@ -24,6 +24,7 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 DATA = README.parent / "docs" / "data.md"
+MULTI = README.parent / "docs" / "multi-task.md"
 
 
 def blocks(language: str, page: Path = README) -> list[str]:
@@ -112,9 +113,11 @@ def test_the_commands_of_the_readme_that_train_can_be_planned(
 
 
 @pytest.mark.parametrize(
-    "words", commands("suite", "run", page=DATA), ids=lambda w: " ".join(w[:3])
+    "words",
+    [w for page in (DATA, MULTI) for w in commands("suite", "run", page=page)],
+    ids=lambda w: " ".join(w[:3]),
 )
-def test_the_commands_on_data_are_understood(words: list[str], public: Path) -> None:
+def test_the_commands_of_the_pages_are_understood(words: list[str], public: Path) -> None:
     build = suite.build if words[0] == "suite" else config.build
     assert build(words[1], words[2:])
 

@@ -26,6 +26,7 @@ VARIANTS: dict[str, Method] = {
     "adaring-layer_gate_one": AdaRing(
         form="adapter", ranks=PAIR, combine="layer_gate", reading="one_ring"
     ),
+    "adaring-task_gate": AdaRing(form="adapter", ranks=PAIR, combine="task_gate"),
     "adaring-input_gate": AdaRing(form="adapter", ranks=PAIR, combine="input_gate"),
     "adaring-input_gate_parallel": AdaRing(
         form="adapter", ranks=PAIR, combine="input_gate", reading="parallel", scale=0.5
@@ -42,6 +43,7 @@ VARIANTS: dict[str, Method] = {
     "adaring-delta_factored": AdaRing(form="delta", slice_size=2, reading="factored"),
     "adaring-delta_whole": AdaRing(form="delta", ring_rank=8, slice_size=8),
     "adaring-delta_layer_gate": AdaRing(form="delta", ranks=PAIR, combine="layer_gate"),
+    "adaring-delta_task_gate": AdaRing(form="delta", ranks=PAIR, combine="task_gate"),
 }
 VARIANT_BUILDS = ("flat", "custom")
 

@@ -21,6 +21,8 @@ from methods.kit.rig import Add, Call, Derived, Draw, Fn, Hung, Penalty, Ref, Re
 from methods.kit.start import Start
 
 PARTS = ("image", "text", "shared", "head")
+Told = Literal["task", "affinity"]
+TASK = "shared.task"  # the one kept tensor that is not saved: it says what is being looked at
 Fidelity = Literal["code", "paper", "reading"]
 
 
@@ -31,7 +33,8 @@ class Task:
     ``tokens`` is (classes, length), padded with zeros behind the end token. ``earlier`` holds what
     each of the method's stages trained (``Adapter.state``); it is empty where only shapes matter.
     ``start`` is what the run learnt that the method's own ``start`` names; None where only shapes
-    matter.
+    matter. ``tasks`` names the data sets that are trained together, if there are several; the class
+    names are then those of all of them, one set behind the other.
     """
 
     classnames: tuple[str, ...]
@@ -41,10 +44,16 @@ class Task:
         default_factory=dict, repr=False, compare=False
     )
     start: Start | None = field(default=None, repr=False, compare=False)
+    tasks: tuple[str, ...] = ()
 
     @property
     def classes(self) -> int:
         return len(self.classnames)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """A name for each data set that is trained on."""
+        return self.tasks or ("task",)
 
 
 @dataclass(frozen=True)
@@ -103,12 +112,15 @@ class Method(ABC):
     from: the authors' ``code``, their ``paper``, or a ``reading`` of one that leaves parts open.
     A method that can begin where another run ended has a field ``start``, empty or the id of that
     run; the harness finds the run, checks that it saw nothing it should not, and hands over what it
-    learnt as ``task.start``.
+    learnt as ``task.start``. A method that can be made of several runs of itself has a field
+    ``sources``, of which ``runs`` are those words that name runs, and ``shape`` the fields in which
+    they must agree; their states come in ``task.earlier``.
     """
 
     paper: ClassVar[str] = ""
     fidelity: ClassVar[Fidelity] = "paper"
     recipe: ClassVar[Mapping[str, object]] = {}
+    shape: ClassVar[tuple[str, ...]] = ()
 
     @property
     def identity(self) -> bool:
@@ -121,6 +133,10 @@ class Method(ABC):
     @property
     def start(self) -> str:
         return ""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return ()
 
     @abstractmethod
     def attach(self, clip: Clip, task: Task) -> "Adapter":
@@ -266,6 +282,16 @@ class Adapter(nn.Module):
         """
         self._each_step.append((ref, fn))
 
+    def told(self, what: Told, start: Tensor) -> Ref:
+        """A kept tensor that the training of several data sets keeps up to date; first ``start``.
+
+        ``task`` is the number, in ``Task.names``, of the data set that a batch is of; 0 of any
+        other. ``affinity`` (tasks, tasks) is the mean, over the steps so far, of the cosine between
+        the gradients of each two data sets.
+        """
+        name = f"shared.{what}"
+        return Ref(name) if name in self._rates else self.own(name, start)
+
     def draw(
         self,
         name: str,
@@ -291,6 +317,10 @@ class Adapter(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """Every owned tensor by name, trained and kept."""
         return self._values
+
+    def saved(self) -> dict[str, Tensor]:
+        """What a saved adapter holds."""
+        return {n: v for n, v in self._values.items() if n != TASK}
 
     def trained(self) -> dict[str, nn.Parameter]:
         return {n: v for n, v in self._values.items() if isinstance(v, nn.Parameter)}
@@ -350,17 +380,25 @@ class Adapter(nn.Module):
             drawn = fn(progress, generator(seed, step, ref.name))
             self._values[ref.name].copy_(drawn)
 
+    @torch.no_grad()
+    def tell(self, what: Told, value: int | Tensor) -> None:
+        """Keep a :meth:`told` tensor up to date, if the method has asked for it."""
+        kept = self._values.get(f"shared.{what}")
+        if kept is not None:
+            kept.copy_(torch.as_tensor(value))
+
     def state(self) -> dict[str, Tensor]:
         """What is saved: every owned tensor, contiguous, on the CPU."""
-        return {n: v.detach().cpu().contiguous().clone() for n, v in self._values.items()}
+        return {n: v.detach().cpu().contiguous().clone() for n, v in self.saved().items()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Put a saved state back. Raises ValueError when names or shapes differ."""
-        if set(state) != set(self._values):
-            odd = sorted(set(state) ^ set(self._values))
+        mine = self.saved()
+        if set(state) != set(mine):
+            odd = sorted(set(state) ^ set(mine))
             raise ValueError(f"the adapter file does not fit this method: {odd[0]!r} differs")
-        for name, value in self._values.items():
+        for name, value in mine.items():
             if value.shape != state[name].shape:
                 raise ValueError(
                     f"the adapter file does not fit this method: {name!r} is"

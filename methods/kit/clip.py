@@ -9,6 +9,7 @@ site      what it is                               input x -> output y
 ========  =======================================  ========================================
 ln_1      LayerNorm before attention               residual stream -> normed
 qkv       packed projection, rows q, k, v          normed -> (..., 3 width)
+scores    q k^T before the softmax (image tower)   (length, length) of zeros -> added to it
 out_proj  output projection of attention           heads joined -> (..., width)
 attn      the whole attention branch, ln_1 to out  residual stream -> what is added to it
 ln_2      LayerNorm before the MLP                 residual stream -> normed
@@ -97,6 +98,8 @@ class Block:
             "ls_2": (d,),
             "block": (),
         }
+        if self.tower == "image":  # words are packed, so no matrix of theirs fits all
+            shapes["scores"] = ()
         if name not in shapes:
             raise unknown(f"site {name!r}", name, (*shapes, *QKV, "o"))
         return Site(self.tower, self.index, name, shapes[name])

@@ -19,15 +19,34 @@ USAGE = "rank_usage"  # the table of the mean share of each branch, one row a la
 
 
 def layer_gates(
-    adapter: Adapter, tower: Tower, blocks: Sequence[Block], labels: Sequence[str]
+    adapter: Adapter,
+    tower: Tower,
+    blocks: Sequence[Block],
+    labels: Sequence[str],
+    tasks: Sequence[str] = (),
 ) -> list[Ref]:
-    """For each branch its weights (layers,), learnt; they cost nothing, being derived."""
-    logits = torch.zeros(len(blocks), len(labels))
+    """For each branch its weights (layers,), learnt; they cost nothing, being derived.
+
+    With ``tasks`` each data set that is trained has weights of its own.
+    """
+    logits = torch.zeros(*((len(tasks),) if tasks else ()), len(blocks), len(labels))
     owned = adapter.own(f"{tower.name}.gates", nn.Parameter(logits))
-    for i, block in enumerate(blocks):
-        adapter.report(USAGE, _share, owned[i], row=_row(block), columns=labels)
+    parts = [(f"{name} ", owned[t]) for t, name in enumerate(tasks)] or [("", owned)]
+    for name, part in parts:
+        for i, block in enumerate(blocks):
+            row = name + _row(block)
+            adapter.report(USAGE, _share, part[i], row=row, columns=labels)
+    if tasks:
+        which = adapter.told("task", torch.zeros((), dtype=torch.long))
+        owned = adapter.derive(f"{tower.name}.gates_of_task", of_task, which, owned)
     weights = adapter.derive(f"{tower.name}.gate_weights", _layer_weights, owned)
     return [weights[k] for k in range(len(labels))]
+
+
+def of_task(which: Tensor, each: Tensor) -> Tensor:
+    """What belongs to the task that a batch is of, out of (tasks, ...)."""
+    one = torch.arange(len(each), device=each.device) == which
+    return torch.tensordot(one.to(each.dtype), each, 1)
 
 
 @dataclass(frozen=True)

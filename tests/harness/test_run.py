@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy import stats as scipy_stats
 
 from harness import backbone as backbones
-from harness import config, cost, data, evaluate, features, pixels, spool
+from harness import config, cost, data, evaluate, features, pixels, prepared, spool
 from harness import run as runs
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
@@ -125,7 +125,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_when() -> None:
 
 
 def test_a_bug_in_a_method_is_a_failed_run_with_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "attach", lambda *a: 1 / 0)
+    monkeypatch.setattr(prepared, "attach", lambda *a: 1 / 0)
     result = attempt(spec("method=lora"))
     assert result.status == "failed"
     assert result.error == "ZeroDivisionError: division by zero"
@@ -136,7 +136,7 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
     def full(*args: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(runs, "attach", full)
+    monkeypatch.setattr(prepared, "attach", full)
     result = attempt(spec("method=lora"))
     assert result.status == "out_of_memory"
     assert "train.batch_size" in result.error

@@ -15,6 +15,11 @@ from harness.run import execute
 from harness.spec import Spec
 
 WORDS = ["method=adaptable_adapters", "data=digits", "data.shots=1", "train.epochs=2"]
+OTHERS = ["data=digits", "data.shots=1", "train.epochs=1", "method.towers=image"]
+IN_STAGES = {
+    "sfa": ["method=sfa", "method.search_epochs=1", *OTHERS],
+    "mera": ["method=mera", "method.sources=1,2", *OTHERS],
+}
 
 KILLED = """
 import os, signal, sys
@@ -24,9 +29,9 @@ from harness.run import execute
 rows = []
 def progress(row):
     rows.append(row)
-    if len(rows) == 3:  # the first epoch of the second training
+    if len(rows) == {after}:  # an epoch of the last training
         os.kill(os.getpid(), signal.SIGKILL)
-execute(config.build("few_shot", {words!r}), "cpu", progress, store=Path({store!r}))
+execute(config.build("few_shot", {words!r}), "cpu", progress, store=Path({store!r}), test=False)
 """
 
 
@@ -34,11 +39,31 @@ def spec(*words: str) -> Spec:
     return config.build("few_shot", [*WORDS, *words])
 
 
-def test_a_kill_in_the_second_stage_does_not_repeat_the_first(tmp_path: Path) -> None:
-    code = KILLED.format(words=WORDS, store=str(tmp_path))
+def killed(words: list[str], after: int, store: Path) -> None:
+    """A process that dies by SIGKILL after so many epochs."""
+    code = KILLED.format(words=words, after=after, store=str(store))
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     died = subprocess.run([sys.executable, "-c", code], env=env, check=False)
     assert died.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", IN_STAGES)
+def test_after_a_kill_the_others_go_on_with_what_was_trained_before(
+    name: str, tmp_path: Path
+) -> None:
+    words = IN_STAGES[name]
+    whole = config.build("few_shot", words)
+    first = len(stages.specs(whole))
+    killed(words, first + 1, tmp_path)
+    rows: list[Row] = []
+    execute(whole, "cpu", rows.append, store=tmp_path, test=False)
+    assert len(rows) == 1  # the last training's epoch alone
+    kept = sorted(f.name for f in tmp_path.iterdir() if f.is_dir())
+    assert kept == sorted(spec.digest() for spec in stages.specs(whole).values())
+
+
+def test_a_kill_in_the_second_stage_does_not_repeat_the_first(tmp_path: Path) -> None:
+    killed(WORDS, 3, tmp_path)
     rows: list[Row] = []
     again = execute(spec(), "cpu", rows.append, store=tmp_path)
     assert len(rows) == 2  # the second stage's epochs alone

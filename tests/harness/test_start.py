@@ -211,7 +211,7 @@ def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> N
     spec = on(path, preset="base_to_novel")
     found = lineage.seen(spec)
     split = data.load(spec, backbones.load(BackboneSpec()).transform)
-    table = found.table
+    (table,) = found.tables
     assert found.train == {("", table.images[i]) for i in split.train.ids}
     held = [i for part in (*split.val, *split.vault.parts) for i in part.ids]
     assert found.held == {("", table.images[i]) for i in held}
@@ -330,7 +330,7 @@ def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     assert {(r.tags["seed"], r.tags["start_seed"]) for r in runs} == {("1", "1"), ("2", "2")}
     assert len({r.tags["configuration"] for r in runs}) == 1
     assert cli.call(["leaderboard"]) == 0
-    assert "the training of the run that was started from" in capsys.readouterr().err
+    assert "the training of runs that others started from" in capsys.readouterr().err
     assert cli.call(["leaderboard", "--json"]) == 0
     (row,) = (r for r in json.loads(capsys.readouterr().out) if r["method"] == "adaring")
     assert row["acc/hmean_n"] == 2
@@ -437,7 +437,7 @@ def test_data_sets_that_are_only_tested_must_be_new_to_the_source(tmp_path: Path
     for i, path in enumerate(paths):
         drawn(path, 60 * i)
     spec = on(paths[0], f"data.targets={paths[1]}", preset="cross_dataset")
-    table = lineage.seen(on(paths[1])).table
+    table = lineage.seen(on(paths[1])).tables[0]
     assert {("", table.images[row]) for row in table.rows("test")} <= lineage.seen(spec).held
     with pytest.raises(UsageError, match=r"two\.parquet, which is only tested here"):
         lineage.check(spec, on(paths[1]), recorded(on(paths[1])))

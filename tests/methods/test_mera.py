@@ -1,5 +1,8 @@
 """MerA: transport between hidden units, the ways to merge, and sources as stages."""
 
+import json
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
@@ -13,10 +16,12 @@ from hypothesis import strategies as st
 from test_counts import trainable
 from torch import Tensor
 
-from harness import config, stages
+from harness import config, sources, stages, start
 from harness.backbone import Backbone
 from harness.fit import Row
+from harness.ledger import open_ledger
 from harness.run import check, execute
+from harness.spec import Spec
 from methods.kit import merging
 from methods.kit.adapter import Adapter
 from methods.kit.errors import UsageError
@@ -168,3 +173,81 @@ def test_counts() -> None:
     assert 12 * (2 * 768 * 64 + 64 + 768) == 1_189_632
     assert 12 * (2 * 512 * 64 + 64 + 512) == 793_344
     assert trainable("mera") == 1_982_976
+
+
+# --- made of runs of the ledger --------------------------------------------------------------
+
+PLAIN = ["method=mera", "method.bottleneck=4", "method.towers=image", "shots=1"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Path]:
+    """A ledger with two plain adapters and a run of lora."""
+    place = tmp_path_factory.mktemp("home")
+    shutil.copy(store, place / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RINGBENCH_HOME", str(place))
+        for words in (
+            [*PLAIN, "method.sources=[]", "train.epochs=1"],
+            [*PLAIN, "method.sources=[]", "train.epochs=1", "method.other=1"],
+            ["method=lora", "shots=1", "train.epochs=0"],
+        ):
+            words.append("data=digits")
+            open_ledger().record(execute(config.build("few_shot", words), "cpu"))
+        yield place
+
+
+@pytest.fixture
+def ids(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Digests of the two plain adapters, and of the run of lora."""
+    monkeypatch.setenv("RINGBENCH_HOME", str(home))
+    names = {"0": "one", "1": "two", "": "lora"}
+    return {names[run.params.get("method.other", "")]: run.digest for run in open_ledger().runs()}
+
+
+def merged_of(*words: str, preset: str = "few_shot", extra: Sequence[str] = ()) -> Spec:
+    given = [*PLAIN, "data=digits", f"method.sources={','.join(words)}", *extra]
+    return sources.pinned(config.build(preset, given))
+
+
+def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None:
+    one, two = ids["one"], ids["two"]
+    spec = merged_of(one, two[:9], extra=["method.merge=mean", "train.epochs=0"])
+    assert merged_of(*spec.method.sources, extra=["method.merge=mean", "train.epochs=0"]) == spec
+    result = execute(spec, "cpu")
+    states = [start.read(start.kept(*word.split("-")[:2])).state for word in spec.method.runs]
+    for name, value in result.state.items():
+        torch.testing.assert_close(value, (states[0][name] + states[1][name]) / 2)
+    told = json.loads(result.tags["sources"])
+    assert [(t["digest"], t["dataset"]) for t in told] == [(one, "digits"), (two, "digits")]
+    runs = {run.digest: run for run in open_ledger().runs()}
+    spent = sum(runs[d].metrics["time/train_seconds"] for d in (one, two))
+    assert result.metrics["time/source_seconds"] == pytest.approx(spent)
+
+
+def test_runs_and_sources_that_are_trained_before_go_together(ids: dict[str, str]) -> None:
+    spec = merged_of(ids["one"], "1")
+    assert list(stages.specs(spec)) == ["1"]
+    check(spec)
+
+
+def test_runs_that_do_not_fit_are_refused_in_one_line(ids: dict[str, str]) -> None:
+    one, two = ids["one"], ids["two"]
+    other = ("backbone=ViT-B-32-quickgelu", "pretrained=random")
+    cases = {
+        "'deadbeef' is no data set, number or finished run": (("deadbeef", one), ()),
+        "is given twice": ((one, one), ()),
+        "is named twice": ((one, one[:10]), ()),
+        "are its own runs": ((one, ids["lora"]), ()),
+        "has method.layers=all": ((one, two), ("method.layers=1",)),
+        "validation or test images here": ((one, two), ("seed=2",)),
+        "is on backbone 'embedded'": ((one, two), other),
+    }
+    for message, (words, extra) in cases.items():
+        with pytest.raises(UsageError) as error:
+            check(merged_of(*words, extra=extra))
+        assert message in str(error.value)
+        assert str(error.value).startswith("method.sources: ")
+        assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="5 classes that are novel here"):
+        check(merged_of(one, two, preset="base_to_novel"))

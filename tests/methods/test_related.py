@@ -10,10 +10,11 @@ KNOWN = {
     "arc": (161_120, "no", "yes", "2023", "code"),
     "mosa": (2_013_696, "yes", "no", "2023", "code"),
     "adamix": (1_245_696, "no", "no", "2022", "code"),
-    "coto": (184_320, "yes", "yes", "2025", "code"),
+    "coto": (184_320, "yes", "yes", "2025", "paper"),
     "adaptable_adapters": (1_294_560, "no", "no", "2022", "code"),
     "sfa": (384_194, "yes", "no", "2023", "reading"),
     "mera": (1_982_976, "no", "no", "2023", "reading"),
+    "vtagml": (6_029_148, "no", "no", "2023", "reading"),
 }
 COLUMNS = ("trainable (ViT-B/16)", "identity at start", "folds", "year", "fidelity")
 
