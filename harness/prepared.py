@@ -144,7 +144,7 @@ def prepare(
     tags |= merged.check(spec, made_of)
     merged.check_weights(made_of, backbone)
     began = time.perf_counter()
-    earlier = {name: past.state for name, past in pasts.items()}
+    earlier: dict[str, Mapping[str, Tensor]] = {n: past.state for n, past in pasts.items()}
     earlier |= {name: source.state for name, source in made_of.items()}
     net = attach(spec, backbone, split, earlier, starts.load(source, backbone))
     begun = {} if source is None else starts.costs(source, net.adapter, began)
@@ -155,7 +155,7 @@ def prepare(
         backbone,
         split,
         net,
-        _testers(net, split, backbone) if course is None else course.nets,
+        testers(net, split, backbone) if course is None else course.nets,
         course,
         cost.count(net.adapter),
         tags,
@@ -183,7 +183,7 @@ def attach(
     return Classifier(backbone, adapter, prompts[0])
 
 
-def _testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:
+def testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:
     """A classifier for each label space that is tested."""
     testers = {}
     for part in split.vault.parts:

@@ -335,7 +335,7 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     net = attach(again, backbone, split)
     net.adapter.load(state)
     split.vault.close_selection()
-    nets = runs._testers(net, split, backbone)
+    nets = prepared.testers(net, split, backbone)
     assert isinstance(net, Classifier)
     for mine, first in zip(evaluate.test(nets, split.vault), result.predictions, strict=True):
         assert mine.predicted.tolist() == first.predicted.tolist()

@@ -10,6 +10,7 @@ import torch
 import methods
 from harness import config, cost, evaluate, spool
 from harness import run as runs
+from harness.classifier import Classifier
 from harness.data import Images
 from harness.ledger import Ledger
 from harness.result import Result
@@ -83,7 +84,7 @@ def test_a_look_sees_validation_images_only(monkeypatch: pytest.MonkeyPatch) -> 
     read: list[tuple[int, ...]] = []
     predict = evaluate.predict
 
-    def watched(net: runs.Classifier, images: Images, again: bool = False) -> evaluate.Predictions:
+    def watched(net: Classifier, images: Images, again: bool = False) -> evaluate.Predictions:
         read.append(images.ids)
         return predict(net, images, again)
 
