@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -52,6 +52,7 @@ class Run:
     metrics: dict[str, float]
     tags: dict[str, str]
     started: float
+    place: str = ""  # the URI of its artifacts
 
     @property
     def digest(self) -> str:
@@ -187,6 +188,17 @@ class Ledger:
             with _reaching(self.uri):
                 found = Path(self._client.download_artifacts(run.id, "", folder))
             yield found
+
+    def artifact(self, run: Run, name: str) -> bytes | None:
+        """One file of a run, or None where it has none; of a store on this disk without MLflow."""
+        if run.place.startswith("file:"):
+            path = Path(unquote(urlsplit(run.place).path)) / name
+            return path.read_bytes() if path.is_file() else None
+        with _reaching(self.uri):
+            if name not in {item.path for item in self._client.list_artifacts(run.id)}:
+                return None
+            with TemporaryDirectory() as folder:
+                return Path(self._client.download_artifacts(run.id, name, folder)).read_bytes()
 
     def predictions(self, run_id: str) -> bytes | None:
         """The Parquet file of a run's test predictions, or None where it has none."""
@@ -348,6 +360,7 @@ def _run(run: Any) -> Run:
         metrics={k: v for k, v in run.data.metrics.items() if not k.startswith(MIDWAY)},
         tags=tags,
         started=run.info.start_time / 1000,
+        place=run.info.artifact_uri or "",
     )
 
 

@@ -10,7 +10,10 @@ from harness.commands import Json, Tracking
 Protocol = Annotated[str | None, typer.Option(help="Only this protocol.")]
 Backbone = Annotated[str | None, typer.Option(help="Only this backbone.")]
 OfSweep = Annotated[str | None, typer.Option(help="A sweep: see `ringbench ls sweeps`.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the files; default runs/report.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the files; default runs/report, and runs/site for a site."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -162,9 +165,9 @@ def report(
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Write all tables and pictures: of everything recorded, or of one sweep or contest."""
+    """Build a site of everything recorded (runs/site), or the files of one sweep or contest."""
     from harness import console
-    from harness.home import report_folder
+    from harness.home import home, report_folder
     from methods.kit.errors import UsageError
     from reports import build
 
@@ -175,8 +178,19 @@ def report(
     elif map_ or best:
         raise UsageError("--map and --best: say of which sweep, --sweep NAME")
     else:
-        paths = build.everything(out or report_folder(), tracking_uri)
+        return _site(out or home() / "site", tracking_uri, json)
     if json:
-        console.as_json([str(p) for p in paths])
-    else:
-        console.say("written: " + ", ".join(str(p) for p in paths))
+        return console.as_json([str(p) for p in paths])
+    return console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def _site(folder: Path, uri: str | None, json: bool) -> None:
+    from harness import console
+    from harness.ledger import open_ledger
+    from reports.site import made, store
+    from reports.site.source import FromLedger
+
+    manifest = store.write(lambda: made.files(FromLedger(open_ledger(uri))), folder)
+    if json:
+        return console.as_json([str(folder / name) for name in manifest.files])
+    return console.say(f"written: {folder / 'index.html'} and {len(manifest.files) - 1} files more")
