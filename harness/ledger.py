@@ -52,7 +52,6 @@ class Run:
     metrics: dict[str, float]
     tags: dict[str, str]
     started: float
-    place: str = ""  # the URI of its artifacts
 
     @property
     def digest(self) -> str:
@@ -71,6 +70,7 @@ class Ledger:
         self.folder = folder or home()
         self.uri = uri or tracking_uri()
         self.spool = self.folder / "spool"
+        self._folders: dict[str, Path | None] = {}
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -190,15 +190,16 @@ class Ledger:
             yield found
 
     def artifact(self, run: Run, name: str) -> bytes | None:
-        """One file of a run, or None where it has none; of a store on this disk without MLflow."""
-        if run.place.startswith("file:"):
-            path = Path(unquote(urlsplit(run.place).path)) / name
+        """One file of a run, or None where it has none; straight from a folder on this disk."""
+        folder = self._folder(run.tags["protocol"])
+        if folder is not None and (folder / run.id).is_dir():
+            path = folder / run.id / "artifacts" / name
             return path.read_bytes() if path.is_file() else None
         with _reaching(self.uri):
             if name not in {item.path for item in self._client.list_artifacts(run.id)}:
                 return None
-            with TemporaryDirectory() as folder:
-                return Path(self._client.download_artifacts(run.id, name, folder)).read_bytes()
+            with TemporaryDirectory() as place:
+                return Path(self._client.download_artifacts(run.id, name, place)).read_bytes()
 
     def predictions(self, run_id: str) -> bytes | None:
         """The Parquet file of a run's test predictions, or None where it has none."""
@@ -258,6 +259,15 @@ class Ledger:
                 left.unlink(missing_ok=True)
             client(tracking_uri=f"sqlite:///{scrap}").search_experiments()
             scrap.rename(path)
+
+    def _folder(self, protocol: str) -> Path | None:
+        """Where the artifacts of a protocol's runs lie, if that is a folder on this disk."""
+        if protocol not in self._folders:
+            with _reaching(self.uri):
+                found = self._client.get_experiment_by_name(protocol)
+            place = urlsplit(found.artifact_location if found else "")
+            self._folders[protocol] = Path(unquote(place.path)) if place.scheme == "file" else None
+        return self._folders[protocol]
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -360,7 +370,6 @@ def _run(run: Any) -> Run:
         metrics={k: v for k, v in run.data.metrics.items() if not k.startswith(MIDWAY)},
         tags=tags,
         started=run.info.start_time / 1000,
-        place=run.info.artifact_uri or "",
     )
 
 

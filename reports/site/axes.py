@@ -8,7 +8,7 @@ from html import escape
 from harness.console import count_text
 
 WIDTH, HEIGHT = 640, 420
-LEFT, RIGHT, TOP, BOTTOM = 62, 16, 14, 48
+LEFT, RIGHT, TOP, BOTTOM = 56, 16, 34, 48
 STEPS = (1, 2, 2.5, 5, 10)
 
 
@@ -122,7 +122,5 @@ def svg(x: Axis, y: Axis, body: str, name: str, about: str) -> str:
     lines.append(f'<path class="axis" d="M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}"/>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     lines.append(f'<text class="name mid" x="{middle}" y="{HEIGHT - 8}">{escape(x.label)}</text>')
-    up = (TOP + bottom) / 2
-    turned = f"translate(14 {up}) rotate(-90)"
-    lines.append(f'<text class="name mid" transform="{turned}">{escape(y.label)}</text>')
+    lines.append(f'<text class="name" x="2" y="{TOP - 14}">{escape(y.label)}</text>')
     return "\n".join([*lines, body, "</svg>"])

@@ -7,7 +7,7 @@ from functools import cache
 import pandas as pd
 
 from methods.kit.errors import UsageError
-from reports import aggregate, compare, comparing, friedman, paired
+from reports import compare, comparing, paired
 from reports.compare import Comparison
 from reports.leaderboard import title
 from reports.select import Entrant
@@ -20,31 +20,24 @@ from reports.site.tables import Cell, Head, Table
 from reports.table import Board
 from reports.verdict import sentence
 
+TOGETHER = (
+    ("aggregate", "All runs together"),
+    ("improvement", "The chance that a run of the first beats one of the second"),
+    ("ranks", "Mean ranks over data sets, and Nemenyi's p for each pair"),
+)
 MANY = 6  # entrants beyond which each is compared with the first alone
 
 
 def pages(site: Site) -> Iterator[File]:
     """A page for each board with two methods or more; its tables go along as CSV."""
-    for board in site.best:
+    for board, together in zip(site.best, site.distributions, strict=True):
         found, notes = comparisons(site, board)
         folder = places.board(board)
         pages_of = _Pages(board)
         tables = [pages_of.pairs(found), pages_of.each(found)] if found else []
-        scores, what = aggregate.scores(board)
-        if len(scores) > 1:
-            tables.append(
-                plain("aggregate", f"All runs together: {what}", aggregate.summary(scores))
-            )
-            tables.append(
-                plain(
-                    "improvement",
-                    "Chance that a run of the row beats one of the column's",
-                    aggregate.improvement(scores),
-                )
-            )
-        ranking = friedman.ranking(friedman.scores(board))
-        if ranking is not None:
-            tables.append(plain("ranks", friedman.sentence(ranking), friedman.table(ranking)))
+        tables += [
+            plain(name, caption, together[name]) for name, caption in TOGETHER if name in together
+        ]
         yield page(
             f"{folder}/compare.html",
             "compare.html",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from reports import distributions, leaderboard, pareto
+from reports import distributions, latex, leaderboard, pareto
 from reports.site import (
     board_pages,
     compare_pages,
@@ -23,9 +23,15 @@ from reports.site.model import Site
 from reports.site.places import File
 from reports.site.source import Source
 
+COST = "params/trainable"
+PRINTED = (".png", ".svg", ".pdf")
 
-def files(source: Source) -> Iterator[File]:
-    """Every file but the manifest. Raises UsageError where nothing is finished."""
+
+def files(source: Source, drawn: bool = True) -> Iterator[File]:
+    """Every file but the manifest; with ``drawn`` the pictures for papers, which take longest.
+
+    Raises UsageError where nothing is finished.
+    """
     site = model.make(source)
     yield from page.fixed()
     yield from overview.pages(site)
@@ -36,6 +42,8 @@ def files(source: Source) -> Iterator[File]:
     yield from method_pages.pages(site)
     yield from sweep_pages.pages(site)
     yield from papers(site)
+    if drawn:
+        yield from pictures(site)
     shown = False
     for file in run_pages.pages(site):
         shown = shown or file.path.startswith("images/")
@@ -45,14 +53,29 @@ def files(source: Source) -> Iterator[File]:
 
 
 def papers(site: Site) -> Iterator[File]:
-    """The tables of each board as files for papers, and its pictures in print."""
-    for best, whole in zip(site.best, site.whole, strict=True):
+    """The tables of each board as files for papers."""
+    for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
+        found = pareto.points(whole, COST, whole.headline)
+        texts = {
+            "leaderboard.csv": leaderboard.csv([best]),
+            "leaderboard.md": "# Leaderboard\n\n" + leaderboard.markdown(best),
+            "leaderboard.tex": latex.document([best]),
+            "configurations.csv": leaderboard.csv([whole]),
+            "pareto.csv": pareto.csv(found, COST, whole.headline),
+        }
+        for name, table in known.items():
+            texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
+        for name, text in texts.items():
+            yield File(f"{places.board(best)}/files/{name}", text.encode())
+
+
+def pictures(site: Site) -> Iterator[File]:
+    """The pictures of each board in print."""
+    for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
         with TemporaryDirectory() as scrap:
             folder = Path(scrap)
-            leaderboard.write([best], folder)
-            (folder / "leaderboard.html").unlink()  # the page is one
-            (folder / "configurations.csv").write_text(leaderboard.csv([whole]))
-            pareto.write(whole, folder, "params/trainable", whole.headline)
-            distributions.write(best, folder)
+            pareto.write(whole, folder, COST, whole.headline)
+            distributions.write(best, folder, known)
             for path in sorted(folder.iterdir()):
-                yield File(f"{places.board(best)}/files/{path.name}", path.read_bytes())
+                if path.suffix in PRINTED:
+                    yield File(f"{places.board(best)}/files/{path.name}", path.read_bytes())

@@ -7,11 +7,13 @@ import pandas as pd
 
 from harness.ledger import Run
 from methods.kit.errors import UsageError
+from reports import distributions
 from reports.judge import REFERENCE
 from reports.site import places
 from reports.site.source import Source
 from reports.table import SAME_DATA, Board, boards
 
+MANY = 2000  # finished runs beyond which not every page shows answers and curve
 COSTS = {
     "params/trainable": "trainable parameters",
     "params/inference": "parameters at inference",
@@ -38,8 +40,20 @@ class Site:
         return [run for run in self.runs if run.status == "finished"]
 
     @cached_property
+    def distributions(self) -> list[dict[str, pd.DataFrame]]:
+        """For each board what is said of all its runs together."""
+        return [distributions.tables_of(board) for board in self.best]
+
+    @cached_property
     def methods(self) -> list[str]:
         return sorted({run.tags["method"] for run in self.runs})
+
+    @cached_property
+    def detailed(self) -> set[str]:
+        """Runs whose pages show what they answered: all, or of very many those of the best rows."""
+        if len(self.finished) <= MANY:
+            return {run.id for run in self.finished}
+        return {str(run) for board in self.best for run in board.cells["run_id"]}
 
     @cached_property
     def rows(self) -> dict[str, str]:
@@ -73,10 +87,11 @@ def _key(run: Run) -> tuple[str, ...]:
 
 def make(source: Source) -> Site:
     """Raises UsageError where nothing is finished."""
-    best, whole = boards(source.runs, best=True), boards(source.runs)
+    whole = boards(source.runs)
     if not whole:
         raise UsageError("no run is finished yet; run `ringbench suite` or `ringbench run` first")
-    return Site(source, best, whole)
+    several = any(main(board)["method"].duplicated().any() for board in whole)
+    return Site(source, boards(source.runs, best=True) if several else whole, whole)
 
 
 def main(board: Board) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from harness.ledger import Run
 from reports.leaderboard import LABELS
-from reports.site import confusion, lines, places, source
+from reports.site import confusion, lines, model, places, source
 from reports.site.answers import Answers
 from reports.site.model import Site
 from reports.site.page import page
@@ -19,6 +19,10 @@ from reports.site.tables import Cell, Head, Table
 from reports.site.thumbs import Thumbs
 
 NOT_STORED = "the predictions of this run are not stored"
+TOO_MANY = (
+    f"of more than {model.MANY} runs only those of each method's best configuration are shown in"
+    " detail"
+)
 
 
 def pages(site: Site) -> Iterator[File]:
@@ -27,10 +31,13 @@ def pages(site: Site) -> Iterator[File]:
     zero = lru_cache(maxsize=8)(lambda i: source.read(site.source, by_id[i]))
     by_id = {run.id: run for run in site.runs}
     for run in site.runs:
-        curve, answers = site.source.curve(run), source.read(site.source, run)
+        shown = run.id in site.detailed
+        curve = site.source.curve(run) if shown else []
+        answers = source.read(site.source, run) if shown else None
         against = site.zero_shot(run)
-        reference = zero(against.id) if against and against.id != run.id else None
-        hidden = thumbs.why_not(run) if answers else NOT_STORED
+        other = answers and against and against.id != run.id and against.id in site.detailed
+        reference = zero(against.id) if against and other else None
+        hidden = thumbs.why_not(run) if answers else NOT_STORED if shown else TOO_MANY
         yield _page(site, run, curve, answers, (against, reference), (thumbs, hidden))
         if answers and not hidden:
             yield from thumbs.files(run, answers)
@@ -109,10 +116,10 @@ def _numbers(run: Run) -> Table:
     """Every metric to ten digits, accuracies first."""
     order = sorted(run.metrics, key=lambda m: (not m.startswith("acc/"), m))
     rows = [
-        [Cell(m), Cell(LABELS.get(m, "")), Cell(_full(run.metrics[m]), value=run.metrics[m])]
+        [Cell(m, small=LABELS.get(m, "")), Cell(_full(run.metrics[m]), value=run.metrics[m])]
         for m in order
     ]
-    heads = [Head("metric", "text"), Head("name", "text"), Head("value")]
+    heads = [Head("metric", "text"), Head("value")]
     return Table("numbers", "What was measured", heads, rows, sorts=False)
 
 

@@ -46,7 +46,7 @@ def cleaned(run: Run) -> Run:
     """A run without housekeeping, as a site shows it."""
     tags = {k: v for k, v in run.tags.items() if not k.startswith("mlflow.") and k not in OURS}
     metrics = {name: float(value) for name, value in run.metrics.items()}
-    return replace(run, tags=dict(sorted(tags.items())), metrics=metrics, place="")
+    return replace(run, tags=dict(sorted(tags.items())), metrics=metrics)
 
 
 def ordered(runs: Iterable[Run]) -> list[Run]:
@@ -59,16 +59,14 @@ class FromLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        found = ordered(ledger.runs())
-        self._places = {run.id: run for run in found}
-        self.runs = [cleaned(run) for run in found]
+        self.runs = [cleaned(run) for run in ordered(ledger.runs())]
         self.sweeps = stored()
 
     def file(self, run: Run) -> bytes | None:
-        return self.ledger.artifact(self._places[run.id], PREDICTIONS)
+        return self.ledger.artifact(run, PREDICTIONS)
 
     def curve(self, run: Run) -> Curve:
-        file = self.ledger.artifact(self._places[run.id], "curve.parquet")
+        file = self.ledger.artifact(run, "curve.parquet")
         if file is None:
             return []
         return answers.bins(pq.read_table(io.BytesIO(file))["loss"].to_pylist())

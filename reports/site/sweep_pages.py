@@ -40,7 +40,7 @@ def pages(site: Site) -> Iterator[File]:
 
 def read(stored: Stored) -> Sweep:
     """A sweep from its files."""
-    table = pd.read_csv(io.StringIO(stored.trials), float_precision="round_trip")
+    table = pd.read_csv(io.StringIO(stored.trials))
     return Sweep(json.loads(stored.facts), table)
 
 

@@ -90,7 +90,9 @@ function filter(form) {
   };
   form.hidden = false;
   form.addEventListener("input", apply);
+  form.addEventListener("change", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
+  apply(); // a browser that goes back has kept what was typed
 }
 
 // --- pictures -------------------------------------------------------------------------------
