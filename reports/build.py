@@ -78,19 +78,6 @@ def only(found: list[Board]) -> Board:
     return found[0]
 
 
-def everything(folder: Path, uri: str | None) -> list[Path]:
-    """Leaderboard of all that is recorded, and for each comparison its front, ranks, aggregates."""
-    from reports import distributions, leaderboard, pareto
-
-    found = collect(uri, None, None)
-    paths = leaderboard.write(found, folder)
-    for board in found:
-        place = folder if len(found) == 1 else folder / f"{board.protocol}-{board.backbone}"
-        paths += pareto.write(board, place, "params/trainable", board.headline)
-        paths += distributions.write(board, place)
-    return paths
-
-
 def sweep(
     name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
 ) -> list[Path]:

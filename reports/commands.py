@@ -46,7 +46,7 @@ def leaderboard(
     from harness import console
     from harness.home import report_folder
     from methods.kit.errors import UsageError
-    from reports import build
+    from reports import build, stamp
     from reports import leaderboard as board_of
     from reports import watch as watching
 
@@ -57,6 +57,7 @@ def leaderboard(
         return watching.watch(collect, build.show, seconds)
     found = collect()
     paths = board_of.write(found, report_folder(out))
+    paths.append(stamp.write(found, paths, "leaderboard"))
     if json:
         return console.as_json([row for b in found for row in board_of.records(b)])
     build.show(found)
@@ -84,7 +85,7 @@ def pareto(
     """
     from harness import console
     from harness.home import report_folder
-    from reports import build
+    from reports import build, stamp
     from reports import pareto as front_of
     from reports.build import collect, only
 
@@ -96,6 +97,7 @@ def pareto(
     front_of.check(board, cost, quality)
     found = front_of.points(board, cost, quality)
     paths = front_of.write(board, report_folder(out), cost, quality)
+    paths.append(stamp.write([board], paths, "pareto"))
     if json:
         return console.as_json([vars(p) for p in found])
     rows = [["*" if p.front else "", p.label, p.cost, p.mean, p.low, p.high, p.n] for p in found]

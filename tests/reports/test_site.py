@@ -1,9 +1,11 @@
 """The site as files: what is in it, that it is the same again, and that it harms nothing."""
 
 import csv
+import hashlib
 import io
 import json
 import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from planted_site import Planted
 
 from harness import cli
-from harness.ledger import Run
+from harness.ledger import Run, open_ledger
 from methods.kit.errors import UsageError
 from reports.site import answers, differ, licence, made, places, store
 
@@ -199,13 +201,12 @@ def test_a_build_that_was_killed_is_mended_by_the_next(
     def dies(path: Path, target: Path) -> Path:
         moved.append(path)
         if len(moved) == 20:
-            os.abort()
+            os.kill(os.getpid(), signal.SIGKILL)
         return move(path, target)
 
     child = os.fork()
     if child == 0:
         monkeypatch.setattr(Path, "replace", dies)
-        os.close(2)
         tables_only(folder, planted_site.suite(4))
     assert os.waitpid(child, 0)[1] != 0
     assert json.loads((folder / "manifest.json").read_text())["state"] == "building"
@@ -267,3 +268,23 @@ def test_sweeps_have_pages_without_the_address_of_their_database(
     assert len(tables["trials"]) == 1 + 11
     assert tables["map"][1][1:] == ["50.00", "52.20", "53.80"]  # rank 1: 50 + 2.5 i - 0.3 i^2
     assert not any(b"secret" in data for data in contents(tmp_path / "site").values())
+
+
+def test_tables_of_the_commands_say_which_runs_they_are_made_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fast = ["data=digits", "data.shots=1", "data.val_shots=1", "seeds=1,2", "-q"]
+    assert cli.call(["suite", "few_shot", "methods=zero_shot", *fast]) == 0
+    runs = {run.id: run for run in open_ledger().runs()}
+    for name in ("leaderboard", "pareto"):
+        assert cli.call([name, "--out", str(tmp_path)]) == 0
+        facts = json.loads((tmp_path / f"{name}.manifest.json").read_text())
+        text = (tmp_path / f"{name}.csv").read_bytes()
+        assert facts["files"][f"{name}.csv"] == hashlib.sha256(text).hexdigest()
+        (row,) = facts["rows"]
+        assert (row["method"], row["dataset"]) == ("zero_shot", "digits")
+        assert set(row["runs"]) == set(facts["runs"]) == set(runs)
+        for run, told in facts["runs"].items():
+            assert told["digest"] == runs[run].digest
+            assert told["data_hash"] == runs[run].tags["data_hash"]
+            assert told["seed"] == int(runs[run].tags["seed"])
