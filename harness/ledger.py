@@ -192,7 +192,7 @@ class Ledger:
     def artifact(self, run: Run, name: str) -> bytes | None:
         """One file of a run, or None where it has none; straight from a folder on this disk."""
         folder = self._folder(run.tags["protocol"])
-        if folder is not None and (folder / run.id).is_dir():
+        if folder is not None:
             path = folder / run.id / "artifacts" / name
             return path.read_bytes() if path.is_file() else None
         with _reaching(self.uri):

@@ -89,7 +89,7 @@ def _head(head: Head) -> str:
 
 
 def _cell(cell: Cell, head: Head, root: str, first: bool) -> str:
-    text = escape(cell.text)
+    text = cell.text if cell.text.isalnum() else escape(cell.text)
     if cell.href:
         text = f'<a href="{root}{escape(cell.href)}">{text}</a>'
     if cell.small:
