@@ -18,6 +18,7 @@ MODULES = (
     "reports.commands",
     "reports.inside",
     "reports.published_commands",
+    "reports.site.commands",
     "harness.subset_commands",
 )
 

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -70,6 +70,7 @@ class Ledger:
         self.folder = folder or home()
         self.uri = uri or tracking_uri()
         self.spool = self.folder / "spool"
+        self._folders: dict[str, Path | None] = {}
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -188,6 +189,18 @@ class Ledger:
                 found = Path(self._client.download_artifacts(run.id, "", folder))
             yield found
 
+    def artifact(self, run: Run, name: str) -> bytes | None:
+        """One file of a run, or None where it has none; straight from a folder on this disk."""
+        folder = self._folder(run.tags["protocol"])
+        if folder is not None:
+            path = folder / run.id / "artifacts" / name
+            return path.read_bytes() if path.is_file() else None
+        with _reaching(self.uri):
+            if name not in {item.path for item in self._client.list_artifacts(run.id)}:
+                return None
+            with TemporaryDirectory() as place:
+                return Path(self._client.download_artifacts(run.id, name, place)).read_bytes()
+
     def predictions(self, run_id: str) -> bytes | None:
         """The Parquet file of a run's test predictions, or None where it has none."""
         return self._artifact(run_id, spool.PREDICTIONS)
@@ -253,6 +266,15 @@ class Ledger:
                 left.unlink(missing_ok=True)
             client(tracking_uri=f"sqlite:///{scrap}").search_experiments()
             scrap.rename(path)
+
+    def _folder(self, protocol: str) -> Path | None:
+        """Where the artifacts of a protocol's runs lie, if that is a folder on this disk."""
+        if protocol not in self._folders:
+            with _reaching(self.uri):
+                found = self._client.get_experiment_by_name(protocol)
+            place = urlsplit(found.artifact_location if found else "")
+            self._folders[protocol] = Path(unquote(place.path)) if place.scheme == "file" else None
+        return self._folders[protocol]
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)

@@ -93,7 +93,8 @@ def improvement(all_scores: Scores) -> pd.DataFrame:
 
 def beats(x: np.ndarray, y: np.ndarray) -> float:
     """Mann and Whitney's U as a share of all pairs."""
-    return float(stats.mannwhitneyu(x, y).statistic) / (len(x) * len(y))
+    a, b = x[:, None], y[None]
+    return float(((a > b) + 0.5 * (a == b)).mean())
 
 
 def profile(all_scores: Scores, points: int = 301) -> pd.DataFrame:

@@ -79,21 +79,15 @@ def only(found: list[Board]) -> Board:
     return found[0]
 
 
-def everything(folder: Path, uri: str | None) -> list[Path]:
-    """Leaderboard of all that is recorded, and for each comparison its front, ranks, aggregates;
-    of multi_task the affinity of the tasks, too."""
-    from reports import affinity, distributions, leaderboard, pareto
+def affinities(found: list[Board], folder: Path, uri: str | None) -> list[Path]:
+    """The affinity of the tasks of each board of multi_task, as files."""
+    from reports import affinity
 
-    fetch = open_ledger(uri).tables
-    found = collect(uri, None, None)
-    paths = leaderboard.write(found, folder)
-    for board in found:
-        place = folder if len(found) == 1 else folder / f"{board.protocol}-{board.backbone}"
-        if pareto.points(board, "params/trainable", board.headline):  # else none has every data set
-            paths += pareto.write(board, place, "params/trainable", board.headline)
-        paths += distributions.write(board, place)
-        if board.protocol == MULTI:
-            paths += affinity.write(board, fetch, place)
+    several = [board for board in found if board.protocol == MULTI]
+    paths = []
+    for board in several:
+        place = folder if len(several) == 1 else folder / f"{board.protocol}-{board.backbone}"
+        paths += affinity.write(board, open_ledger(uri).tables, place)
     return paths
 
 

@@ -10,7 +10,10 @@ from harness.commands import Json, Tracking
 Protocol = Annotated[str | None, typer.Option(help="Only this protocol.")]
 Backbone = Annotated[str | None, typer.Option(help="Only this backbone.")]
 OfSweep = Annotated[str | None, typer.Option(help="A sweep: see `ringbench ls sweeps`.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for the files; default runs/report.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the files; default runs/report, and runs/site for a site."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,13 +40,16 @@ def leaderboard(
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Compare what is recorded: a table here; leaderboard.md, .csv, .tex and .html as files."""
+    """Compare what is recorded: a table here; leaderboard.md, .csv, .tex and .html as files.
+
+    Of multi_task also the affinity of the tasks: affinity.csv, .png and .svg.
+    """
     from functools import partial
 
     from harness import console
     from harness.home import report_folder
     from methods.kit.errors import UsageError
-    from reports import build
+    from reports import build, stamp
     from reports import leaderboard as board_of
     from reports import watch as watching
 
@@ -54,6 +60,8 @@ def leaderboard(
         return watching.watch(collect, build.show, seconds)
     found = collect()
     paths = board_of.write(found, report_folder(out))
+    paths.append(stamp.write(found, paths, "leaderboard"))
+    paths += build.affinities(found, report_folder(out), tracking_uri)
     if json:
         return console.as_json([row for b in found for row in board_of.records(b)])
     build.show(found)
@@ -81,7 +89,7 @@ def pareto(
     """
     from harness import console
     from harness.home import report_folder
-    from reports import build
+    from reports import build, stamp
     from reports import pareto as front_of
     from reports.build import collect, only
 
@@ -93,6 +101,7 @@ def pareto(
     front_of.check(board, cost, quality)
     found = front_of.points(board, cost, quality)
     paths = front_of.write(board, report_folder(out), cost, quality)
+    paths.append(stamp.write([board], paths, "pareto"))
     if json:
         return console.as_json([vars(p) for p in found])
     rows = [["*" if p.front else "", p.label, p.cost, p.mean, p.low, p.high, p.n] for p in found]
@@ -162,9 +171,9 @@ def report(
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Write all tables and pictures: of everything recorded, or of one sweep or contest."""
+    """Build a site of everything recorded (runs/site), or the files of one sweep or contest."""
     from harness import console
-    from harness.home import report_folder
+    from harness.home import home, report_folder
     from methods.kit.errors import UsageError
     from reports import build
 
@@ -175,8 +184,19 @@ def report(
     elif map_ or best:
         raise UsageError("--map and --best: say of which sweep, --sweep NAME")
     else:
-        paths = build.everything(out or report_folder(), tracking_uri)
+        return _site(out or home() / "site", tracking_uri, json)
     if json:
-        console.as_json([str(p) for p in paths])
-    else:
-        console.say("written: " + ", ".join(str(p) for p in paths))
+        return console.as_json([str(p) for p in paths])
+    return console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def _site(folder: Path, uri: str | None, json: bool) -> None:
+    from harness import console
+    from harness.ledger import open_ledger
+    from reports.site import made, store
+    from reports.site.source import FromLedger
+
+    manifest = store.write(lambda: made.files(FromLedger(open_ledger(uri))), folder)
+    if json:
+        return console.as_json([str(folder / name) for name in manifest.files])
+    return console.say(f"written: {folder / 'index.html'} and {len(manifest.files) - 1} files more")

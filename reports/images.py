@@ -2,10 +2,13 @@
 
 import io
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy import stats
 
@@ -30,10 +33,17 @@ class McNemar(NamedTuple):
 
 def right(file: bytes, parts: Sequence[str]) -> pd.Series:
     """Whether each image of the parts (base, novel, test) is told right, by (part, image)."""
+    return _right(file, tuple(parts))
+
+
+@lru_cache(maxsize=512)  # of many comparisons one side is always the same
+def _right(file: bytes, parts: tuple[str, ...]) -> pd.Series:
     table = pq.read_table(io.BytesIO(file), columns=["part", "image", "label", "predicted"])
-    found = table.to_pandas()
-    found = found[found["part"].isin(parts)].set_index(["part", "image"]).sort_index()
-    return (found["label"] == found["predicted"]).astype(float)
+    label, predicted = (table[name].cast(pa.string()) for name in ("label", "predicted"))
+    same = pc.equal(label, predicted).cast(pa.float64()).to_numpy()
+    rows = [table["part"].cast(pa.string()).to_numpy(), table["image"].to_numpy()]
+    found = pd.Series(same, index=pd.MultiIndex.from_arrays(rows, names=("part", "image")))
+    return found[np.isin(rows[0], parts)].sort_index()
 
 
 def matrices(

@@ -147,5 +147,7 @@ def _dead(own: pd.DataFrame, zero: pd.DataFrame, parts: Sequence[str]) -> bool:
     """Whether what trains has changed nothing: zero-shot's accuracies in every run."""
     if not (own["params/trainable"] > 0).all():
         return False
-    both = own.merge(zero, on=["dataset", "shots", "seed"], suffixes=("", "_zero"))
+    cell = ["dataset", "shots", "seed"]
+    needed = [*cell, *parts]
+    both = own[needed].merge(zero[needed], on=cell, suffixes=("", "_zero"))
     return len(both) == len(own) and all((both[p] == both[f"{p}_zero"]).all() for p in parts)

@@ -1,0 +1,136 @@
+"""Comparison pages: who is ahead of whom, and by more than noise."""
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+import pandas as pd
+
+from methods.kit.errors import UsageError
+from reports import compare, comparing, paired
+from reports.compare import Comparison
+from reports.leaderboard import title
+from reports.select import Entrant
+from reports.select import title as spelt
+from reports.site import model, places
+from reports.site.model import Site
+from reports.site.page import page
+from reports.site.places import File
+from reports.site.tables import Cell, Head, Table
+from reports.table import Board
+from reports.verdict import sentence
+
+TOGETHER = (
+    ("aggregate", "All runs together"),
+    ("improvement", "The chance that a run of the first beats one of the second"),
+    ("ranks", "Mean ranks over data sets, and Nemenyi's p for each pair"),
+)
+MANY = 6  # entrants beyond which each is compared with the first alone
+
+
+def pages(site: Site) -> Iterator[File]:
+    """A page for each board with two methods or more; its tables go along as CSV."""
+    for board, together in zip(site.best, site.distributions, strict=True):
+        found, notes = comparisons(site, board)
+        folder = places.board(board)
+        pages_of = _Pages(board)
+        tables = [pages_of.pairs(found), pages_of.each(found)] if found else []
+        tables += [
+            plain(name, caption, together[name]) for name, caption in TOGETHER if name in together
+        ]
+        yield page(
+            f"{folder}/compare.html",
+            "compare.html",
+            f"Comparison: {title(board)}",
+            tables,
+            board=title(board),
+            folder=folder,
+            sentences=[sentence(c) for c in found],
+            notes=[*notes, *(comparing.legend(found) if found else ())],
+            names=[t.name for t in tables],
+        )
+        if found:
+            for name, table in (("pairs", comparing.pairs_table(found)),
+                                ("datasets", comparing.datasets_table(found))):  # fmt: skip
+                text = table.to_csv(index=False, lineterminator="\n")
+                yield File(f"{folder}/compare-{name}.csv", text.encode())
+
+
+def comparisons(site: Site, board: Board) -> tuple[list[Comparison], list[str]]:
+    """Every pair of few methods, of many each against the first; and what was left out."""
+    entrants = [_entrant(board, row) for _, row in model.main(board).iterrows()]
+    entrants = [e for e in entrants if not e.rows.empty]
+    if len(entrants) < 2:
+        return [], ["nothing to compare: fewer than two methods have finished runs"]
+    first, *others = entrants
+    kept, notes = [first], []
+    for other in others:
+        try:
+            few = len(entrants) <= MANY
+            for earlier in kept if few else [first]:
+                paired.pair(earlier, other, board.headline)
+            kept.append(other)
+        except UsageError as error:
+            notes.append(str(error))
+    if len(kept) < 2:
+        return [], notes
+    if len(kept) > MANY:
+        notes.append(f"each is compared with {first.name}, which has the best mean")
+    runs = {run.id: run for run in site.finished}
+    fetch = cache(lambda run_id: site.source.file(runs[run_id]))
+    baseline = first if len(kept) > MANY else None
+    return compare.compare(kept, baseline, board.headline, fetch), notes
+
+
+def _entrant(board: Board, row: pd.Series) -> Entrant:
+    cells = board.cells[board.cells["group"] == row["group"]]
+    return Entrant(row["method"], model.name(row), spelt(row["method"], row["settings"]), cells)
+
+
+class _Pages:
+    """Names of a board as links to their runs."""
+
+    def __init__(self, board: Board) -> None:
+        rows = model.main(board)
+        self._at = {
+            model.name(r): places.row(board, r["group"], r["method"]) for _, r in rows.iterrows()
+        }
+
+    def pairs(self, found: Sequence[Comparison]) -> Table:
+        heads = [Head(h, "text" if h in ("first", "second") else "number") for h in comparing.HEADS]
+        rows = [
+            [Cell(text, self._link(heads[i].text, text, line)) for i, text in enumerate(line)]
+            for line in comparing.rows(found)
+        ]
+        return Table("pairs", "Each pair over all data sets", heads, rows)
+
+    def each(self, found: Sequence[Comparison]) -> Table:
+        words = ("first", "second", "data set")
+        heads = [Head(h, "text" if h in words else "number") for h in comparing.EACH]
+        rows = [
+            [
+                Cell(text, self._link(heads[i].text, text, line, f"#{places.slug(line[2])}"))
+                for i, text in enumerate(line)
+            ]
+            for line in comparing.each(found)
+        ]
+        return Table("each", "Each pair on each data set", heads, rows)
+
+    def _link(self, head: str, text: str, line: Sequence[str], anchor: str = "") -> str:
+        """Names lead to their runs, and so does their difference."""
+        named = {"first": line[0], "second": line[1], "difference": line[0]}.get(head)
+        return f"{self._at[named]}{anchor}" if named else ""
+
+
+def plain(name: str, caption: str, table: pd.DataFrame) -> Table:
+    """A table as it is, numbers to three decimals."""
+    kinds = [pd.api.types.is_numeric_dtype(table[c]) for c in table]
+    heads = [Head(str(c), "number" if k else "text") for c, k in zip(table, kinds, strict=True)]
+    rows = [[_cell(v) for v in row] for row in table.itertuples(index=False)]
+    return Table(name, caption, heads, rows)
+
+
+def _cell(value: object) -> Cell:
+    if isinstance(value, float):
+        return Cell("-") if math.isnan(value) else Cell(f"{value:.3f}", value=value)
+    return Cell(str(value))

@@ -1,0 +1,175 @@
+"""Where the numbers of a site come from: the ledger, or the records that a site carries along."""
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.home import home
+from harness.ledger import Ledger, Run
+from harness.spool import PREDICTIONS
+from reports import sweep as sweeps
+from reports.site import answers
+from reports.site.answers import Answers
+
+RECORDS, ANSWERS = "records/runs.jsonl", "records/answers.parquet"
+OURS = ("spool_entry",)  # tags of the ledger's own housekeeping; so are MLflow's
+Curve = list[tuple[int, float]]
+
+
+class Source(Protocol):
+    """All that a site is made of. ``runs`` are in order of their start."""
+
+    runs: list[Run]
+    sweeps: dict[str, "Stored"]
+
+    def file(self, run: Run) -> bytes | None:
+        """Predictions as Parquet."""
+        ...
+
+    def curve(self, run: Run) -> Curve: ...
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A sweep or contest as it lies on disk; a contest has no trials of its own."""
+
+    facts: str
+    trials: str
+
+
+def cleaned(run: Run) -> Run:
+    """A run without housekeeping, as a site shows it."""
+    tags = {k: v for k, v in run.tags.items() if not k.startswith("mlflow.") and k not in OURS}
+    metrics = {name: float(value) for name, value in run.metrics.items()}
+    return replace(run, tags=dict(sorted(tags.items())), metrics=metrics)
+
+
+def ordered(runs: Iterable[Run]) -> list[Run]:
+    """Runs that count for reports, in an order that does not depend on the store's."""
+    return sorted((r for r in runs if r.tested), key=lambda r: (r.started, r.id))
+
+
+class FromLedger:
+    """The ledger of this place, and the sweeps stored beside it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.runs = [cleaned(run) for run in ordered(ledger.runs())]
+        self.sweeps = stored()
+
+    def file(self, run: Run) -> bytes | None:
+        return self.ledger.artifact(run, PREDICTIONS)
+
+    def curve(self, run: Run) -> Curve:
+        file = self.ledger.artifact(run, "curve.parquet")
+        if file is None:
+            return []
+        return answers.bins(pq.read_table(io.BytesIO(file))["loss"].to_pylist())
+
+
+def stored() -> dict[str, Stored]:
+    """Every sweep and contest of this place."""
+    found = {}
+    for name in sweeps.names():
+        facts = sweeps.facts_of(name)
+        facts.pop(
+            "storage", None
+        )  # a database's address is nobody's business, it may hold a password
+        trials = home() / "sweeps" / name / "trials.csv"
+        text = trials.read_text() if trials.is_file() else ""
+        found[name] = Stored(json.dumps(facts, indent=2, sort_keys=True) + "\n", text)
+    return found
+
+
+# --- records that travel with a site --------------------------------------------------------------
+
+
+def line(run: Run, curve: Curve, group: int | None) -> str:
+    """A run as a line of runs.jsonl; ``group`` is its row group in answers.parquet."""
+    record = {
+        "id": run.id,
+        "status": run.status,
+        "started": run.started,
+        "tags": run.tags,
+        "params": run.params,
+        "metrics": run.metrics,
+        "curve": curve,
+        "answers": group,
+    }
+    return json.dumps(record, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+class AnswersFile:
+    """answers.parquet while it is written: a row group a run."""
+
+    def __init__(self) -> None:
+        self._file = io.BytesIO()
+        self._writer = pq.ParquetWriter(self._file, answers.SCHEMA, compression="zstd")
+        self._groups = 0
+
+    def add(self, table: pa.Table) -> int:
+        """Returns the number of the row group."""
+        self._writer.write_table(table, row_group_size=max(1, len(table)))
+        self._groups += 1
+        return self._groups - 1
+
+    def bytes(self) -> bytes:
+        self._writer.close()
+        return self._file.getvalue()
+
+
+class FromRecords:
+    """What a site carries along. Raises ValueError for what cannot be read as that."""
+
+    def __init__(self, lines: str, groups: bytes, sweeps_: dict[str, Stored]) -> None:
+        self._records = {r["id"]: r for r in (json.loads(text) for text in lines.splitlines())}
+        self._groups = pq.ParquetFile(io.BytesIO(groups))
+        self.runs = [_run(record) for record in self._records.values()]
+        self.sweeps = sweeps_
+
+    def file(self, run: Run) -> bytes | None:
+        group = self._records[run.id]["answers"]
+        return None if group is None else answers.encoded(self._groups.read_row_group(group))
+
+    def curve(self, run: Run) -> Curve:
+        return [(int(step), float(loss)) for step, loss in self._records[run.id]["curve"]]
+
+
+class Mixed:
+    """Each run of a site's records from the ledger where that has it, else from the records."""
+
+    def __init__(self, ledger: FromLedger, records: FromRecords) -> None:
+        theirs = {run.id: run for run in ledger.runs}
+        self.here = {run.id for run in records.runs} & set(theirs)
+        self.runs = [theirs.get(run.id, run) for run in records.runs]
+        self.sweeps = {n: ledger.sweeps.get(n, s) for n, s in records.sweeps.items()}
+        self._ledger, self._records = ledger, records
+
+    def file(self, run: Run) -> bytes | None:
+        return (self._ledger if run.id in self.here else self._records).file(run)
+
+    def curve(self, run: Run) -> Curve:
+        return (self._ledger if run.id in self.here else self._records).curve(run)
+
+
+def _run(record: dict[str, Any]) -> Run:
+    metrics = {name: float(value) for name, value in record["metrics"].items()}
+    return Run(
+        record["id"],
+        record["status"],
+        record["params"],
+        metrics,
+        record["tags"],
+        float(record["started"]),
+    )
+
+
+def read(source: Source, run: Run) -> Answers | None:
+    """What a run answered, where it is stored."""
+    file = source.file(run)
+    return None if file is None else answers.read(file)

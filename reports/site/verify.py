@@ -1,0 +1,200 @@
+"""Compute a site again, from the ledger or from the records it carries, and say what differs."""
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from harness.ledger import Ledger
+from harness.protocols import harmonic_mean
+from reports.site import differ, made, source, store
+from reports.site.differ import Problem
+from reports.site.source import ANSWERS, RECORDS, FromLedger, FromRecords, Mixed, Source, Stored
+from reports.site.store import Manifest
+
+Where = Literal["auto", "ledger", "records"]
+
+
+@dataclass
+class Report:
+    """What was found. ``here`` runs were looked up in the ledger, the others in the records."""
+
+    runs: int = 0
+    here: int = 0
+    newer: int = 0
+    files: int = 0
+    tables: int = 0
+    same_code: bool = True
+    problems: list[Problem] = field(default_factory=list)
+
+
+def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
+    """``ledger`` is None where there is none. Raises UsageError for what is not a site."""
+    manifest = store.read(folder)
+    report = Report(files=len(manifest.files), tables=len(manifest.tables))
+    report.same_code = manifest.code == store.code()
+    if manifest.state != store.COMPLETE:
+        report.problems.append(
+            Problem(
+                store.MANIFEST, "", "the site was not put in place to the end; build it again", ""
+            )
+        )
+    odd = _hashes(folder, manifest)
+    report.problems += _foreign(folder, manifest)
+    try:
+        records = _records(folder, manifest)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"cannot be read ({type(error).__name__}: {error})"
+        report.problems += [*odd.values(), Problem(RECORDS, "", what, "")]
+        return report
+    chosen: Source = records
+    report.runs = len(records.runs)
+    if where != "records" and ledger is not None:
+        mixed = Mixed(here := FromLedger(ledger), records)
+        chosen, report.here = mixed, len(mixed.here)
+        report.newer = len({run.id for run in here.runs} - {run.id for run in records.runs})
+        report.problems += _sweeps(records.sweeps, here.sweeps)
+        if where == "ledger":
+            report.problems += [
+                Problem(RECORDS, f"run {run.id}", "not in the ledger", "")
+                for run in records.runs
+                if run.id not in mixed.here
+            ]
+    report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
+    report.problems += _sums(chosen)
+    return report
+
+
+def _hashes(folder: Path, manifest: Manifest) -> dict[str, Problem]:
+    """Files that are missing or not what the manifest says."""
+    odd = {}
+    for name, digest in sorted(manifest.files.items()):
+        path = folder / name
+        if not path.is_file():
+            odd[name] = Problem(name, "", "missing", "")
+            continue
+        found = store.sha(path.read_bytes())
+        if found != digest:
+            odd[name] = Problem(name, "SHA-256", found, digest)
+    return odd
+
+
+def _foreign(folder: Path, manifest: Manifest) -> list[Problem]:
+    """Files that the manifest does not list; hidden ones are nobody's business."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and name not in manifest.files and name != store.MANIFEST:
+            found.append(Problem(name, "", "not in the manifest", ""))
+    return found
+
+
+def _records(folder: Path, manifest: Manifest) -> FromRecords:
+    sweeps = {}
+    for name in manifest.files:
+        if name.startswith("sweeps/") and name.endswith("/sweep.json"):
+            facts = (folder / name).read_text(encoding="utf-8")
+            trials = (folder / name).with_name("trials.csv")
+            text = trials.read_text(encoding="utf-8") if trials.is_file() else ""
+            sweeps[str(json.loads(facts)["name"])] = Stored(facts, text)
+    lines = (folder / RECORDS).read_text(encoding="utf-8")
+    ordered = dict(sorted(sweeps.items()))
+    return FromRecords(lines, (folder / ANSWERS).read_bytes(), ordered)
+
+
+def _rebuilt(
+    folder: Path, manifest: Manifest, chosen: Source, odd: dict[str, Problem], same_code: bool
+) -> Iterator[Problem]:
+    """Every file made again and compared; what a hash alone says comes last."""
+    seen: set[str] = set()
+    try:
+        for file in made.files(chosen, drawn=False):  # another matplotlib draws other bytes
+            seen.add(file.path)
+            path = folder / file.path
+            if file.path not in manifest.files:
+                if same_code:
+                    yield Problem(file.path, "", "missing, and not in the manifest", "")
+                continue
+            if not path.is_file():
+                continue
+            found = path.read_bytes()
+            named = [] if found == file.data else list(_compared(file.path, found, file.data))
+            yield from named
+            if named:
+                odd.pop(file.path, None)
+            elif found == file.data and file.path in odd and not _given(file.path):
+                hashes = manifest.files[file.path], store.sha(file.data)
+                odd[file.path] = Problem(store.MANIFEST, f"SHA-256 of {file.path}", *hashes)
+            elif found != file.data and same_code and file.path not in odd and file.path != ANSWERS:
+                yield Problem(
+                    file.path, "", "differs from what the records give, outside of its tables", ""
+                )
+            for name, digest in file.tables:
+                stated = manifest.tables.get(f"{file.path}#{name}")
+                if stated != digest and not named and (stated is not None or same_code):
+                    where = f"SHA-256 of table {name} on {file.path}"
+                    yield Problem(store.MANIFEST, where, str(stated), digest)
+    except Exception as error:  # records that were tampered with can break anything
+        yield Problem(
+            RECORDS, "", f"no site can be made of it ({type(error).__name__}: {error})", ""
+        )
+    else:
+        for name in sorted(set(manifest.files) - seen):
+            if name not in odd and same_code and not name.endswith(made.PRINTED):
+                yield Problem(name, "", "nothing recorded makes it", "")
+    yield from odd.values()
+
+
+def _given(path: str) -> bool:
+    """Whether a site is made of this file: then it is no proof of itself."""
+    return path in (RECORDS, ANSWERS) or path.startswith("sweeps/")
+
+
+def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
+    try:
+        yield from differ.between(path, found, expected)
+    except (ValueError, KeyError, TypeError) as error:
+        yield Problem(path, "", f"cannot be read ({error})", "")
+
+
+def _sums(chosen: Source) -> Iterator[Problem]:
+    """Accuracies as recorded against the answers to each image, and H against its halves."""
+    for run in chosen.runs:
+        answers = source.read(chosen, run) if run.status == "finished" else None
+        for part in answers.parts() if answers else ():
+            yield from _equal(run.id, run.metrics, f"acc/{part.name}", part.accuracy)
+        if {"acc/base", "acc/novel", "acc/hmean"} <= set(run.metrics):
+            both = harmonic_mean(run.metrics["acc/base"], run.metrics["acc/novel"])
+            yield from _equal(run.id, run.metrics, "acc/hmean", both)
+
+
+def _equal(run: str, metrics: dict[str, float], name: str, value: float) -> Iterator[Problem]:
+    if name in metrics and not math.isclose(metrics[name], value, abs_tol=1e-6):
+        yield Problem(RECORDS, f"run {run}, metrics, {name}", f"{metrics[name]!r}", f"{value!r}")
+
+
+def _sweeps(mine: dict[str, Stored], theirs: dict[str, Stored]) -> Iterator[Problem]:
+    """Trials as carried along against those stored here; a sweep may have gone on since."""
+    for name in sorted(mine.keys() & theirs.keys()):
+        if not mine[name].trials or not theirs[name].trials:
+            continue
+        tables = [
+            pd.read_csv(io.StringIO(s.trials), dtype=str, keep_default_na=False).set_index("number")
+            for s in (mine[name], theirs[name])
+        ]
+        file = f"sweeps/{name}/trials.csv"
+        for number, row in tables[0].iterrows():
+            if number not in tables[1].index:
+                yield Problem(file, f"trial {number}", "not in the sweep that is stored here", "")
+                continue
+            there = tables[1].loc[number]
+            for column in row.index:
+                if row[column] != there.get(column, ""):
+                    values = str(row[column]), str(there.get(column, ""))
+                    yield Problem(file, f"trial {number}, {column}", *values)
