@@ -67,13 +67,13 @@ class Board:
         return self.rows[self.rows["dataset"] == AVERAGE]
 
 
-def frame(runs: Iterable[Run]) -> pd.DataFrame:
+def frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
     """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins.
 
-    Runs that only served to choose settings are not among them.
+    Runs that only served to choose settings are not among them unless ``tested`` is False.
     """
     rows = []
-    for run in (r for r in runs if r.tested):
+    for run in (r for r in runs if r.tested or not tested):
         params = run.params
         rows.append(
             {
@@ -130,7 +130,7 @@ def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> 
 
 def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
     part, notes = _same_data(part)
-    part["settings"] = _settings(part)
+    part["settings"] = settings_of(part)
     if best:
         part, chosen = _best(part)
         notes += chosen
@@ -199,7 +199,7 @@ def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return part, tuple(notes)
 
 
-def _settings(part: pd.DataFrame) -> list[str]:
+def settings_of(part: pd.DataFrame) -> list[str]:
     """For each run the method's settings that differ among the runs of that method."""
     shown = []
     varying: dict[str, list[str]] = {}
