@@ -101,7 +101,7 @@ def show_curves(
     heads = ["method", "settings", asked.cost.name, asked.quality.name, "low", "high", "seeds",
              "of"]  # fmt: skip
     rows = [
-        [p.method, p.settings, p.cost, p.mean, *_interval(p), p.n, tried]
+        [p.method, p.settings, _whole(p.cost), p.mean, *_interval(p), p.n, tried]
         for c in found.curves
         for p, tried in zip(c.points, c.tried, strict=True)
     ]
@@ -115,8 +115,9 @@ def _table(board: Board, panel: Sequence[Point], asked: Axes) -> None:
     heads = ["front", "chance", "method", asked.cost.name, *third, asked.quality.name, "low",
              "high", "seeds", "like these"]  # fmt: skip
     rows = [
-        ["*" if p.front else "", _percent(p.chance), p.label, p.cost,
-         *([p.third] if asked.third else []), p.mean, *_interval(p), p.n, _percent(p.chance_like)]
+        ["*" if p.front else "", _percent(p.chance), p.label, _whole(p.cost),
+         *([_whole(p.third)] if asked.third else []), p.mean, *_interval(p), p.n,
+         _percent(p.chance_like)]
         for p in panel
     ]  # fmt: skip
     place = panel[0].dataset if len(board.datasets) > 1 else pareto.where(board)
@@ -139,6 +140,11 @@ def _families(measured: Sequence[families.Family], asked: Axes) -> None:
 
 def _interval(p: Point) -> list[Any]:
     return ["-", "-"] if math.isnan(p.low) else [p.low, p.high]
+
+
+def _whole(value: float) -> float | int:
+    """A count as one."""
+    return int(value) if value.is_integer() else value
 
 
 def _percent(chance: float) -> str:

@@ -88,7 +88,7 @@ def _best(
     if not free.any():
         return None
     crossed = _overlap(options, soft).sum(1) / (size[0] * size[1])
-    best = int(np.argmin(np.where(free, prices + 4 * crossed, np.inf)))
+    best = int(np.argmin(np.where(free, prices + 12 * crossed, np.inf)))
     return Place(Box(*options[best]), prices[best] >= FAR)
 
 
