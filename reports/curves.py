@@ -47,7 +47,7 @@ class Picture:
 
 def of_board(board: Board, asked: Axes) -> Picture:
     """The curves of all that is recorded. Raises UsageError where no method has two sizes."""
-    found = points(board, asked.cost.name, asked.quality.name)
+    found = points(board, asked.cost.name, asked.quality.name, judged=False)
     zero = next((p for p in found if p.method == REFERENCE), None)
     sized = [p for p in found if p.cost > 0]
 

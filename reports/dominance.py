@@ -7,11 +7,35 @@ import numpy as np
 def on_front(values: np.ndarray) -> np.ndarray:
     """(..., point, quantity) to (..., point): no other point is as good everywhere and better
     somewhere. Equal points do not beat each other."""
+    if values.shape[-1] == 2 and values.shape[-2]:
+        return _on_front_of_two(values)
     found = np.empty(values.shape[:-1], dtype=bool)
+    columns = np.ascontiguousarray(np.moveaxis(values, -1, 0))  # (quantity, ..., point)
     for i in range(values.shape[-2]):
-        one = values[..., i : i + 1, :]
-        no_worse, better = (values <= one).all(-1), (values < one).any(-1)
+        no_worse = np.ones(values.shape[:-1], dtype=bool)
+        better = np.zeros(values.shape[:-1], dtype=bool)
+        for column in columns:
+            one = column[..., i : i + 1]
+            no_worse &= column <= one
+            better |= column < one
         found[..., i] = ~(no_worse & better).any(-1)
+    return found
+
+
+def _on_front_of_two(values: np.ndarray) -> np.ndarray:
+    """By sorting: a point is beaten by one before it that has less in the second quantity, or as
+    much of it for less of the first."""
+    order = np.lexsort((values[..., 1], values[..., 0]), axis=-1)
+    x = np.take_along_axis(values[..., 0], order, axis=-1)
+    y = np.take_along_axis(values[..., 1], order, axis=-1)
+    least = np.minimum.accumulate(y, axis=-1)[..., :-1]
+    new = np.concatenate([np.ones((*y.shape[:-1], 1), bool), y[..., 1:] < least], axis=-1)
+    first = np.maximum.accumulate(np.where(new, np.arange(y.shape[-1]), 0), axis=-1)[..., :-1]
+    same = (y[..., 1:] == least) & (x[..., 1:] == np.take_along_axis(x, first, axis=-1))
+    kept = new
+    kept[..., 1:] |= same
+    found = np.empty_like(kept)
+    np.put_along_axis(found, order, kept, axis=-1)
     return found
 
 

@@ -44,16 +44,16 @@ def show(
     cost, quality = wanted.cost or COST, wanted.quality or board.headline
     asked = pareto.axes(board, cost, quality, wanted.third)
     behind = cloud.trials(wanted.cloud, board, asked) if wanted.cloud else None
-    found = pareto.points(board, cost, quality, wanted.third)
-    if not found:
-        raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
-    readings = [budget.read(board, found, asked, limit) for limit in limits]
-    paths = pareto.write(
-        board, report_folder(out), cost, quality, wanted.third, wanted.per_data, behind
-    )
     each = board.datasets if wanted.per_data else (None,)
     panels = [pareto.points(board, cost, quality, wanted.third, d) for d in each]
+    found = panels[0]
+    if wanted.per_data:
+        found = pareto.points(board, cost, quality, wanted.third, judged=False)
+    if not all(panels) or not found:
+        raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
+    readings = [budget.read(board, found, asked, limit) for limit in limits]
     measured = [f for panel in panels for f in families.measure(board, panel, asked)]
+    paths = pareto.put(panels, measured, board, asked, report_folder(out), behind)
     if as_json:
         shown = {
             "points": [_plain(p) for panel in panels for p in panel],

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,9 @@ from harness.quantities import Quantity
 from methods.kit.errors import UsageError, unknown
 from reports import chances, dominance
 from reports.table import AVERAGE, Board
+
+if TYPE_CHECKING:
+    from reports.families import Family
 
 
 @dataclass(frozen=True)
@@ -72,9 +76,15 @@ def axes(board: Board, cost: str, quality: str, third: str | None = None) -> Axe
 
 
 def points(
-    board: Board, cost: str, quality: str, third: str | None = None, dataset: str | None = None
+    board: Board,
+    cost: str,
+    quality: str,
+    third: str | None = None,
+    dataset: str | None = None,
+    judged: bool = True,
 ) -> list[Point]:
-    """The points of a board, cheapest first: its averages, or those of one data set."""
+    """The points of a board, cheapest first: its averages, or those of one data set; with their
+    place on the front and its chances where they are to be ``judged``."""
     asked = axes(board, cost, quality, third)
     dataset = dataset or (AVERAGE if len(board.datasets) > 1 else board.datasets[0])
     table = board.rows[board.rows["dataset"] == dataset]
@@ -94,7 +104,8 @@ def points(
         )
         for _, r in table.iterrows()
     ]
-    return sorted(_judged(board, raw, asked), key=lambda p: (p.cost, -p.mean, p.label))
+    found = _judged(board, raw, asked) if judged else raw
+    return sorted(found, key=lambda p: (p.cost, -p.mean, p.label))
 
 
 def values(found: Sequence[Point], asked: Axes) -> np.ndarray:
@@ -173,34 +184,39 @@ def csv(found: Sequence[Point], asked: Axes) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
-def write(
+def write(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
+    """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv; same rows, same bytes."""
+    from reports import families
+
+    asked = axes(board, cost, quality)
+    found = points(board, cost, quality)
+    return put([found], families.measure(board, found, asked), board, asked, folder)
+
+
+def put(
+    panels: Sequence[Sequence[Point]],
+    measured: Sequence["Family"],
     board: Board,
+    asked: Axes,
     folder: Path,
-    cost: str,
-    quality: str,
-    third: str | None = None,
-    each: bool = False,
     cloud: pd.DataFrame | None = None,
 ) -> list[Path]:
-    """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv; same rows, same bytes.
+    """Write the files of one front or of one a data set, with what its families dominate.
 
-    ``each``: a panel a data set. ``cloud``: trials of sweeps that are shown behind.
+    ``cloud``: trials of sweeps that are shown behind.
     """
     from reports import draw_pareto, families  # matplotlib is slow to import
 
-    asked = axes(board, cost, quality, third)
-    wanted = board.datasets if each else (None,)
-    panels = [points(board, cost, quality, third, dataset) for dataset in wanted]
     folder.mkdir(parents=True, exist_ok=True)
-    paths = draw_pareto.write(panels, board, asked, cloud, folder)
     texts = {
         "pareto.csv": csv([p for panel in panels for p in panel], asked),
-        "pareto-families.csv": families.csv(
-            [f for panel in panels for f in families.measure(board, panel, asked)], asked
-        ),
+        "pareto-families.csv": families.csv(measured, asked),
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
+    if not any(panels):
+        return [folder / name for name in texts]
+    paths = draw_pareto.write(panels, board, asked, cloud, folder)
     return [*paths, *(folder / name for name in texts)]
 
 
