@@ -20,11 +20,12 @@ from filelock import FileLock, Timeout
 
 from harness import rows, spool
 from harness.home import TRACKING, home, tracking_uri
-from harness.record import ENTRY, MIDWAY, numbers_of, params_of, tags_of
+from harness.record import ENTRY, MIDWAY, NAME, NOTE, numbers_of, params_of, tags_of
 from harness.run import ONLY_VAL, Result
 from methods.kit.errors import UsageError
 
 GROUP = "ringbench.group"
+REPORT = "report"  # of a suite or sweep: the folder of its tables and pictures
 BATCH = 1000  # metrics that MLflow takes at once
 SERVERS = ("postgresql", "mysql", "mssql")  # databases behind a network
 STATUS = {
@@ -106,20 +107,28 @@ class Ledger:
         finally:
             lock.release()
 
-    def group(self, name: str, protocol: str, kind: str) -> str:
-        """The id of the parent run of a suite or sweep, made when it is not there yet."""
+    def group(self, name: str, protocol: str, kind: str, note: str) -> str:
+        """The id of the parent run of a suite or sweep, made when it is not there yet; ``note``
+        is what a person reads about it in MLflow."""
         with FileLock(str(self._locks / "group.lock")), _reaching(self.uri):
             experiment = self._experiment(protocol)
             query = f"tags.`{GROUP}` = '{name}'"
             for run in self._client.search_runs([experiment], query, max_results=1):
+                self._client.set_tag(run.info.run_id, NOTE, note)
                 return str(run.info.run_id)
-            tags = {GROUP: name, "kind": kind, "mlflow.runName": f"{kind} {name}"}
+            tags = {GROUP: name, "kind": kind, NAME: f"{kind} {name}", NOTE: note}
             return str(self._client.create_run(experiment, tags=tags).info.run_id)
 
     def end_group(self, run_id: str, complete: bool) -> None:
         """Close the parent run of a suite or sweep, if the store still answers."""
         with suppress(Unreachable), _reaching(self.uri):
             self._client.set_terminated(run_id, "FINISHED" if complete else "FAILED")
+
+    def attach(self, run_id: str, folder: Path) -> None:
+        """Put the files of a folder under ``report/`` of a suite's or sweep's run. Raises
+        Unreachable."""
+        with _reaching(self.uri):
+            self._client.log_artifacts(run_id, str(folder), REPORT)
 
     # --- reading -----------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def note_of(result: dict[str, Any]) -> str:
     went = f"{result['status']}: {result['error'] or shown}"[:1000]
     only = "" if tags["selection"] != ONLY_VAL else " Served to choose settings: never tested."
     return (
-        f"**{tags['method']}** on {tags['dataset']}, {tags['protocol']}, {tags['shots']} shots,"
+        f"**{tags['method']}** on {tags['dataset']}, {tags['protocol']}, {tags['shots']}-shot,"
         f" seed {tags['seed']}, backbone {tags['backbone']}.{only}\n\n{went}\n\n"
         f"Digest `{tags['digest']}`; `spec.json` holds every setting."
     )

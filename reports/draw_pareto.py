@@ -109,7 +109,7 @@ def _draw(
     renderer = canvas.get_renderer()
     left_out = sum(_name(one, renderer, legend, 8 if len(panels) == 1 else 6.5) for one in drawn)
     if left_out:
-        words = f"; {left_out} names left out for want of room"
+        words = f"; {left_out} names had no room"
         title.set_text(_title(board, asked, panels, width, words))
     return figure, left_out
 
@@ -122,7 +122,7 @@ def _title(
     first = f"{board.protocol} on {board.backbone}: {place}; {seeds} seed"
     first += "s, bars are 95 % t intervals" if seeds > 1 else ""
     second = "black edge: on the front" + (" of all three" if asked.third else "")
-    second += ", opacity: the chance of that were the seeds others" if seeds > 1 else ""
+    second += ", opacity: its chance with other seeds" if seeds > 1 else ""
     return "\n".join(textwrap.fill(line, width) for line in (first, second + more))
 
 
@@ -253,7 +253,7 @@ def _name(panel: Panel, renderer: Any, legend: bool, size: float) -> int:
     marks = [_around(axes.transData.transform(panel.at(p)), SIZE * scale_) for p in panel.points]
     frame = Box(*axes.get_window_extent(renderer).extents)
     places = place(
-        anchors, [(b.width + 2, b.height + 2) for b in boxes], marks, _lines(panel), frame,
+        anchors, [(1.04 * b.width + 2, b.height + 2) for b in boxes], marks, _lines(panel), frame,
         SIZE * scale_,
     )  # fmt: skip
     for p, text, found, anchor in zip(named, texts, places, anchors, strict=True):
