@@ -98,8 +98,10 @@ def _draw(
         spare.remove()
     for one in drawn if len(panels) > 1 else []:
         one.axes.set_title(one.points[0].dataset, loc="left", fontsize=8)
-        if one.axes not in grid[:, 0]:
-            one.axes.set_ylabel("")
+        first = one.axes in grid[:, 0]
+        one.axes.set_ylabel(textwrap.fill(asked.quality.axis, 28) if first else "", fontsize=8)
+        one.axes.set_xlabel(asked.cost.axis, fontsize=8)
+        one.axes.tick_params(labelsize=7)
     width = int(15 * size[0])
     title = figure.suptitle(_title(board, asked, panels, width, ""), x=0.01, ha="left", fontsize=8)
     if legend:
@@ -107,6 +109,8 @@ def _draw(
     canvas.draw()
     figure.set_layout_engine("none")  # names are placed in pixels: nothing may move any more
     renderer = canvas.get_renderer()
+    for one in drawn:
+        _thin(one.axes, renderer)
     left_out = sum(_name(one, renderer, legend, 8 if len(panels) == 1 else 6.5) for one in drawn)
     if left_out:
         words = f"; {left_out} names had no room"
@@ -214,6 +218,15 @@ def _stairs(
     for x1, y1 in best[1:]:
         xs, ys = [*xs, x1 if down else xs[-1], x1], [*ys, ys[-1] if down else y1, y1]
     return ([*xs, limits[1]], [*ys, ys[-1]]) if down else (xs, ys)
+
+
+def _thin(axes: Any, renderer: Any) -> None:
+    """No label of the lower axis touches the one before it."""
+    end = -math.inf
+    for tick in axes.xaxis.get_major_ticks():
+        box = tick.label1.get_window_extent(renderer)
+        tick.label1.set_visible(box.x0 > end + 4)
+        end = box.x1 if box.x0 > end + 4 else end
 
 
 def _legend(figure: Figure, styled: Styles, asked: Axes, cloud: pd.DataFrame | None) -> None:

@@ -111,7 +111,8 @@ def test_axes_have_three_ticks_or_more_that_do_not_touch(span: float) -> None:
     figure = drawn(board([("zero_shot", 0, 50), ("a", 8000, 60), ("b", 8000 * span, 61)]))
     (axes,) = figure.axes
     low, high = axes.get_xlim()
-    ticks = [t for t in axes.xaxis.get_major_ticks() if low <= t.get_loc() <= high]
+    ticks = [t for t in axes.xaxis.get_major_ticks()
+             if low <= t.get_loc() <= high and t.label1.get_visible()]  # fmt: skip
     assert len({t.label1.get_text() for t in ticks}) == len(ticks) >= 4
     found = [t.label1.get_window_extent() for t in ticks]
     assert not any(a.overlaps(b) for i, a in enumerate(found) for b in found[:i])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import planted
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness import cli
+from harness.home import home
 from harness.ledger import Run
 from methods.kit.errors import UsageError
 from reports import budget, chances, curves, dominance, families, fronts, pareto, table
@@ -302,3 +304,24 @@ def test_wrong_input_is_told_in_one_line(
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1
+
+
+def test_trials_of_a_sweep_are_a_curve_and_a_cloud(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fast = ["data=digits", "data.shots=1", "data.val_shots=2", "train.epochs=1", "-q"]
+    sweep = ["sweep", "lora_rank", "seeds=1,2", "--sampler", "grid", "--pruner", "none"]
+    assert cli.call([*sweep, "--trials", "4", "--name", "mine", *fast]) == 0
+    assert cli.call(["suite", "base_to_novel", "methods=lora", "seeds=1,2", *fast]) == 0
+    out = ["--out", str(tmp_path)]
+    capsys.readouterr()
+    assert cli.call(["pareto", "--curves", "--sweep", "mine", "--json", *out]) == 0
+    points = json.loads(capsys.readouterr().out)
+    trials = pd.read_csv(home() / "sweeps" / "mine" / "trials.csv")
+    best = trials.groupby(COST)["acc/val_hmean"].max()
+    assert {p["cost"]: p["mean"] for p in points} == pytest.approx(best.to_dict())
+    assert all(p["n"] == 2 for p in points)
+    assert cli.call(["pareto", "--cloud", "mine", "--quality", "acc/val_hmean", *out]) == 0
+    capsys.readouterr()
+    assert cli.call(["pareto", "--cloud", "mine", *out]) == 2
+    assert "not acc/hmean; for example --quality acc/val_hmean" in capsys.readouterr().err
