@@ -45,7 +45,7 @@ demo: .venv/.installed
 	$(BIN)/ringbench suite $(DEMO) --workers 2
 	$(BIN)/ringbench leaderboard --protocol base_to_novel --backbone embedded
 	$(BIN)/ringbench pareto --protocol base_to_novel --backbone embedded
-	@echo "the runs: $(BIN)/mlflow ui --backend-store-uri sqlite:///$${RINGBENCH_HOME:-runs}/mlflow.db"
+	@echo "the runs in a browser: $(BIN)/ringbench view"
 
 rates: .venv/.installed
 	$(BIN)/ringbench sweep $(RATES) --workers 2 --name ring-rates

@@ -1,4 +1,4 @@
-"""Commands about single runs: run, ls, params, doctor."""
+"""Commands about single runs and the installation: run, ls, params, doctor, view."""
 
 from typing import Annotated, Any
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("ls")(list_)
     app.command()(params)
     app.command()(doctor)
+    app.command()(view)
 
 
 def run(
@@ -106,3 +107,13 @@ def doctor(json: Json = False, tracking_uri: Tracking = None) -> int:
         rows = [["ok" if f.ok else "PROBLEM", f.what, f.found] for f in findings]
         console.table(["", "what", "found"], rows)
     return 0 if all(f.ok for f in findings) else 1
+
+
+def view(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of MLflow; 0: any free one.")] = 0,
+    tracking_uri: Tracking = None,
+) -> None:
+    """Look at all runs in the browser: MLflow over the ledger, Optuna over the sweeps."""
+    from harness import view as pages
+
+    pages.view(tracking_uri, port)

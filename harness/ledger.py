@@ -4,7 +4,6 @@ A result is written to the spool, delivered to MLflow, and only then forgotten b
 cannot be delivered waits; every command that opens the ledger delivers what is left.
 """
 
-import json
 import logging
 import os
 import warnings
@@ -19,15 +18,15 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from harness import spool
+from harness import rows, spool
 from harness.home import TRACKING, home, tracking_uri
+from harness.record import ENTRY, MIDWAY, NAME, NOTE, numbers_of, params_of, tags_of
 from harness.result import ONLY_VAL, Result
 from methods.kit.errors import UsageError
 
-PARENT = "mlflow.parentRunId"
-ENTRY = "spool_entry"
 GROUP = "ringbench.group"
-MIDWAY = "midway/"  # before the name of a validation score, in its series over epochs
+REPORT = "report"  # of a suite or sweep: the folder of its tables and pictures
+BATCH = 1000  # metrics that MLflow takes at once
 SERVERS = ("postgresql", "mysql", "mssql")  # databases behind a network
 STATUS = {
     "finished": "FINISHED",
@@ -109,20 +108,28 @@ class Ledger:
         finally:
             lock.release()
 
-    def group(self, name: str, protocol: str, kind: str) -> str:
-        """The id of the parent run of a suite or sweep, made when it is not there yet."""
+    def group(self, name: str, protocol: str, kind: str, note: str) -> str:
+        """The id of the parent run of a suite or sweep, made when it is not there yet; ``note``
+        is what a person reads about it in MLflow."""
         with FileLock(str(self._locks / "group.lock")), _reaching(self.uri):
             experiment = self._experiment(protocol)
             query = f"tags.`{GROUP}` = '{name}'"
             for run in self._client.search_runs([experiment], query, max_results=1):
+                self._client.set_tag(run.info.run_id, NOTE, note)
                 return str(run.info.run_id)
-            tags = {GROUP: name, "kind": kind, "mlflow.runName": f"{kind} {name}"}
+            tags = {GROUP: name, "kind": kind, NAME: f"{kind} {name}", NOTE: note}
             return str(self._client.create_run(experiment, tags=tags).info.run_id)
 
     def end_group(self, run_id: str, complete: bool) -> None:
         """Close the parent run of a suite or sweep, if the store still answers."""
         with suppress(Unreachable), _reaching(self.uri):
             self._client.set_terminated(run_id, "FINISHED" if complete else "FAILED")
+
+    def attach(self, run_id: str, folder: Path) -> None:
+        """Put the files of a folder under ``report/`` of a suite's or sweep's run. Raises
+        Unreachable."""
+        with _reaching(self.uri):
+            self._client.log_artifacts(run_id, str(folder), REPORT)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -160,8 +167,22 @@ class Ledger:
             raise UsageError(f"run {word!r}: several begin so ({ids}); give more of it")
         return max(found, key=lambda r: r.started)
 
+    def reach(self) -> None:
+        """Look whether the store answers, and make it where it is to be. Raises Unreachable."""
+        path = rows.path_of(self.uri)
+        with _reaching(self.uri):
+            if path is None or not rows.answers(path):
+                self._client.search_experiments(max_results=1)
+
     def runs(self, where: str = "") -> Iterator[Run]:
         """Every recorded run, newest first. Raises Unreachable."""
+        path = rows.path_of(self.uri)
+        if path is not None and not where:
+            with _reaching(self.uri):
+                found = rows.read(path, ENTRY)
+            if found is not None:
+                yield from (_run(r.id, r.params, r.metrics, r.tags, r.started) for r in found)
+                return
         with _reaching(self.uri):
             experiments = [e.experiment_id for e in self._client.search_experiments()]
             query = f"tags.`{ENTRY}` != ''" + (f" AND {where}" if where else "")
@@ -170,7 +191,11 @@ class Ledger:
                 page = self._client.search_runs(
                     experiments, query, max_results=1000, page_token=token
                 )
-                yield from (_run(r) for r in page)
+                for r in page:
+                    data = r.data
+                    yield _run(
+                        r.info.run_id, data.params, data.metrics, data.tags, r.info.start_time
+                    )
                 token = page.token
                 if not token:
                     return
@@ -302,16 +327,8 @@ class Ledger:
             self._client.set_terminated(run_id, STATUS[result["status"]], end_time=end)
 
     def _create(self, experiment: str, entry: spool.Entry) -> str:
-        result = entry.result
-        tags = {**result["tags"], "status": result["status"], ENTRY: entry.id}
-        tags["mlflow.runName"] = (
-            f"{tags['method']} {tags['dataset']} {tags['shots']}-shot seed {tags['seed']}"
-        )
-        if result["error"]:
-            tags["error"] = result["error"][:5000]
-        if result["parent"]:
-            tags[PARENT] = result["parent"]
-        started = int(result["started"] * 1000)
+        started = int(entry.result["started"] * 1000)
+        tags = tags_of(entry.result, entry.id)
         created = self._client.create_run(experiment, start_time=started, tags=tags)
         return str(created.info.run_id)
 
@@ -319,18 +336,11 @@ class Ledger:
         from mlflow.entities import Metric, Param
 
         now = int(result["ended"] * 1000)
-        flat = _flat(result["spec"])
-        params = [Param(k, v if isinstance(v, str) else json.dumps(v)) for k, v in flat.items()]
-        metrics = [Metric(k, float(v), now, 0) for k, v in result["metrics"].items()]
-        metrics += [
-            Metric(f"{MIDWAY}{name}", value, now, look["epoch"])
-            for look in result["looks"]
-            for name, value in look["scores"].items()
-        ]
-        curve = [Metric("loss/train", v, now, i + 1) for i, v in enumerate(result["losses"])]
-        self._client.log_batch(run_id, metrics=metrics, params=params)
-        for start in range(0, len(curve), 1000):
-            self._client.log_batch(run_id, metrics=curve[start : start + 1000])
+        params = [Param(k, v) for k, v in params_of(result).items()]
+        metrics = [Metric(name, value, now, step) for name, value, step in numbers_of(result)]
+        self._client.log_batch(run_id, metrics=metrics[:BATCH], params=params)
+        for start in range(BATCH, len(metrics), BATCH):
+            self._client.log_batch(run_id, metrics=metrics[start : start + BATCH])
 
 
 def open_ledger(uri: str | None = None) -> Ledger:
@@ -338,7 +348,7 @@ def open_ledger(uri: str | None = None) -> Ledger:
     ledger = Ledger(uri)
     try:
         ledger.deliver_all()
-        next(iter(ledger.runs()), None)
+        ledger.reach()
     except Unreachable as error:
         waits = len(list(spool.waiting(ledger.spool)))
         kept = f"; {waits} results wait safely in {ledger.spool}" if waits else ""
@@ -368,23 +378,19 @@ class _reaching:
             raise Unreachable(text[:200] or type(error).__name__) from error
 
 
-def _run(run: Any) -> Run:
-    tags = dict(run.data.tags)
+def _run(
+    run_id: str,
+    params: dict[str, str],
+    metrics: dict[str, float],
+    tags: dict[str, str],
+    started: int,
+) -> Run:
+    """``started`` in milliseconds."""
     return Run(
-        id=run.info.run_id,
+        id=run_id,
         status=tags.get("status", "running"),
-        params=dict(run.data.params),
-        metrics={k: v for k, v in run.data.metrics.items() if not k.startswith(MIDWAY)},
-        tags=tags,
-        started=run.info.start_time / 1000,
+        params=dict(params),
+        metrics={k: v for k, v in metrics.items() if not k.startswith(MIDWAY)},
+        tags=dict(tags),
+        started=started / 1000,
     )
-
-
-def _flat(spec: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in spec.items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{k}": v for k, v in value.items()})
-        else:
-            flat[key] = value
-    return flat

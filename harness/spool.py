@@ -107,9 +107,10 @@ def _alive(scrap: Path) -> bool:
     return True
 
 
-def _fill(folder: Path, result: Result, parent: str | None) -> None:
+def stored(result: Result, parent: str | None = None) -> dict[str, Any]:
+    """A result as the spool keeps it: everything but what has files of its own."""
     spec = result.spec
-    stored = {
+    return {
         "schema_version": SCHEMA,
         "digest": spec.digest(),
         "status": result.status,
@@ -124,11 +125,16 @@ def _fill(folder: Path, result: Result, parent: str | None) -> None:
         "looks": [asdict(look) for look in result.looks],
         "counts": asdict(result.counts) if result.counts else None,
     }
-    (folder / RESULT).write_text(json.dumps(stored))
+
+
+def _fill(folder: Path, result: Result, parent: str | None) -> None:
+    spec = result.spec
+    kept = stored(result, parent)
+    (folder / RESULT).write_text(json.dumps(kept))
     (folder / "spec.json").write_text(json.dumps(spec.as_dict(), indent=2) + "\n")
     if result.predictions:
-        counts = stored["counts"]
-        export.write(folder, spec, result.state, {"parameters": counts, "tags": result.tags})
+        about = {"parameters": kept["counts"], "tags": result.tags}
+        export.write(folder, spec, result.state, about)
         pq.write_table(predictions_table(result), folder / PREDICTIONS)
     if result.tables:
         pq.write_table(long_table(result), folder / TABLES)

@@ -76,38 +76,55 @@ def pareto(
     quality: Annotated[
         str | None, typer.Option(help="What to gain: acc/hmean, acc/test, acc/base, acc/novel.")
     ] = None,
-    sweep: OfSweep = None,
+    third: Annotated[
+        str | None, typer.Option(help="A third quantity, as time/train_seconds: shown as colour.")
+    ] = None,
+    at: Annotated[
+        list[str] | None, typer.Option(help="A budget of the cost: what is best with 50k?")
+    ] = None,
+    per_data: Annotated[
+        bool, typer.Option("--per-data", help="A panel for each data set, not their average.")
+    ] = False,
+    cloud: Annotated[
+        list[str] | None, typer.Option(help="A sweep whose trials are shown faintly behind.")
+    ] = None,
+    curves: Annotated[
+        bool, typer.Option("--curves", help="Accuracy against size, a curve a method.")
+    ] = False,
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="A sweep; with --curves also several.")
+    ] = None,
     protocol: Protocol = None,
     backbone: Backbone = None,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Draw accuracy against cost with the front: pareto.png, pareto.svg, pareto.csv.
+    """Draw accuracy against cost with the front: pareto.png, .svg, .pdf and .csv.
 
-    With --sweep the trials of a sweep on validation data, and the hypervolume as they came.
+    With --sweep the trials of a sweep on validation data, and the hypervolume as they came. With
+    --curves each method's sizes as one curve.
     """
-    from harness import console
     from harness.home import report_folder
-    from reports import build, stamp
-    from reports import pareto as front_of
-    from reports.build import collect, only
+    from methods.kit.errors import UsageError
+    from reports import build, fronts
 
-    if sweep is not None:
-        return build.front_of_sweep(sweep, cost, quality, out or report_folder() / sweep, json)
-    cost = cost or "params/trainable"
-    board = only(collect(tracking_uri, protocol, backbone))
-    quality = quality or board.headline
-    front_of.check(board, cost, quality)
-    found = front_of.points(board, cost, quality)
-    paths = front_of.write(board, report_folder(out), cost, quality)
-    paths.append(stamp.write([board], paths, "pareto"))
-    if json:
-        return console.as_json([vars(p) for p in found])
-    rows = [["*" if p.front else "", p.label, p.cost, p.mean, p.low, p.high, p.n] for p in found]
-    heads = ["front", "method", cost, quality, "low", "high", "seeds"]
-    console.table(heads, rows, f"{board.protocol} on {board.backbone}, {front_of.where(board)}")
-    return console.say("written: " + ", ".join(str(p) for p in paths))
+    wanted = fronts.Wanted(cost, quality, third, tuple(at or ()), per_data, tuple(cloud or ()))
+    more = {"--third": third, "--at": at, "--per-data": per_data, "--cloud": cloud}
+    odd = next((name for name, value in more.items() if value), None)
+    if odd and (curves or sweep):
+        raise UsageError(f"{odd}: goes with the front of what is recorded, not with"
+                         f" {'--curves' if curves else '--sweep'}")  # fmt: skip
+    if sweep and (protocol or backbone):
+        raise UsageError("--sweep: has its own protocol and backbone; leave those options out")
+    if curves:
+        return fronts.show_curves(wanted, sweep or (), protocol, backbone, out, tracking_uri, json)
+    if sweep and len(sweep) > 1:
+        raise UsageError("--sweep: name one, or say --curves")
+    if sweep:
+        folder = out or report_folder() / sweep[0]
+        return build.front_of_sweep(sweep[0], cost, quality, folder, json)
+    return fronts.show(wanted, protocol, backbone, out, tracking_uri, json)
 
 
 def compare(

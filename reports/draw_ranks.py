@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.draw import COLOURS, NAMES, STYLE
+from harness.quantities import axis
+from reports.draw import COLOURS, STYLE
 from reports.friedman import Ranking
 
 LINES = ("-", "--", "-.", ":")
@@ -48,7 +49,7 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
                 x, rows["low"], rows["high"], color=colour, alpha=0.12, lw=0, step="post"
             )
         named, over, reference = metric.partition(" over ")
-        axes.set_xlabel(NAMES.get(named, named) + (f", points{over}{reference}" if over else ""))
+        axes.set_xlabel(axis(named) + (f", points{over}{reference}" if over else ""))
         axes.set_ylabel("share of runs above")
         axes.set_title(title, loc="left", fontsize=8)
         axes.grid(True, color="#dddddd", linewidth=0.6)

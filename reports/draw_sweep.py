@@ -13,15 +13,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.draw import COLOURS, MARKS, NAMES, cost_axis, places
+from harness.quantities import axis
+from reports.draw import COLOURS, MARKS, STYLE, cost_axis, places, plain, save
 
 STYLES = ("-", "--", ":", "-.")
 GREY = "#555555"
 
 
-def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path, svg: Path) -> None:
+def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path) -> None:
     """The plane with the front as a staircase, and the dominated share over trials."""
-    with _figure(png, svg, (9.0, 4.2)) as figure:
+    with _figure(png, (9.0, 4.2)) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         on = table["front"]
         rest, best = table[~on], table[on].sort_values([cost, quality])
@@ -37,8 +38,8 @@ def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path, s
         edge = left.get_xlim()[1]
         xs, ys = [*best[cost].map(place), edge], [*best[quality], best[quality].iloc[-1]]
         left.step(xs, ys, where="post", color=GREY, lw=1.1, zorder=1)
-        left.set_xlabel(NAMES.get(cost, cost))
-        left.set_ylabel(NAMES.get(quality, quality))
+        left.set_xlabel(axis(cost))
+        left.set_ylabel(axis(quality))
         left.set_title(title, loc="left", fontsize=8)
         _legend(figure, left)
         right.step(
@@ -49,12 +50,12 @@ def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path, s
         right.set_ylim(0, 1.02)
         right.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in (left, right):
-            _plain(axes)
+            plain(axes)
 
 
 def heat_map(
     cells: pd.DataFrame, keys: tuple[str, str], values: tuple[Sequence[Any], Sequence[Any]],
-    quality: str, title: str, png: Path, svg: Path,
+    quality: str, title: str, png: Path,
 ) -> None:  # fmt: skip
     """A number in every cell that was tried; the others are hatched."""
     rows, columns = values
@@ -63,7 +64,7 @@ def heat_map(
         grid[list(rows).index(_same(cell[keys[0]], rows)),
              list(columns).index(_same(cell[keys[1]], columns))] = cell[quality]  # fmt: skip
     size = (1.9 + 0.62 * len(columns), 1.4 + 0.42 * len(rows))
-    with _figure(png, svg, size) as figure:
+    with _figure(png, size) as figure:
         axes = figure.add_subplot()
         axes.patch.set(hatch="////", edgecolor="#bbbbbb", facecolor="white")
         image = axes.imshow(np.ma.masked_invalid(grid), cmap="cividis", aspect="auto")
@@ -80,12 +81,12 @@ def heat_map(
         axes.set_xlabel(_key(keys[1]))
         axes.set_ylabel(_key(keys[0]))
         axes.set_title(title, loc="left", fontsize=8)
-        figure.colorbar(image, ax=axes, label=NAMES.get(quality, quality), shrink=0.9)
+        figure.colorbar(image, ax=axes, label=axis(quality), shrink=0.9)
 
 
-def importances(table: pd.DataFrame, title: str, png: Path, svg: Path) -> None:
+def importances(table: pd.DataFrame, title: str, png: Path) -> None:
     """Bars, the longest on top, with their numbers."""
-    with _figure(png, svg, (6.0, 1.1 + 0.32 * len(table))) as figure:
+    with _figure(png, (6.0, 1.1 + 0.32 * len(table))) as figure:
         axes = figure.add_subplot()
         names = [_key(k) for k in table["key"]]
         bars = axes.barh(names, table["importance"], color=COLOURS[0], height=0.62)
@@ -94,12 +95,12 @@ def importances(table: pd.DataFrame, title: str, png: Path, svg: Path) -> None:
         axes.set_xlim(0, 1.1 * float(table["importance"].max()) or 1)
         axes.set_xlabel("share of importance (PED-ANOVA)")
         axes.set_title(title, loc="left", fontsize=8)
-        _plain(axes)
+        plain(axes)
 
 
-def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path, svg: Path) -> None:
+def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path) -> None:
     """Best so far against budget, a line a method; its trials as faint marks."""
-    with _figure(png, svg, (6.4, 4.0)) as figure:
+    with _figure(png, (6.4, 4.0)) as figure:
         axes = figure.add_subplot()
         styles = zip(cycle(COLOURS), cycle(STYLES), cycle(MARKS), strict=False)
         for (name, rows), (colour, style, mark) in zip(
@@ -113,21 +114,20 @@ def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path, svg: P
         axes.set_ylim(bottom=min(low, float(tried.quantile(0.25))) - 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trials" if by == "trial" else "seconds of trials")
-        axes.set_ylabel(f"best so far: {NAMES.get(aim, aim)}")
+        axes.set_ylabel(f"best so far: {axis(aim)}")
         axes.set_title(title, loc="left", fontsize=8)
         _legend(figure, axes)
-        _plain(axes)
+        plain(axes)
 
 
 @contextmanager
-def _figure(png: Path, svg: Path, size: tuple[float, float]) -> Iterator[Figure]:
-    """A figure that is saved as both files; same input, same bytes."""
-    with mpl.rc_context({"font.size": 9, "svg.hashsalt": "ringbench", "axes.unicode_minus": False}):
+def _figure(png: Path, size: tuple[float, float]) -> Iterator[Figure]:
+    """A figure that is saved as PNG, and as SVG and PDF beside it; same input, same bytes."""
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=size, dpi=200, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        figure.savefig(png, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
+        save(figure, png.parent, png.stem)
 
 
 def _legend(figure: Figure, axes: Any) -> None:
@@ -135,13 +135,6 @@ def _legend(figure: Figure, axes: Any) -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=min(4, len(labels)),
                   fontsize=8, frameon=False)  # fmt: skip
-
-
-def _plain(axes: Any) -> None:
-    axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def _key(key: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from reports.images import slopes
 from reports.ranks import shared
 
 REFERENCE = "zero_shot"
+ORIGIN = ("versions", "git_commit", "test_parts")  # tags that say how a run came about
 
 
 def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -22,17 +23,26 @@ def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.D
     """
     parts = metrics[:-1] or metrics
     ranks = shared(cells, parts)
+    cells = _needed(cells, parts)
     found = rows.copy()
     found["rank"] = [ranks.get(group, math.nan) for group in rows["group"]]
     found["gain"] = _gains(rows, metrics[-1])
     found["items"] = _items(rows, cells, parts)
-    runs = {str(group): part for group, part in cells.groupby("group")}
+    runs: dict[str, dict[str, pd.DataFrame]] = {}
+    for (group, dataset), part in cells.groupby(["group", "dataset"]):
+        runs.setdefault(str(group), {})[str(dataset)] = part
     zero = cells[cells["method"] == REFERENCE]
     found["flags"] = [
-        _flags(row, found, runs.get(row["group"], cells.iloc[:0]), zero, parts)
-        for _, row in found.iterrows()
+        _flags(row, found, runs.get(row["group"], {}), zero, parts) for _, row in found.iterrows()
     ]
     return found
+
+
+def _needed(cells: pd.DataFrame, parts: Sequence[str]) -> pd.DataFrame:
+    """The columns that are looked at here, texts as plain objects: rows are picked many times."""
+    texts = dict.fromkeys(("group", "method", "dataset", *ORIGIN), object)
+    numbers = ("shots", "seed", "params/trainable", *parts)
+    return cells[[c for c in (*texts, *numbers) if c in cells]].astype(texts)
 
 
 def _gains(rows: pd.DataFrame, headline: str) -> list[float]:
@@ -93,26 +103,29 @@ def _sizes(cells: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def _flags(
-    row: pd.Series, rows: pd.DataFrame, own: pd.DataFrame, zero: pd.DataFrame, parts: Sequence[str]
+    row: pd.Series,
+    rows: pd.DataFrame,
+    runs: Mapping[str, pd.DataFrame],
+    zero: pd.DataFrame,
+    parts: Sequence[str],
 ) -> str:
     """What a reader should know before believing a row, in words; most rows have none.
 
-    ``own`` are the runs of the row's group, ``zero`` those of zero-shot.
+    ``runs`` are those of the row's group by data set, ``zero`` those of zero-shot.
     """
-    if not row["average"]:
-        own = own[own["dataset"] == row["dataset"]]
-    if own.empty:
+    own = [r for d, r in runs.items() if row["average"] or d == row["dataset"]]
+    if not own:
         return "no finished run"
-    flags = ["chance level"] if _at_chance(own, parts) else []
+    flags = ["chance level"] if any(_at_chance(r, parts) for r in own) else []
     if row["method"] != REFERENCE:
         flags += _below(row, rows)
-        if _dead(own, zero, parts):
+        if not zero.empty and _dead(pd.concat(own), zero, parts):
             flags.append("dead adapter")
-    if own.groupby("dataset")["seed"].nunique().min() == 1:
+    if min(len(set(r["seed"])) for r in own) == 1:
         flags.append("single seed")
-    if own["versions"].nunique() > 1:
+    if len(set().union(*(r["versions"] for r in own))) > 1:
         flags.append("mixed versions")
-    if own["git_commit"].nunique() > 1:
+    if len(set().union(*(r["git_commit"] for r in own))) > 1:
         flags.append("mixed commits")
     if row["missing"] or row["failed"]:
         flags.append("empty cells")
@@ -129,17 +142,18 @@ def _below(row: pd.Series, rows: pd.DataFrame) -> list[str]:
     return [f"below zero-shot on {', '.join(names)}"] if names else []
 
 
-def _at_chance(own: pd.DataFrame, parts: Sequence[str]) -> bool:
-    """Whether an accuracy is no better than guessing: within two standard errors of 1 / classes."""
-    for _, runs in own.groupby("dataset"):
-        for part in parts:
-            size = _sizes(runs).get(part.removeprefix("acc/"))
-            if size is None:
-                continue
-            chance = 1 / size["classes"]
-            error = math.sqrt(chance * (1 - chance) / size["images"])
-            if (runs[part] / 100 <= chance + 2 * error).any():
-                return True
+def _at_chance(runs: pd.DataFrame, parts: Sequence[str]) -> bool:
+    """Whether an accuracy on a data set is no better than guessing: within two standard errors of
+    1 / classes."""
+    sizes = _sizes(runs)
+    for part in parts:
+        size = sizes.get(part.removeprefix("acc/"))
+        if size is None:
+            continue
+        chance = 1 / size["classes"]
+        error = math.sqrt(chance * (1 - chance) / size["images"])
+        if (runs[part].to_numpy() / 100 <= chance + 2 * error).any():
+            return True
     return False
 
 

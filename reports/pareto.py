@@ -1,19 +1,32 @@
-"""Accuracy against a cost: which methods nothing else beats on both."""
+"""Accuracy against costs: which configurations nothing else beats, and how sure that is."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from methods.kit.errors import unknown
+from harness import quantities
+from harness.quantities import Quantity
+from methods.kit.errors import UsageError, unknown
+from reports import chances, dominance
 from reports.table import AVERAGE, Board
+
+if TYPE_CHECKING:
+    from reports.families import Family
 
 
 @dataclass(frozen=True)
 class Point:
-    """A way to train: its cost, its accuracy with a 95 % interval, whether it is on the front."""
+    """A way to train: its cost, its accuracy with a 95 % interval, whether it is on the front.
+
+    ``third`` is the third quantity, if there is one. ``chance`` is the probability of being on the
+    front on these data sets, ``chance_like`` that on data sets like these; NaN where nothing was
+    repeated.
+    """
 
     method: str
     settings: str
@@ -23,16 +36,59 @@ class Point:
     high: float
     n: int
     front: bool = False
+    group: str = ""
+    dataset: str = ""
+    third: float = math.nan
+    chance: float = math.nan
+    chance_like: float = math.nan
 
     @property
     def label(self) -> str:
         return f"{self.method} {self.settings}".strip()
 
 
-def points(board: Board, cost: str, quality: str) -> list[Point]:
-    """The points of a board (its averages, or its only data set), cheapest first."""
-    table = board.averages() if len(board.datasets) > 1 else board.rows
-    table = table[table[f"{quality}_mean"].notna()]
+@dataclass(frozen=True)
+class Axes:
+    """The two or three quantities that are weighed against each other."""
+
+    cost: Quantity
+    quality: Quantity
+    third: Quantity | None = None
+
+    @property
+    def all(self) -> tuple[Quantity, ...]:
+        return tuple(q for q in (self.cost, self.third, self.quality) if q is not None)
+
+    @property
+    def signs(self) -> np.ndarray:
+        """Times these, less is better in every column."""
+        return np.array([q.sign for q in self.all])
+
+
+def axes(board: Board, cost: str, quality: str, third: str | None = None) -> Axes:
+    """The quantities by name. Raises UsageError for one that is unknown or not recorded here."""
+    names = [name for name in (cost, quality, third) if name is not None]
+    if len(set(names)) < len(names):
+        raise UsageError(f"quantities: {', '.join(names)}: name different ones")
+    check(board, *names)
+    found = [quantities.find(name) for name in names]
+    return Axes(found[0], found[1], found[2] if third is not None else None)
+
+
+def points(
+    board: Board,
+    cost: str,
+    quality: str,
+    third: str | None = None,
+    dataset: str | None = None,
+    judged: bool = True,
+) -> list[Point]:
+    """The points of a board, cheapest first: its averages, or those of one data set; with their
+    place on the front and its chances where they are to be ``judged``."""
+    asked = axes(board, cost, quality, third)
+    dataset = dataset or (AVERAGE if len(board.datasets) > 1 else board.datasets[0])
+    table = board.rows[board.rows["dataset"] == dataset]
+    table = table[table[[f"{q.name}_mean" for q in asked.all]].notna().all(axis=1)]
     raw = [
         Point(
             r["method"],
@@ -42,12 +98,52 @@ def points(board: Board, cost: str, quality: str) -> list[Point]:
             float(r[f"{quality}_low"]),
             float(r[f"{quality}_high"]),
             int(r[f"{quality}_n"]),
+            group=r["group"],
+            dataset=dataset,
+            third=math.nan if third is None else float(r[f"{third}_mean"]),
         )
         for _, r in table.iterrows()
     ]
-    best = front([(p.cost, p.mean) for p in raw])
-    marked = [Point(**{**vars(p), "front": i in best}) for i, p in enumerate(raw)]
-    return sorted(marked, key=lambda p: (p.cost, -p.mean, p.label))
+    found = _judged(board, raw, asked) if judged else raw
+    return sorted(found, key=lambda p: (p.cost, -p.mean, p.label))
+
+
+def values(found: Sequence[Point], asked: Axes) -> np.ndarray:
+    """(point, quantity) as recorded, in the order of the axes."""
+    rows = [[p.cost, p.mean] if asked.third is None else [p.cost, p.third, p.mean] for p in found]
+    return np.array(rows, dtype=float).reshape(len(found), len(asked.all))
+
+
+def draws(board: Board, found: Sequence[Point], asked: Axes) -> chances.Draws:
+    """How far the means of points could move together, in the order of the axes."""
+    dataset = found[0].dataset
+    cells = board.cells
+    cells = cells if dataset == AVERAGE else cells[cells["dataset"] == dataset]
+    return chances.draw(cells, [p.group for p in found], [q.name for q in asked.all])
+
+
+def _judged(board: Board, raw: list[Point], asked: Axes) -> list[Point]:
+    """The points with their place on the front and its chances."""
+    if not raw:
+        return []
+    at, moved = values(raw, asked), draws(board, raw, asked)
+    on = dominance.on_front(asked.signs * at)
+    sure = _share(at, moved.seeds, asked)
+    like = sure * math.nan if moved.datasets is None else _share(at, moved.datasets, asked)
+    return [
+        replace(
+            p,
+            front=bool(on[i]),
+            chance=float(sure[i]) if moved.known[i] else math.nan,
+            chance_like=float(like[i]),
+        )
+        for i, p in enumerate(raw)
+    ]
+
+
+def _share(at: np.ndarray, moves: np.ndarray, asked: Axes) -> np.ndarray:
+    found: np.ndarray = dominance.on_front(asked.signs * (at + moves)).mean(0)
+    return found
 
 
 def front(pairs: Sequence[tuple[float, float]]) -> set[int]:
@@ -65,34 +161,63 @@ def front(pairs: Sequence[tuple[float, float]]) -> set[int]:
     return kept
 
 
-def csv(found: Sequence[Point], cost: str, quality: str) -> str:
+def csv(found: Sequence[Point], asked: Axes) -> str:
     """The numbers of the picture in full precision."""
-    rows = [
-        {
+    quality = asked.quality.name
+    rows = []
+    for p in found:
+        row = {
             "method": p.method,
             "settings": p.settings,
-            cost: p.cost,
+            "dataset": p.dataset,
+            asked.cost.name: p.cost,
+            **({} if asked.third is None else {asked.third.name: p.third}),
             f"{quality}_mean": p.mean,
             f"{quality}_low": p.low,
             f"{quality}_high": p.high,
             f"{quality}_n": p.n,
             "front": p.front,
+            "front_chance": p.chance,
+            "front_chance_like": p.chance_like,
         }
-        for p in found
-    ]
+        rows.append(row)
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
 def write(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
-    """Write pareto.png, pareto.svg and pareto.csv; same rows, same bytes."""
-    from reports import draw  # matplotlib is slow to import
+    """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv; same rows, same bytes."""
+    from reports import families
 
+    asked = axes(board, cost, quality)
     found = points(board, cost, quality)
+    return put([found], families.measure(board, found, asked), board, asked, folder)
+
+
+def put(
+    panels: Sequence[Sequence[Point]],
+    measured: Sequence["Family"],
+    board: Board,
+    asked: Axes,
+    folder: Path,
+    cloud: pd.DataFrame | None = None,
+) -> list[Path]:
+    """Write the files of one front or of one a data set, with what its families dominate.
+
+    ``cloud``: trials of sweeps that are shown behind.
+    """
+    from reports import draw_pareto, families  # matplotlib is slow to import
+
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"pareto.{kind}" for kind in ("png", "svg", "csv")]
-    draw.pareto(found, board, cost, quality, paths[0], paths[1])
-    paths[2].write_text(csv(found, cost, quality))
-    return paths
+    texts = {
+        "pareto.csv": csv([p for panel in panels for p in panel], asked),
+        "pareto-families.csv": families.csv(measured, asked),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    if not any(panels):
+        return [folder / name for name in texts]
+    paths = draw_pareto.write(panels, board, asked, cloud, folder)
+    return [*paths, *(folder / name for name in texts)]
 
 
 def where(board: Board) -> str:
@@ -103,8 +228,15 @@ def where(board: Board) -> str:
 
 
 def check(board: Board, *names: str) -> None:
-    """Raises UsageError for a quantity that is not recorded."""
-    there = [c.removesuffix("_mean") for c in board.rows.columns if c.endswith("_mean")]
+    """Raises UsageError for a quantity that is unknown, or not recorded by any run here."""
+    ends = "_mean"
+    there = [c.removesuffix(ends) for c in board.rows.columns if c.endswith(ends)]
+    there = [name for name in there if board.rows[f"{name}{ends}"].notna().any()]
     for name in names:
+        if name not in there and name in quantities.KNOWN:
+            raise UsageError(
+                f"{name}: no run of {board.protocol} on {board.backbone} recorded it; there are"
+                f" {', '.join(there)}"
+            )
         if name not in there:
             raise unknown(f"metric {name!r}", name, there)

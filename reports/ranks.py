@@ -66,7 +66,7 @@ def _values(cells: pd.DataFrame, parts: Sequence[str]) -> tuple[list[np.ndarray]
     kept = cells[cells["group"].isin(enough)]
     if kept.empty:
         return [], []
-    drawn = kept[SAME].agg("|".join, axis=1)
+    drawn = kept[SAME[0]].str.cat(kept[SAME[1:]], sep="|")
     usual = drawn.groupby([kept["dataset"], kept["seed"]]).transform(lambda s: s.mode().iloc[0])
     odd = set(kept["group"][drawn != usual])
     kept = kept[~kept["group"].isin(odd)]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reports.table import AVERAGE, ORIGIN, PAIRED, Board
+from reports.judge import ORIGIN
+from reports.table import AVERAGE, PAIRED, Board
 
 KIND = "ringbench tables"
 ROW = ("protocol", "backbone", "method", "settings", "configuration", "shots", "dataset")

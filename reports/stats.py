@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ class Estimate(NamedTuple):
     n: int
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
+def t_interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Estimate:
     """Mean and t interval (sample deviation, n - 1) of one number a seed."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
@@ -26,5 +27,10 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
     mean = float(sample.mean())
     if n == 1:
         return Estimate(mean, math.nan, math.nan, 1)
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1) * sample.std(ddof=1) / math.sqrt(n))
+    half = float(_t(level, n - 1) * sample.std(ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n)
+
+
+@cache
+def _t(level: float, freedom: int) -> float:
+    return float(stats.t.ppf(0.5 + level / 2, freedom))

@@ -55,7 +55,7 @@ def front(
     cost, quality = cost or sweep.cost, quality or sweep.quality
     table = sweeps.front_table(sweep, cost, quality)
     paths = _paths(folder, stem)
-    draw_sweep.front(table, cost, quality, _title(sweep), paths[0], paths[1])
+    draw_sweep.front(table, cost, quality, _title(sweep), paths[0])
     return _csv(table, paths)
 
 
@@ -91,7 +91,7 @@ def _map(sweep: Sweep, keys: tuple[str, str] | None, folder: Path) -> list[Path]
     cells = sweeps.map_table(sweep, keys)
     values = (sweeps.grid(sweep, keys[0]), sweeps.grid(sweep, keys[1]))
     paths = _paths(folder, "map")
-    draw_sweep.heat_map(cells, keys, values, sweep.quality, _title(sweep), paths[0], paths[1])
+    draw_sweep.heat_map(cells, keys, values, sweep.quality, _title(sweep), paths[0])
     return _csv(cells, paths)
 
 
@@ -102,7 +102,7 @@ def _importances(sweep: Sweep, folder: Path) -> list[Path]:
     if table.empty:
         return []
     paths = _paths(folder, "importances")
-    draw_sweep.importances(table, _title(sweep), paths[0], paths[1])
+    draw_sweep.importances(table, _title(sweep), paths[0])
     return _csv(table, paths)
 
 
@@ -110,7 +110,7 @@ def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool, folder: Path
     from reports import draw_sweep
 
     paths = _paths(folder, "curves")
-    draw_sweep.curves(table, aim, "seconds" if timed else "trial", title, paths[0], paths[1])
+    draw_sweep.curves(table, aim, "seconds" if timed else "trial", title, paths[0])
     return _csv(table, paths)
 
 
@@ -123,7 +123,7 @@ def _title(sweep: Sweep) -> str:
 
 def _paths(folder: Path, stem: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    return [folder / f"{stem}.{kind}" for kind in ("png", "svg", "csv")]
+    return [folder / f"{stem}.{kind}" for kind in ("png", "svg", "pdf", "csv")]
 
 
 def _csv(table: pd.DataFrame, paths: list[Path]) -> list[Path]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from harness.ledger import Run
@@ -38,7 +39,6 @@ COSTS = (
 OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
-ORIGIN = ("versions", "git_commit", "test_parts")  # tags that say how a run came about
 PAIRED = (*SAME_DATA, "subset_hash", "backbone_hash")  # equal in runs that are set side by side
 
 
@@ -69,13 +69,13 @@ class Board:
         return self.rows[self.rows["dataset"] == AVERAGE]
 
 
-def frame(runs: Iterable[Run]) -> pd.DataFrame:
+def frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
     """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins.
 
-    Runs that only served to choose settings are not among them.
+    Runs that only served to choose settings are not among them unless ``tested`` is False.
     """
     rows = []
-    for run in (r for r in runs if r.tested):
+    for run in (r for r in runs if r.tested or not tested):
         params = run.params
         rows.append(
             {
@@ -91,7 +91,7 @@ def frame(runs: Iterable[Run]) -> pd.DataFrame:
                 "shots": int(run.tags["shots"]),
                 "seed": int(run.tags["seed"]),
                 "params": params,
-                **{h: run.tags.get(h, "") for h in (*PAIRED, *ORIGIN)},
+                **{h: run.tags.get(h, "") for h in (*PAIRED, *judge.ORIGIN)},
                 **run.metrics,
             }
         )
@@ -132,7 +132,7 @@ def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> 
 
 def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
     part, notes = _same_data(part)
-    part["settings"] = _settings(part)
+    part["settings"] = settings_of(part)
     if best:
         part, chosen = _best(part)
         notes += chosen
@@ -143,7 +143,10 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Boar
     beside = _beside(protocol, part)
     seeds = tuple(sorted(int(s) for s in part["seed"].unique()))
     rows = []
-    for _, group in part.groupby(["method", "group"], sort=True):
+    metrics = {*ACCURACY[protocol], *beside, *OTHERS, *COSTS} & {*part.columns}
+    texts = dict.fromkeys((k for k in (*KEYS, "group") if k != "shots"), object)
+    slim = part[[*texts, "shots", "seed", "finished", *sorted(metrics)]].astype(texts)
+    for _, group in slim.groupby(["method", "group"], sort=True):  # picked from many times
         for dataset in datasets:
             cell = group[group["dataset"] == dataset]
             rows.append(_row(protocol, group, cell, dataset, len(seeds), beside))
@@ -189,7 +192,7 @@ def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Only runs that saw the same data; older ones with other hashes are left out, and said so."""
     notes = []
     for dataset, runs in part[part["finished"]].groupby("dataset"):
-        prints = runs[list(SAME_DATA)].agg("|".join, axis=1)
+        prints = runs[SAME_DATA[0]].str.cat(runs[list(SAME_DATA[1:])], sep="|")
         newest = prints[runs["started"].idxmax()]
         odd = prints[prints != newest].index
         if len(odd):
@@ -201,7 +204,7 @@ def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return part, tuple(notes)
 
 
-def _settings(part: pd.DataFrame) -> list[str]:
+def settings_of(part: pd.DataFrame) -> list[str]:
     """For each run the method's settings that differ among the runs of that method."""
     shown = []
     varying: dict[str, list[str]] = {}
@@ -246,9 +249,7 @@ def _row(
     shots = cell["shots"].iloc[0] if len(cell) else 0
     row = _head(group, dataset, str(shots) if shots else "")
     row |= {"runs": len(done), "failed": len(cell) - len(done), "missing": seeds - len(cell)}
-    for metric in (*ACCURACY[protocol], *beside, *OTHERS, *COSTS):
-        _spread(row, metric, done[metric].dropna().tolist() if metric in done else [])
-    return row
+    return row | _spreads(done, (*ACCURACY[protocol], *beside, *OTHERS, *COSTS))
 
 
 def _average(
@@ -276,9 +277,7 @@ def _average(
         pairs = zip(by_seed["acc/base"], by_seed["acc/novel"], strict=True)
         by_seed["acc/hmean"] = [harmonic_mean(b, n) for b, n in pairs]
         metrics += (MEAN_OF_H,)
-    for metric in metrics:
-        _spread(row, metric, by_seed[metric].dropna().tolist() if metric in by_seed else [])
-    return row
+    return row | _spreads(by_seed, metrics)
 
 
 def _head(group: pd.DataFrame, dataset: str, shots: str) -> dict[str, object]:
@@ -287,10 +286,16 @@ def _head(group: pd.DataFrame, dataset: str, shots: str) -> dict[str, object]:
     return {**named, "shots": shots, "dataset": dataset, "group": first["group"]}
 
 
-def _spread(row: dict[str, object], metric: str, values: list[float]) -> None:
-    estimate = t_interval(values)
-    for name in ("mean", "low", "high", "n"):
-        row[f"{metric}_{name}"] = getattr(estimate, name)
+def _spreads(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, object]:
+    """Mean, interval and count of each metric over the rows that have it."""
+    there = [m for m in metrics if m in table]
+    columns = dict(zip(there, table[there].to_numpy(dtype=float).T, strict=True))
+    row: dict[str, object] = {}
+    for metric in metrics:
+        values = columns.get(metric, np.empty(0))
+        estimate = t_interval(values[~np.isnan(values)])
+        row |= {f"{metric}_{k}": v for k, v in estimate._asdict().items()}
+    return row
 
 
 def params_of(run: Run) -> dict[str, object]:

@@ -7,6 +7,7 @@ no trial has seen, and tested once a seed.
 """
 
 import hashlib
+import importlib
 import json
 import re
 import shlex
@@ -226,7 +227,7 @@ def _specs(found: Found, seeds: Sequence[int]) -> tuple[Spec, ...]:
 def _test(contest: Contest, tested: Sequence[Tested], where: Where) -> tuple[list[Done], int]:
     """Run the winners with the test split open; what is recorded is not repeated."""
     ledger = open_ledger(where.uri)
-    group = ledger.group(contest.name, contest.plans[0].protocol, "sweep")
+    group = ledger.group(contest.name, contest.plans[0].protocol, "sweep", _note(contest))
     done: list[Done] = []
     todo = []
     for spec in dict.fromkeys(s for t in tested for s in t.specs):
@@ -248,7 +249,21 @@ def _test(contest: Contest, tested: Sequence[Tested], where: Where) -> tuple[lis
     failed = sum(not d.ok for d in done)
     left = len(todo) - sum(d.ok and not d.found for d in done)
     ledger.end_group(group, complete=not left)
+    if todo and not left:
+        digests = [s.digest() for t in tested for s in t.specs]
+        importlib.import_module(search.REPORTS).suite(where.uri, group, digests)
     return done, 3 if stopped else 1 if failed else 0
+
+
+def _note(contest: Contest) -> str:
+    """What a person reads about it in MLflow."""
+    names = ", ".join(e.label for e in contest.entrants)
+    seeds = ", ".join(str(s) for s in contest.seeds)
+    return (
+        f"{names}: tuned for {contest.goal} each on validation data, in sweeps of their own"
+        f" ({', '.join(p.name for p in contest.plans)}); the winners, tested with seeds {seeds},"
+        f" are nested below.\n\n    ringbench report --sweep {contest.name}"
+    )
 
 
 def _write(contest: Contest, tested: Sequence[Tested]) -> None:

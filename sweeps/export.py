@@ -63,6 +63,7 @@ def _row(study: Study, trial: FrozenTrial, order: int) -> dict[str, Any]:
         "runs": len(facts.get("runs", [])),
         "audited": bool(facts.get("bound", {}).get("audited", False)),
         "command": facts.get("command", ""),
+        "digests": " ".join(run["digest"] for run in facts.get("runs", [])),
     }
 
 
@@ -72,7 +73,7 @@ def _quantities(plan: Plan) -> list[str]:
 
 def _columns(plan: Plan) -> list[str]:
     before = ["order", "number", "end", "why", "origin", "seconds"]
-    return [*before, *plan.space.keys, *_quantities(plan), "runs", "audited", "command"]
+    return [*before, *plan.space.keys, *_quantities(plan), "runs", "audited", "command", "digests"]
 
 
 def put(path: Path, text: str) -> None:

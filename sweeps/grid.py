@@ -1,5 +1,6 @@
 """A suite on the ledger: what is done, what is missing, and running what is missing."""
 
+import importlib
 from typing import Any
 
 from harness import console, one
@@ -8,6 +9,8 @@ from harness.run import check
 from harness.spec import Spec
 from sweeps.suite import Suite
 from sweeps.workers import run_all
+
+REPORTS = "reports.attach"  # named as a string: sweeps draw nothing
 
 
 def show(suite: Suite, uri: str | None, force: bool, as_json: bool) -> int:
@@ -44,7 +47,7 @@ def run(
     already = len(suite.specs) - len(todo)
     if not quiet and not as_json:
         console.say(f"{suite.name}: {len(suite.specs)} runs, {already} already recorded")
-    parent = ledger.group(suite.name, suite.protocol, "suite")
+    parent = ledger.group(suite.name, suite.protocol, "suite", suite.note)
     ended: list[one.Done] = []
     bars = console.Bars(len(todo), quiet or as_json)
     stopped = False
@@ -57,6 +60,9 @@ def run(
     failed = [d for d in ended if d.status not in ("finished", "running")]
     left = len(todo) - sum(d.ok for d in ended)
     ledger.end_group(parent, complete=not left)
+    if todo and not left:
+        digests = [spec.digest() for spec in suite.specs]
+        importlib.import_module(REPORTS).suite(uri, parent, digests)
     if as_json:
         console.as_json(
             {

@@ -62,6 +62,18 @@ class Plan:
     uri: str | None = None  # of the ledger, where runs to start from are looked for
 
     @property
+    def note(self) -> str:
+        """What a person reads about it in MLflow."""
+        data = ", ".join(dict.fromkeys(d for d, _ in self.cells))
+        seeds = ", ".join(str(s) for s in dict.fromkeys(s for _, s in self.cells))
+        return (
+            f"Settings of **{self.space.method}** ({', '.join(self.space.keys)}) searched on"
+            f" validation data for {', '.join(self.objectives)}: {self.protocol} on {data}, seeds"
+            f" {seeds}. The runs of its trials are nested below; none is tested.\n\n"
+            f"    ringbench report --sweep {self.name}"
+        )
+
+    @property
     def directions(self) -> list[quantity.Direction]:
         return [quantity.direction(name) for name in self.objectives]
 

@@ -1,5 +1,6 @@
 """A sweep from its first trial to its last, in one process or several, whatever dies on the way."""
 
+import importlib
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -28,6 +29,7 @@ from sweeps.study import FREE_ENDS, Goal, Study, Taken, decoded, free, prunes
 from sweeps.trial import Bench, Ended, ended_of
 
 POLL = 1.0  # seconds between looks at the study
+REPORTS = "reports.attach"  # named as a string: sweeps draw nothing
 DEATHS = 10  # of workers, each, before a sweep gives up
 
 
@@ -92,8 +94,9 @@ def run(plan: Plan, goal: Goal, where: Where) -> Found:
 
 def _run(plan: Plan, goal: Goal, where: Where, ledger: Ledger, study: Study) -> Found:
     study.reconcile()
-    group = ledger.group(plan.name, plan.protocol, "sweep")
+    group = ledger.group(plan.name, plan.protocol, "sweep", plan.note)
     seen = {t.number for t in study.ended()}
+    before = len(seen)
     export.write(study)
     already = sum(not free(t) for t in study.ended())
     total = max(0, (goal.trials or 0) - already)
@@ -113,6 +116,8 @@ def _run(plan: Plan, goal: Goal, where: Where, ledger: Ledger, study: Study) -> 
     study.reconcile()
     found = read(study, goal, stopped)
     ledger.end_group(group, complete=found.reached)
+    if found.reached and found.ends.get("complete") and len(study.ended()) > before:
+        importlib.import_module(REPORTS).sweep(where.uri, group, plan.name)
     return found
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,15 @@ class Suite:
     name: str
     protocol: str
     specs: tuple[Spec, ...]
+    command: str
+
+    @property
+    def note(self) -> str:
+        """What a person reads about it in MLflow."""
+        return (
+            f"{len(self.specs)} runs, nested below; tables and pictures are its artifacts once all"
+            f" are finished. The same command finishes what is missing:\n\n    {self.command}"
+        )
 
 
 def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
@@ -53,7 +63,8 @@ def build(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
     specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
     text = "\n".join(sorted(s.digest() for s in specs))
     name = f"{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return Suite(name, specs[0].protocol, tuple(specs))
+    command = shlex.join(["ringbench", "suite", preset, *words])
+    return Suite(name, specs[0].protocol, tuple(specs), command)
 
 
 def _grid(

@@ -61,7 +61,7 @@ def papers(site: Site) -> Iterator[File]:
             "leaderboard.md": "# Leaderboard\n\n" + leaderboard.markdown(best),
             "leaderboard.tex": latex.document([best]),
             "configurations.csv": leaderboard.csv([whole]),
-            "pareto.csv": pareto.csv(found, COST, whole.headline),
+            "pareto.csv": pareto.csv(found, pareto.axes(whole, COST, whole.headline)),
         }
         for name, table in known.items():
             texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")

@@ -36,7 +36,7 @@ def front_of(costs: list[float], values: list[float], folder: Path) -> None:
     table = pd.DataFrame({COST: costs, QUALITY: values, "hypervolume": 0.5})
     table["front"] = [not any(c <= p[0] and v >= p[1] and (c, v) != p for c, v in pairs)
                       for p in pairs]  # fmt: skip
-    draw_sweep.front(table, COST, QUALITY, "a title", folder / "a.png", folder / "a.svg")
+    draw_sweep.front(table, COST, QUALITY, "a title", folder / "a.png")
 
 
 def points(axes: Any) -> np.ndarray:
@@ -71,10 +71,8 @@ def test_a_legend_lies_on_no_point(tmp_path: Path, drawn: list[Figure]) -> None:
     front_of(*map(list, zip(*CORNERS, strict=True)), tmp_path)
     rows = [{"method": f"method {m}", "trial": i, QUALITY: v, "best": v}
             for m in range(5) for i, (_, v) in enumerate(CORNERS)]  # fmt: skip
-    draw_sweep.curves(
-        pd.DataFrame(rows), QUALITY, "trial", "a title", tmp_path / "b.png", tmp_path / "b.svg"
-    )
-    assert len(drawn) == 4  # both as PNG and SVG
+    draw_sweep.curves(pd.DataFrame(rows), QUALITY, "trial", "a title", tmp_path / "b.png")
+    assert len(drawn) == 6  # both as PNG, SVG and PDF
     assert all(map(legend_is_clear, drawn))
 
 

@@ -168,7 +168,7 @@ def test_the_picture_and_the_tables_are_the_same_bytes_for_the_same_rows(tmp_pat
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == [
         "leaderboard.csv", "leaderboard.html", "leaderboard.md", "leaderboard.tex",
-        "pareto.csv", "pareto.png", "pareto.svg",
+        "pareto-families.csv", "pareto.csv", "pareto.pdf", "pareto.png", "pareto.svg",
     ]  # fmt: skip
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -52,7 +52,7 @@ def test_a_sweep_is_drawn_and_the_same_rows_give_the_same_bytes(
         assert cli.call(["report", "--sweep", "mine", "--out", str(tmp_path / copy)]) == 0
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     stems = ("curves", "front", "importances", "map")
-    assert files == sorted(f"{s}.{kind}" for s in stems for kind in ("png", "svg", "csv"))
+    assert files == sorted(f"{s}.{kind}" for s in stems for kind in ("png", "svg", "pdf", "csv"))
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
