@@ -62,8 +62,10 @@ class SplitAttention(nn.Module):
     def __init__(self, attn: nn.MultiheadAttention, rank: int, scale: float, drop: float) -> None:
         super().__init__()
         self.heads = attn.num_heads
-        parts = zip(attn.in_proj_weight.detach().chunk(3), attn.in_proj_bias.detach().chunk(3))
-        self.q, self.k, self.v = (Low(w, b, rank, scale, drop) for w, b in parts)
+        weights, biases = (t.detach().chunk(3) for t in (attn.in_proj_weight, attn.in_proj_bias))
+        self.q, self.k, self.v = (
+            Low(w, b, rank, scale, drop) for w, b in zip(weights, biases, strict=True)
+        )
         self.out = attn.out_proj
 
     def forward(
@@ -87,9 +89,7 @@ def split_lora(model: nn.Module, rank: int, scale: float = 1.0, drop: float = 0.
 
 def peft_lora(model: nn.Module, rank: int, scale: float = 1.0, drop: float = 0.0) -> nn.Module:
     """A copy of an open_clip model under peft's LoRA on every attention."""
-    config = LoraConfig(
-        r=rank, lora_alpha=scale * rank, lora_dropout=drop, target_modules=["attn"]
-    )
+    config = LoraConfig(r=rank, lora_alpha=scale * rank, lora_dropout=drop, target_modules=["attn"])
     return get_peft_model(copy.deepcopy(model), config).base_model.model
 
 

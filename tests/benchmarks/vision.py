@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.kit.adapter import Adapter
 from methods.lora import LoRA
@@ -71,7 +71,9 @@ def _peft(name: str, title: str, x: Tensor) -> Case:
             same([path.up.grad, path.down.grad], [path.b.grad, path.a.grad * path.times])
 
     goals = {"peft on attn": GOALS[name]["peft on attn"]}
-    return Case(f"{title}, q k v packed and out", {"ours": mine, "peft on attn": other}, check, goals)
+    return Case(
+        f"{title}, q k v packed and out", {"ours": mine, "peft on attn": other}, check, goals
+    )
 
 
 def _split(name: str, title: str, x: Tensor) -> Case:
@@ -90,8 +92,11 @@ def _split(name: str, title: str, x: Tensor) -> Case:
         values, blocks = adapter.values(), split.visual.transformer.resblocks
         for i, block in enumerate(blocks):
             for q in "qkv":
-                low: nn.Module = getattr(block.attn, q)
-                pairs = ((values[f"image.{i}.{q}.down"], low.a), (values[f"image.{i}.{q}.up"], low.b))
+                low: Any = getattr(block.attn, q)
+                pairs = (
+                    (values[f"image.{i}.{q}.down"], low.a),
+                    (values[f"image.{i}.{q}.up"], low.b),
+                )
                 for one, two in pairs:
                     same([one.grad], [two.grad])
 
