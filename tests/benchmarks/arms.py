@@ -50,15 +50,29 @@ def pixels(model: Backbone, images: int, seed: int = 0) -> Tensor:
 
 
 class Trainer:
-    """One method, ready to train on one batch again and again."""
+    """One method, ready to train on one batch again and again.
+
+    The only place that knows how a training step of the harness is called.
+    """
 
     def __init__(self, method: Method, model: Backbone, images: int, classes: int = 40) -> None:
         prompts = model.prompts(TEMPLATE, names(classes))
-        self.net = Classifier(model, attached(method, model, classes), prompts)
-        # A rate of almost 0 keeps arms where they are equal, at the cost of a real step.
-        self.optimizer = build_optimizer(self.net, TrainSpec(lr=1e-30, weight_decay=0.0))
         labels = torch.arange(images) % classes
-        self.batch = Batch(pixels(model, images), labels, torch.arange(images))
+        batch = Batch(pixels(model, images), labels, torch.arange(images))
+        # A rate of almost 0 keeps arms where they are equal, at the cost of a real step.
+        still = TrainSpec(lr=1e-30, weight_decay=0.0)
+        self._begin(Classifier(model, attached(method, model, classes), prompts), batch, still)
+
+    @classmethod
+    def of(cls, net: Classifier, batch: Batch, cfg: TrainSpec) -> "Trainer":
+        """Of a classifier as it is."""
+        made = cls.__new__(cls)
+        made._begin(net, batch, cfg)
+        return made
+
+    def _begin(self, net: Classifier, batch: Batch, cfg: TrainSpec) -> None:
+        self.net, self.batch = net, batch
+        self.optimizer = build_optimizer(net, cfg)
 
     @property
     def adapter(self) -> Adapter:

@@ -26,7 +26,8 @@ class Case:
 
     ``check`` raises where the results differ. ``goals`` are the least ratios of peers' times to
     ours. ``clock``: processor time, which other processes disturb little, or wall time where an
-    arm starts processes or threads. ``facts`` is what arms and check want to be recorded.
+    arm starts processes or threads. ``facts`` is what the case wants to be recorded; ``after`` runs
+    when all rounds are over, and may raise as ``check`` does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Case:
     clock: Literal["cpu", "wall"] = "cpu"
     threads: int = 1
     facts: dict[str, Any] = field(default_factory=dict)
+    after: Arm = lambda: None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def measure(row: str, case: Case, quick: bool = False) -> Iterator[Timing]:
     if repeated:
         again = _rounds(case, quick)
         took = min(took, again, key=_spread)
+    case.after()
     (ours, mine), *peers = took.items()
     for peer, theirs in peers:
         ratios = [b / a for a, b in zip(mine, theirs, strict=True)]
