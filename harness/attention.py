@@ -27,17 +27,35 @@ def attend(
     if bias is not None and bias.dim() == 3 and q.dim() == 2:
         q, k, v = (t.expand(len(bias), *t.shape) for t in (q, k, v))
     lead = k.shape[:-2]
-    q, k, v = (_heads(t, n, heads) for t in (q, k, v))  # (B, heads, L, head width)
+    q, k, v = (_heads(t, n, heads) for t in (q, k, v))
     mask = None
     if causal and ends is not None:
-        mask = torch.arange(k.shape[2], device=k.device) <= ends[:, None]  # (n, L)
+        mask = torch.arange(k.shape[1], device=k.device) <= ends[:, None]  # (n, L)
         mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
     if bias is not None:
         mask = _bias(bias, n, ends)
-    slow = q.dtype != torch.float32 or bias is not None  # for the fused kernel of a CPU
+    y = _attended(q, k, v, mask, causal and ends is None, bias is not None)
+    return y.reshape(*lead, -1, heads * q.shape[-1])
+
+
+def attend_packed(qkv: Tensor, n: int, heads: int, causal: bool) -> Tensor:
+    """As :func:`attend`, from q, k and v side by side (..., n * L, 3 width), all queries.
+
+    Taken apart like this, their gradients are put together in one copy.
+    """
+    lead, width = qkv.shape[:-2], qkv.shape[-1] // 3
+    q, k, v = _heads(qkv, n, 3 * heads).unflatten(2, (3, heads)).unbind(2)
+    return _attended(q, k, v, None, causal).reshape(*lead, -1, width)
+
+
+def _attended(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, added: bool = False
+) -> Tensor:
+    """All (B, L, heads, head width). ``added``: the mask is added to the scores."""
+    slow = q.dtype != torch.float32 or added  # for the fused kernel of a CPU
     attention = _explicit if q.device.type == "cpu" and slow else _fused
-    y = attention(q, k, v, mask, causal and ends is None)
-    return y.transpose(1, 2).flatten(2).reshape(*lead, -1, heads * y.shape[-1])
+    y = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, causal)
+    return y.transpose(1, 2)
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
@@ -66,7 +84,6 @@ def _bias(bias: Tensor, n: int, ends: Tensor | None) -> Tensor:
 
 
 def _heads(x: Tensor, n: int, heads: int) -> Tensor:
-    """(..., n * L, width) -> (B, heads, L, head width) with B = n times the trials."""
+    """(..., n * L, width) -> (B, L, heads, head width) with B = n times the trials."""
     trials = x.shape[0] if x.dim() == 3 else 1
-    x = x.unflatten(-1, (heads, -1))
-    return x.reshape(trials * n, -1, heads, x.shape[-1]).transpose(1, 2)
+    return x.reshape(trials * n, -1, heads, x.shape[-1] // heads)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.attention import attend
+from harness.attention import attend, attend_packed
 from harness.packing import Packing, pack
 from methods.kit.bound import Bound
 from methods.kit.clip import Key, weight_name
@@ -198,30 +198,29 @@ class Tower:
     # --- inside ------------------------------------------------------------------------------
 
     def _attention(self, i: int, stream: Stream, bound: Bound, rows: Tensor | None) -> Tensor:
-        s, n = self.shape, stream.n
+        s, n, packing = self.shape, stream.n, stream.packing
         key: Key = (s.name, i, "qkv")
         h = self._site_norm((s.name, i, "ln_1"), stream.x, n, bound)
         if rows is None:
             seen = bound.before(key, h, n)
-            qkv = bound.linear(key, seen, *self._pair(key))
-            qkv = bound.after(key, seen, qkv, n)
-            q, k, v = qkv.split(s.width, -1)
+            qkv = bound.after(key, seen, bound.linear(key, seen, *self._pair(key)), n)
+            qkv = qkv if packing is None else packing.pad(qkv)
+            added = self._added(i, stream, bound)
+            if added is None:
+                y = attend_packed(qkv, n, s.heads, s.causal)
+            else:
+                q, k, v = qkv.split(s.width, -1)
+                y = attend(q, k, v, n, s.heads, s.causal, None, added)
+            y = y if packing is None else packing.strip(y)
         else:
             q = bound.linear(key, h[..., rows, :], *self._pair(key), rows=(0, s.width))
             kv = bound.linear(key, h, *self._pair(key), rows=(s.width, 3 * s.width))
-            k, v = kv.split(s.width, -1)
-        packing = stream.packing
-        if packing is None:
-            ends = None
-            if rows is not None:
+            if packing is None:
                 ends = rows - torch.arange(n, device=rows.device) * stream.length
-            y = attend(q, k, v, n, s.heads, s.causal, ends, self._added(i, stream, bound))
-        else:
-            k, v = packing.pad(k), packing.pad(v)
-            if rows is None:
-                y = packing.strip(attend(packing.pad(q), k, v, n, s.heads, s.causal))
             else:
-                y = attend(q, k, v, n, s.heads, s.causal, packing.ends)
+                kv, ends = packing.pad(kv), packing.ends
+            k, v = kv.split(s.width, -1)
+            y = attend(q, k, v, n, s.heads, s.causal, ends, self._added(i, stream, bound))
         return self._site_linear((s.name, i, "out_proj"), y, n, bound)
 
     def _added(self, i: int, stream: Stream, bound: Bound) -> Tensor | None:

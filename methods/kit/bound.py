@@ -6,14 +6,16 @@ trials. Low-rank paths of one site become a single pair of products; above a mea
 are folded into the weight instead, by rank and not by method.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from methods.kit import fused
 from methods.kit.clip import Key
+from methods.kit.fused import Layout
 from methods.kit.noise import Noise
 from methods.kit.rig import Add, Call, Draw, Hung, Ref, Rig
 
@@ -42,7 +44,7 @@ class Bound:
         self.noise = noise
         self._owned = values
         self._values: dict[str, Any] = dict(values)
-        self._fused: dict[Key, tuple[Tensor, Tensor]] = {}
+        self._fused: dict[tuple[Key, float | None], tuple[Tensor, Tensor]] = {}
         self.asleep: list[tuple[int, str]] = []  # (trial, parameter) that do not move in this step
         for draw in rig.draws.values():
             self._values[draw.name] = self._drawn(draw)
@@ -103,8 +105,10 @@ class Bound:
         down, up = self._fuse(key, hung.adds, weight)
         if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
             return plain_linear(x, cut(w + up @ down, rows, 2), cut(b, rows, 1))
-        y = plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
-        return low_rank(y, x, down, cut(up, rows, 2))
+        w, b, up = cut(w, rows, 2), cut(b, rows, 1), cut(up, rows, 2)
+        if fused.fits(x, w, b, down, up):
+            return fused.linear(x, w, b, down, up)
+        return low_rank(plain_linear(x, w, b), x, down, up)
 
     def beside(self, key: Key, x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None) -> Tensor:
         """y with the low-rank paths of a site, whatever their rank."""
@@ -147,7 +151,7 @@ class Bound:
         hung = self.at(key)
         if hung is None or not hung.adds:
             return None
-        down, up = self._fused_pair(hung.adds, shape[0])
+        down, up = fused.pair(*self._parts(hung.adds), Layout.of(hung.adds), shape[0])
         return up @ down
 
     def value(self, name: str) -> Tensor:
@@ -287,34 +291,39 @@ class Bound:
             (value.narrow(axis, 0, start), new, value.narrow(axis, stop, end - stop)), axis
         )
 
-    def _fuse(self, key: Key, adds: Sequence[Add], weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _fuse(
+        self, key: Key, adds: Sequence[Add], weight: Tensor, rate: float | None = None
+    ) -> tuple[Tensor, Tensor]:
         """All low-rank paths of a site as one pair: down (R, in), up (out, R), scale inside.
 
-        Paths with one ``down`` (q, k and v of a ring over layers and sites) share its product.
+        Paths with one ``down`` (q, k and v of a ring over layers and sites) share its product. With
+        ``rate`` those of this dropout alone. Sites that are alike are done together.
         """
-        if key not in self._fused:
-            self._fused[key] = self._fused_pair(adds, weight.shape[0])
-        return self._fused[key]
+        if (key, rate) not in self._fused:
+            layout = Layout.of(adds)
+            alike = {k: a for k, a in self._paths(key, rate) if Layout.of(a) == layout}
+            downs, ups = zip(*(self._parts(a) for a in alike.values()), strict=True)
+            made = fused.pairs(downs, ups, layout, weight.shape[0])
+            self._fused.update({(k, rate): pair for k, pair in zip(alike, made, strict=True)})
+        return self._fused[key, rate]
 
-    def _fused_pair(self, adds: Sequence[Add], out: int) -> tuple[Tensor, Tensor]:
-        ups: dict[Ref, Tensor] = {}
-        for a in adds:
-            up = self._get(a.up)
-            up = up if a.scale == 1.0 else up * a.scale
-            start, stop = a.rows or (0, out)
-            up = F.pad(up, (0, 0, start, out - stop)) if stop - start < out else up
-            ups[a.down] = ups[a.down] + up if a.down in ups else up
-        downs = [self._get(down) for down in ups]
-        if len(ups) == 1:
-            return downs[0], ups[adds[0].down]
-        return torch.cat(downs, -2), torch.cat([*ups.values()], -1)
+    def _parts(self, adds: Sequence[Add]) -> tuple[list[Tensor], list[Tensor]]:
+        """The distinct ``down`` of some paths, and the ``up`` of each."""
+        downs = dict.fromkeys(a.down for a in adds)
+        return [self._get(down) for down in downs], [self._get(a.up) for a in adds]
+
+    def _paths(self, key: Key, rate: float | None) -> Iterator[tuple[Key, list[Add]]]:
+        """The low-rank paths of each block of a tower at sites of this name."""
+        for other, hung in self.rig.sites.items():
+            if (other[0], other[2]) == (key[0], key[2]) and hung.adds:
+                yield other, [a for a in hung.adds if rate is None or a.dropout == rate]
 
     def _with_dropout(
         self, key: Key, adds: Sequence[Add], x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None
     ) -> Tensor:
         assert self.noise is not None
         for rate in sorted({a.dropout for a in adds}):
-            pair = self._fused_pair([a for a in adds if a.dropout == rate], weight.shape[0])
+            pair = self._fuse(key, [a for a in adds if a.dropout == rate], weight, rate)
             seen = x
             if rate:
                 seen = x * self.noise.dropout((*key, rate), x.shape[-2:], rate).to(x.dtype)

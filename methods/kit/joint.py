@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from methods.kit import fused
 from methods.kit.bound import FOLD_ABOVE, Bound, Rows, cut, low_rank, plain_linear
 from methods.kit.clip import Key
 from methods.kit.rig import Hung, Rig
@@ -79,16 +80,20 @@ class Joint(Bound):
             return self._gather(
                 lambda part, where: part.linear(key, _of(x, where), weight, bias, rows), 2
             )
-        y = plain_linear(x, cut(weight, rows, 2), cut(bias, rows, 1))
+        w, b = cut(weight, rows, 2), cut(bias, rows, 1)
         if self.noise is not None and any(add.dropout for add in hung.adds):
+            y = plain_linear(x, w, b)
             return self._gather(
                 lambda part, where: part.beside(key, _of(x, where), _of(y, where), weight, rows),
                 2,
             )
         down, up = self._pairs(key, weight)
         if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
-            return plain_linear(x, cut(weight + up @ down, rows, 2), cut(bias, rows, 1))
-        return low_rank(y, x, down, cut(up, rows, 2))
+            return plain_linear(x, cut(weight + up @ down, rows, 2), b)
+        up = cut(up, rows, 2)
+        if fused.fits(x, w, b, down, up):
+            return fused.linear(x, w, b, down, up)
+        return low_rank(plain_linear(x, w, b), x, down, up)
 
     def norm(
         self, key: Key, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float

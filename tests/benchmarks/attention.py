@@ -1,64 +1,46 @@
-"""Attention by torch's fused kernel against two products and a softmax, on this CPU.
+"""attention: the kernel that a tower takes against the other one, forward and backward.
 
-python tests/benchmarks/attention.py
-
-The tower takes the faster one: fused in fp32 (0.6 to 1.3 of the explicit time between 17 and 257
-tokens on the CPUs tried with torch 2.15, medians), explicit in bf16 (fused took 2 to 10 times as
-long). Run this where that may differ.
+The tower takes torch's fused kernel in fp32, and two products and a softmax in bf16 on a CPU.
 """
 
-import random
-import statistics
-import time
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from harness import attention
+from tests.benchmarks.measure import Arm, Case
+from tests.benchmarks.rows import row
 
-ROUNDS = 9
-GEOMETRIES = [  # (sequences, heads, tokens, head width)
+GEOMETRIES = (  # sequences, heads, tokens, head width
     (32, 5, 17, 32),
-    (512, 5, 17, 32),
     (8, 12, 50, 64),
-    (8, 8, 77, 64),
     (4, 12, 197, 64),
-    (2, 16, 257, 64),
-]
-WAYS = {"fused": attention._fused, "explicit": attention._explicit}
+)
+KERNELS = {"fused": attention._fused, "explicit": attention._explicit}
 
 
-def seconds(name: str, inputs: list[Tensor]) -> float:
-    for x in inputs:
-        x.grad = None
-    began = time.perf_counter()
-    WAYS[name](*inputs, None, False).sum().backward()
-    return time.perf_counter() - began
+@row("attention", "attention of one block, forward and backward, by the kernel that we take")
+def cases(quick: bool) -> Iterator[Case]:
+    for dtype, taken in ((torch.float32, "fused"), (torch.bfloat16, "explicit")):
+        for shape in GEOMETRIES[:1] if quick else GEOMETRIES:
+            inputs = [torch.randn(shape, dtype=dtype, requires_grad=True) for _ in range(3)]
+            near = 1e-5 if dtype == torch.float32 else 2e-2
+
+            def check(inputs: list[Tensor] = inputs, near: float = near) -> None:
+                one, two = (kernel(*inputs, None, False) for kernel in KERNELS.values())
+                torch.testing.assert_close(one, two, atol=near, rtol=near)
+
+            other = next(name for name in KERNELS if name != taken)
+            arms = {taken: _arm(taken, inputs), other: _arm(other, inputs)}
+            title = f"{str(dtype).removeprefix('torch.')}, {shape[0]} x {shape[1]} heads, {shape[2]} tokens"
+            yield Case(title, arms, check)
 
 
-def ratios(geometry: tuple[int, ...], dtype: torch.dtype) -> list[float]:
-    """Fused over explicit time, one number a round, the two in random order in each."""
-    inputs = [torch.randn(geometry, dtype=dtype, requires_grad=True) for _ in range(3)]
-    near = 1e-5 if dtype == torch.float32 else 2e-2
-    fused, explicit = (WAYS[name](*inputs, None, False) for name in ("fused", "explicit"))
-    torch.testing.assert_close(fused, explicit, atol=near, rtol=near)
-    found = []
-    for i in range(ROUNDS + 2):
-        order = random.sample(sorted(WAYS), 2)
-        took = {name: seconds(name, inputs) for name in order}
-        if i >= 2:  # two rounds warm up
-            found.append(took["fused"] / took["explicit"])
-    return found
+def _arm(name: str, inputs: list[Tensor]) -> Arm:
+    def run() -> None:
+        for x in inputs:
+            x.grad = None
+        KERNELS[name](*inputs, None, False).sum().backward()
 
-
-def main() -> None:
-    torch.set_num_threads(1)
-    print("fused / explicit time (below 1: fused is faster); quartiles of paired rounds")
-    for dtype in (torch.float32, torch.bfloat16):
-        for geometry in GEOMETRIES:
-            low, middle, high = statistics.quantiles(ratios(geometry, dtype), n=4)
-            print(f"{dtype} {geometry}: {low:.2f} {middle:.2f} {high:.2f}")
-
-
-if __name__ == "__main__":
-    main()
+    return run

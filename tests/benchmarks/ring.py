@@ -1,37 +1,26 @@
-"""A training step of AdaRing against LoRA and dense adapters that compute the same, on this CPU.
-
-python tests/benchmarks/ring.py
+"""step.ring: AdaRing against LoRA and dense adapters that compute the same.
 
 A ring's matrices are made once a step, for all layers, and then run as the kernels of its peers do:
 updates of weights as a LoRA of rank r2 min(r0, r1), adapters as per-layer adapters of the same
-bottleneck. Both arms start from equal numbers, so their logits and losses must be equal too.
+bottleneck. Both arms start from equal numbers, so their logits and losses are equal too.
 """
 
-import random
-import statistics
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
 import torch
-from torch import Tensor
 
-from harness import backbone as backbones
-from harness.backbone import Backbone
-from harness.classifier import Classifier
-from harness.fit import Batch, build_optimizer, train_step
-from harness.spec import BackboneSpec, TrainSpec
-from methods import Method, Task
+from methods import Method
 from methods.adaring import AdaRing
 from methods.full_rank import FullRank
-from methods.kit.adapter import Adapter
 from methods.kit.bottleneck import Bottleneck
 from methods.kit.fields import TowerName
-from methods.kit.noise import Noise
 from methods.lora import LoRA
+from tests.benchmarks.arms import B32, Trainer, attached, backbone
+from tests.benchmarks.measure import Case
+from tests.benchmarks.rows import row
 
-ROUNDS = 15
-NAMES = tuple(f"class {i}" for i in range(10))
 IMAGE: tuple[TowerName, ...] = ("image",)
 
 
@@ -40,6 +29,7 @@ class Pair:
     """AdaRing and a peer of its effective rank."""
 
     name: str
+    against: str
     ring: AdaRing
     peer: Method
 
@@ -48,8 +38,8 @@ def delta(ring_rank: int, slice_size: int, dropout: float = 0.0) -> Pair:
     rank = ring_rank * slice_size
     ring = AdaRing(ring_rank=ring_rank, slice_size=slice_size, dropout=dropout, towers=IMAGE)
     peer = LoRA(rank=rank, alpha=rank**0.5, dropout=dropout, towers=IMAGE)  # a scale of 1
-    name = f"updates of q, k, v / LoRA of rank {rank}" + f", dropout {dropout}" * bool(dropout)
-    return Pair(name, ring, peer)
+    name = f"r2 = {ring_rank}, r0 = r1 = {slice_size}" + f", dropout {dropout}" * bool(dropout)
+    return Pair(name, f"LoRA of rank {rank}", ring, peer)
 
 
 PAIRS = [
@@ -57,40 +47,18 @@ PAIRS = [
     delta(4, 4),
     delta(2, 8, dropout=0.25),
     Pair(
-        "adapters / per-layer adapters",
+        "adapters",
+        "per-layer adapters",
         AdaRing(form="adapter", towers=IMAGE),
         FullRank(towers=IMAGE),
     ),
 ]
-MODELS = [("embedded", "", 32), ("ViT-B-32-quickgelu", "random", 8)]  # with images a batch
-
-
-class Arm:
-    """One method, ready to train on one batch again and again."""
-
-    def __init__(self, method: Method, backbone: Backbone, batch: Batch) -> None:
-        torch.manual_seed(0)
-        prompts = backbone.prompts("a photo of a {}.", NAMES)
-        adapter = method.attach(backbone.clip, Task(NAMES, "a photo of a {}.", prompts.ids))
-        self.net = Classifier(backbone, adapter, prompts)
-        self.optimizer = build_optimizer(self.net, TrainSpec(lr=1e-5, weight_decay=0.0))
-        self.batch = batch
-
-    @property
-    def adapter(self) -> Adapter:
-        return self.net.adapter
-
-    def logits(self) -> Tensor:
-        with torch.no_grad():
-            return self.net(self.batch.x, self.adapter.bind()).logits
-
-    def step(self) -> float:
-        return float(train_step(self.net, self.batch, 0.0, Noise(1, 0), self.optimizer)[0])
+MODELS = (("embedded", 32), (B32, 4))  # with images a batch
 
 
 @torch.no_grad()
-def equalise(ring: Arm, peer: Arm) -> None:
-    """Move the ring from its start, and give its matrices to the peer."""
+def equalise(ring: Trainer, peer: Trainer) -> None:
+    """Give the matrices of a ring to its peer."""
     for p in ring.adapter.parameters():
         p.add_(0.1 * torch.randn(p.shape))
     bound, values = ring.adapter.bind(), peer.adapter.values()
@@ -106,39 +74,22 @@ def equalise(ring: Arm, peer: Arm) -> None:
             values[f"image.{layer}.up"].copy_(reduce(torch.matmul, chain[downs:]))
 
 
-def ratios(pair: Pair, backbone: Backbone, batch: Batch) -> list[float]:
-    """AdaRing's time over its peer's, one number a round, the two in random order in each."""
-    arms = {"ring": Arm(pair.ring, backbone, batch), "peer": Arm(pair.peer, backbone, batch)}
-    equalise(arms["ring"], arms["peer"])
-    frozen = Arm(AdaRing(form="adapter", towers=IMAGE), backbone, batch).logits()
-    one, two = arms["ring"].logits(), arms["peer"].logits()
-    assert not torch.allclose(one, frozen, atol=1e-2)
-    torch.testing.assert_close(one, two, atol=2e-3, rtol=1e-3)
-    torch.testing.assert_close(arms["ring"].step(), arms["peer"].step(), atol=1e-3, rtol=1e-3)
-    found = []
-    for i in range(ROUNDS + 2):
-        took = {}
-        for name in random.sample(sorted(arms), 2):
-            began = time.perf_counter()
-            arms[name].step()
-            took[name] = time.perf_counter() - began
-        if i >= 2:  # two rounds warm up
-            found.append(took["ring"] / took["peer"])
-    return found
+@row("step.ring", "a whole training step of AdaRing; the peer is LoRA of its effective rank")
+def cases(quick: bool) -> Iterator[Case]:
+    for name, images in MODELS[:1] if quick else MODELS:
+        for pair in PAIRS[:1] if quick else PAIRS:
+            ring, peer = (Trainer(m, backbone(name), images, 10) for m in (pair.ring, pair.peer))
+            equalise(ring, peer)
 
+            def check(ring: Trainer = ring, peer: Trainer = peer) -> None:
+                model, still = ring.net.backbone, AdaRing(form="adapter", towers=IMAGE)
+                frozen = Trainer(still, model, len(ring.batch.x), 10)
+                frozen.net.adapter = attached(still, model, 10, move=0)
+                mine = ring.logits()
+                assert not torch.allclose(mine, frozen.logits(), atol=1e-2)
+                torch.testing.assert_close(mine, peer.logits(), atol=2e-3, rtol=1e-3)
+                torch.testing.assert_close(ring.step(), peer.step(), atol=1e-3, rtol=1e-3)
 
-def main() -> None:
-    torch.set_num_threads(1)
-    print("time of a step, AdaRing / peer (below 1: AdaRing is faster); quartiles of paired rounds")
-    for name, weights, images in MODELS:
-        backbone = backbones.load(BackboneSpec(name, weights))
-        size = backbone.image.shape.image_size
-        pixels = torch.randint(0, 256, (images, 3, *size), dtype=torch.uint8)
-        batch = Batch(pixels, torch.arange(images) % len(NAMES), torch.arange(images))
-        for pair in PAIRS:
-            low, middle, high = statistics.quantiles(ratios(pair, backbone, batch), n=4)
-            print(f"{name}, {pair.name}: {low:.3f} {middle:.3f} {high:.3f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+            title = f"{name}, {images} images, {pair.name}"
+            arms = {"ours": ring.step, pair.against: peer.step}
+            yield Case(title, arms, check, {pair.against: 0.95}, rounds=11)

@@ -7,7 +7,7 @@ from conftest import BUILDS, TINY
 
 from harness import anatomy
 from harness import backbone as backbones
-from harness.attention import attend
+from harness.attention import attend, attend_packed
 from harness.backbone import Backbone
 from harness.spec import BackboneSpec
 from harness.tower import Tower
@@ -110,6 +110,7 @@ def test_attention_equals_the_textbook(length: int, causal: bool) -> None:
     n, heads, width = 3, 4, 32
     q, k, v = (torch.randn(n * length, width, generator=rng) for _ in range(3))
     got = attend(q, k, v, n, heads, causal)
+    assert torch.equal(got, attend_packed(torch.cat((q, k, v), -1), n, heads, causal))
     for s in range(n):
         for h in range(heads):
             rows, cols = slice(s * length, (s + 1) * length), slice(h * 8, (h + 1) * 8)

@@ -1,0 +1,1 @@
+"""Speed against peers, side by side in one process: ``python -m tests.benchmarks`` (make bench)."""
