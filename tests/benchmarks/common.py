@@ -115,7 +115,7 @@ class Ended:
 
 
 class Loop:
-    """A run of the common loop: the same images, names, steps, rates and initial numbers as ours."""
+    """A run of the common loop: images, names, steps, rates and first numbers as ours."""
 
     def __init__(self, spec: Spec, lora: str) -> None:
         self.spec, self.lora = spec, lora
