@@ -189,7 +189,9 @@ class Loop:
         text = model.encode_text(self.tokenizer(self.texts), normalize=True)
         right = 0
         for x, labels in DataLoader(images, TEST_BATCH):
-            right += int(((model.encode_image(x, normalize=True) @ text.T).argmax(-1) == labels).sum())
+            right += int(
+                ((model.encode_image(x, normalize=True) @ text.T).argmax(-1) == labels).sum()
+            )
         return 100 * right / len(images)
 
     def agrees(self, steps: int = 3) -> None:

@@ -44,7 +44,9 @@ def cases(quick: bool) -> Iterator[Case]:
         }
         least = dict(zip(list(arms)[1:], goals, strict=True))
         title = f"{name}, {classes} classes, {spec.train.epochs} epochs"
-        yield Case(title, arms, check, least, rounds=7, warm=1, facts=facts, after=_noted(seen, facts))
+        yield Case(
+            title, arms, check, least, rounds=7, warm=1, facts=facts, after=_noted(seen, facts)
+        )
 
 
 def _ours(spec: Any, seen: dict[str, list[Ended]]) -> Arm:
