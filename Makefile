@@ -2,6 +2,7 @@
 # make install the environment alone                         make check   the quick part of test
 # make study-adaring  the study of docs/adaring.md: maps of ranks, ablation, equal budgets
 # make rates-related  the learning rates of the systems around AdaRing, on validation data
+# make bench   speed against peers: docs/speed.md         make bench-scaling  and how it grows
 # make rates   the best learning rate for each ring rank and slice size, on validation data
 
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
@@ -23,7 +24,8 @@ RATES := ring_rate data=flags --sampler grid --pruner none
 
 RELATED := adapterbias,arc,mosa,adamix,coto,adaptable_adapters,sfa,mera,vtagml
 
-.PHONY: install demo rates rates-related study-adaring study-map study-ablation study-budget test check clean
+.PHONY: install demo rates rates-related study-adaring study-map study-ablation study-budget
+.PHONY: bench bench-scaling gpu-check test check clean
 
 install: .venv/.installed
 
@@ -72,6 +74,13 @@ study-budget: .venv/.installed
 	$(STUDY) sweep --methods adaring,lora,clip_adapter,full_rank --budget 8 \
 	  data=flags,fashion-mnist,icon-concepts --workers 2 --name budget
 	$(STUDY) report --sweep budget
+
+# on a machine that does nothing else: about 10 and 5 minutes on two cores
+bench: .venv/.tested
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.benchmarks --page
+
+bench-scaling: .venv/.tested
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.benchmarks --scaling --page
 
 check: .venv/.tested
 	$(BIN)/ruff check .

@@ -45,6 +45,7 @@ class Bound:
         self._owned = values
         self._values: dict[str, Any] = dict(values)
         self._fused: dict[tuple[Key, float | None], tuple[Tensor, Tensor]] = {}
+        self._merged: dict[Key, Tensor] = {}  # without gradients
         self.asleep: list[tuple[int, str]] = []  # (trial, parameter) that do not move in this step
         for draw in rig.draws.values():
             self._values[draw.name] = self._drawn(draw)
@@ -105,6 +106,10 @@ class Bound:
         down, up = self._fuse(key, hung.adds, weight)
         if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
             return plain_linear(x, cut(w + up @ down, rows, 2), cut(b, rows, 1))
+        if self._merges(x, weight):
+            if key not in self._merged:
+                self._merged[key] = w + up @ down
+            return plain_linear(x, cut(self._merged[key], rows, 2), cut(b, rows, 1))
         w, b, up = cut(w, rows, 2), cut(b, rows, 1), cut(up, rows, 2)
         if fused.fits(x, w, b, down, up):
             return fused.linear(x, w, b, down, up)
@@ -306,6 +311,12 @@ class Bound:
             made = fused.pairs(downs, ups, layout, weight.shape[0])
             self._fused.update({(k, rate): pair for k, pair in zip(alike, made, strict=True)})
         return self._fused[key, rate]
+
+    def _merges(self, x: Tensor, weight: Tensor) -> bool:
+        """Whether a weight with its paths inside, made once, is less work than they beside it."""
+        rows = x.shape[-2]
+        still = self.trials is None and not torch.is_grad_enabled()
+        return still and rows * sum(weight.shape) > weight.numel()
 
     def _parts(self, adds: Sequence[Add]) -> tuple[list[Tensor], list[Tensor]]:
         """The distinct ``down`` of some paths, and the ``up`` of each."""

@@ -27,7 +27,8 @@ class Case:
     ``check`` raises where the results differ. ``goals`` are the least ratios of peers' times to
     ours. ``clock``: processor time, which other processes disturb little, or wall time where an
     arm starts processes or threads. ``facts`` is what the case wants to be recorded; ``after`` runs
-    when all rounds are over, and may raise as ``check`` does.
+    when all rounds are over, and may raise as ``check`` does. ``weights``: how often the work of an
+    arm would have to be done to equal that of the others.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Case:
     threads: int = 1
     facts: dict[str, Any] = field(default_factory=dict)
     after: Arm = lambda: None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _rounds(case: Case, quick: bool) -> dict[str, list[float]]:
             began = clock()
             for _ in range(count):
                 arm()
-            each = (clock() - began) / count
+            each = (clock() - began) / count * case.weights.get(name, 1.0)
             if i < 0:
                 calls[name] = math.ceil(SHORTEST / max(each, 1e-6)) if each < SHORTEST else 1
             else:

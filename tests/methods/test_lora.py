@@ -1,9 +1,12 @@
 """LoRA at a site against peft's LoRA on the same linear weights."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from methods.kit.bound import FOLD_ABOVE, Bound
 from methods.kit.noise import Noise
@@ -85,3 +88,27 @@ def test_the_noise_of_a_trial_does_not_depend_on_its_company() -> None:
     assert torch.equal(together[1], Noise(8, step=5).dropout("site", (4, 6), 0.25))
     assert not torch.equal(together[0], together[1])
     assert not torch.equal(together[0], Noise(3, step=6).dropout("site", (4, 6), 0.25))
+
+
+def test_many_rows_without_gradients_meet_one_merged_weight() -> None:
+    torch.manual_seed(0)
+    rig, values = site(torch.randn(3, D_IN), torch.randn(D_OUT, 3), 0.5)
+    weight, bias, x = torch.randn(D_OUT, D_IN), torch.randn(D_OUT), torch.randn(200, D_IN)
+    bound = Bound(rig, values)
+    expected = bound.linear(KEY, x, weight, bias)
+    with torch.no_grad():
+        found, flops = counted(lambda: bound.linear(KEY, x, weight, bias))
+        again, less = counted(lambda: bound.linear(KEY, x[:150], weight, bias, rows=(5, 20)))
+        few, paths = counted(lambda: bound.linear(KEY, x[:10], weight, bias))
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(again, expected[:150, 5:20], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(few, expected[:10], atol=1e-5, rtol=1e-5)
+    assert flops == 2 * D_IN * D_OUT * (200 + 3)
+    assert less == 2 * D_IN * 15 * 150  # made once
+    assert paths == 2 * 10 * (D_IN * D_OUT + 3 * (D_IN + D_OUT))
+
+
+def counted(run: Callable[[], Tensor]) -> tuple[Tensor, int]:
+    with FlopCounterMode(display=False) as counter:
+        y = run()
+    return y, int(counter.get_total_flops())
