@@ -82,6 +82,10 @@ bench: .venv/.tested
 bench-scaling: .venv/.tested
 	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.benchmarks --scaling --page
 
+# on a CUDA machine: tests there, then reports/measured/<device>.json; without one nothing is written
+gpu-check: .venv/.tested
+	$(BIN)/python -m tests.benchmarks.gpu
+
 check: .venv/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

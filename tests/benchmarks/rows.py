@@ -8,7 +8,7 @@ from tests.benchmarks.measure import Case
 
 MODULES = (
     "vision", "text", "kept", "ring", "attention", "optim", "roof", "precision",
-    "data", "evaluation", "loop", "sweep",
+    "data", "evaluation", "loop", "sweep", "beside",
 )  # fmt: skip
 
 Cases = Callable[[bool], Iterator[Case]]  # of whether it is to be quick

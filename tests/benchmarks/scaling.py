@@ -39,7 +39,7 @@ ABOUT = {
     "classes": "a step of LoRA, 32 images",
     "shots": "a run of 5 epochs of LoRA on 10 classes, without its test",
     "rank": "a step of LoRA, 32 images, 10 classes, width 768 (ViT-B/32, 4 images)",
-    "trials": "a step of LoRA in the last block of both towers, what lies below kept, 8 images, trials together",
+    "trials": "a step of LoRA in the last block of both towers, the rest kept, 8 images, side by side",
     "layers": "a step of LoRA in the upper blocks of the image tower, what lies below kept",
 }
 
@@ -193,7 +193,8 @@ def _line(curve: Curve) -> str:
     )
     memory = f"{curve.bytes[-1] / curve.bytes[0]:.1f} times the bytes held for the backward pass"
     return (
-        f"- **{curve.name}** ({curve.about}), {first}: {grown} and {memory}; the time grows with the"
+        f"- **{curve.name}** ({curve.about}), {first}: {grown} and {memory};"
+        " the time grows with the"
         f" power {curve.slope:.2f}, {_manner(curve.slope)}, and {last:.2f} at the end."
     )
 
