@@ -1,4 +1,4 @@
-"""make gpu-check: what it measures runs on a CPU too; without a GPU it says so and writes nothing."""
+"""make gpu-check: what it measures runs on a CPU too; without a GPU nothing is written."""
 
 from pathlib import Path
 

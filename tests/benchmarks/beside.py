@@ -33,15 +33,15 @@ class Of:
 CASES = (
     Of("LoRA in every block, 32 images", LoRA(rank=4), 32, 1.0),
     Of("LoRA in every block, 8 images", LoRA(rank=4), 8, 1.0),
-    Of("LoRA in the upper 3 of 12 blocks", LoRA(rank=4, layers="top:3", towers="image"), 32, 2.0),
-    Of("LoRA in the last block", LoRA(rank=4, layers="top:1", towers="image"), 32, 4.0),
+    Of(
+        "LoRA in the upper 3 of 12 blocks", LoRA(rank=4, layers="top:3", towers=("image",)), 32, 2.0
+    ),
+    Of("LoRA in the last block", LoRA(rank=4, layers="top:1", towers=("image",)), 32, 4.0),
     Of("CLIP-Adapter on kept features", CLIPAdapter(), 32, 2.0),
 )
 
 
-@row(
-    "sweep.cotrain", "a step of 8 trials, fresh crops, side by side; the peer is one after another"
-)
+@row("sweep.cotrain", "a step of 8 trials on pixels, side by side; the peer one after another")
 def cases(quick: bool) -> Iterator[Case]:
     model = backbone("embedded")
     for of in CASES:

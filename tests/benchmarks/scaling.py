@@ -39,7 +39,7 @@ ABOUT = {
     "classes": "a step of LoRA, 32 images",
     "shots": "a run of 5 epochs of LoRA on 10 classes, without its test",
     "rank": "a step of LoRA, 32 images, 10 classes, width 768 (ViT-B/32, 4 images)",
-    "trials": "a step of LoRA in the last block of both towers, the rest kept, 8 images, side by side",
+    "trials": "LoRA in the last block of both towers, the rest kept, 8 images, trials side by side",
     "layers": "a step of LoRA in the upper blocks of the image tower, what lies below kept",
 }
 
