@@ -1,4 +1,4 @@
-"""bf16.cpu: a training step in bf16 against fp32, by width: where this machine is faster with it."""
+"""bf16.cpu: a training step in bf16 against fp32, by width."""
 
 from collections.abc import Iterator
 
