@@ -33,9 +33,8 @@ def cases(quick: bool) -> Iterator[Case]:
 
             other = next(name for name in KERNELS if name != taken)
             arms = {taken: _arm(taken, inputs), other: _arm(other, inputs)}
-            kind = str(dtype).removeprefix("torch.")
-            title = f"{kind}, {shape[0]} x {shape[1]} heads, {shape[2]} tokens"
-            yield Case(title, arms, check)
+            kind, sizes = str(dtype).removeprefix("torch."), f"{shape[0]} x {shape[1]} heads"
+            yield Case(f"{kind}, {sizes}, {shape[2]} tokens", arms, check)
 
 
 def _arm(name: str, inputs: list[Tensor]) -> Arm:

@@ -115,7 +115,7 @@ class Ended:
 
 
 class Loop:
-    """A run of the common loop: images, names, steps, rates and first numbers as ours."""
+    """A run of the common loop: images, names, steps, rates and initial numbers as ours."""
 
     def __init__(self, spec: Spec, lora: str) -> None:
         self.spec, self.lora = spec, lora
@@ -189,9 +189,8 @@ class Loop:
         text = model.encode_text(self.tokenizer(self.texts), normalize=True)
         right = 0
         for x, labels in DataLoader(images, TEST_BATCH):
-            right += int(
-                ((model.encode_image(x, normalize=True) @ text.T).argmax(-1) == labels).sum()
-            )
+            found = (model.encode_image(x, normalize=True) @ text.T).argmax(-1)
+            right += int((found == labels).sum())
         return 100 * right / len(images)
 
     def agrees(self, steps: int = 3) -> None:

@@ -18,7 +18,7 @@ from tests.benchmarks.measure import Case
 from tests.benchmarks.rows import row
 
 BATCH = 32
-SETS = (
+SETS = (  # title, model, size, images
     ("photos of 500 x 375 for 224 px", B32, (500, 375), 64),
     ("icons of 64 px for 32 px", "embedded", (64, 64), 320),
 )

@@ -16,10 +16,10 @@ from tests.benchmarks.arms import TEMPLATE, attached, backbone, names, pixels, t
 from tests.benchmarks.measure import Case
 from tests.benchmarks.rows import row
 
-IMAGES, PEER_BATCH = 512, 100
+IMAGES, PEER_BATCH = 256, 100
 
 
-@row("eval.text", "512 test images with LoRA in both towers of the embedded backbone, rank 4")
+@row("eval.text", "256 test images with LoRA in both towers of the embedded backbone, rank 4")
 def cases(quick: bool) -> Iterator[Case]:
     model, method = backbone("embedded"), LoRA(rank=4)
     for classes in (10, 100):

@@ -13,7 +13,7 @@ from tests.benchmarks.measure import Arm, Case
 from tests.benchmarks.rows import row
 
 SETS = (  # data set, classes, settings, goals against the common loop and peft in it
-    ("icon-concepts", 10, ("shots=4", "train.epochs=8"), (3.0, 2.2)),
+    ("icon-concepts", 10, ("shots=4", "train.epochs=6"), (3.0, 2.2)),
     ("emoji-things", 100, ("shots=1", "data.val_shots=0", "train.epochs=4"), (9.0, 8.0)),
 )
 LORA = ("method=lora", "method.rank=4", "data.val_shots=0", "train.lr=2e-3")
@@ -45,7 +45,7 @@ def cases(quick: bool) -> Iterator[Case]:
         least = dict(zip(list(arms)[1:], goals, strict=True))
         title = f"{name}, {classes} classes, {spec.train.epochs} epochs"
         yield Case(
-            title, arms, check, least, rounds=7, warm=1, facts=facts, after=_noted(seen, facts)
+            title, arms, check, least, rounds=7, warm=0, facts=facts, after=_noted(seen, facts)
         )
 
 

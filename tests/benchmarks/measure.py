@@ -35,7 +35,7 @@ class Case:
     arms: Mapping[str, Arm]
     check: Callable[[], object]
     goals: Mapping[str, float] = field(default_factory=dict)
-    rounds: int = 9
+    rounds: int = 7
     warm: int = 2
     clock: Literal["cpu", "wall"] = "cpu"
     threads: int = 1

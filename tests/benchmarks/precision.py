@@ -1,4 +1,4 @@
-"""bf16.cpu: a training step in bf16 against fp32, by width: where it is faster on this machine."""
+"""bf16.cpu: a training step in bf16 against fp32, by width."""
 
 from collections.abc import Iterator
 

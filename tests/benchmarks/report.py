@@ -81,12 +81,9 @@ def counted(found: Count) -> Record:
 def page(record: Record) -> None:
     """Write the tables into docs/speed.md, between their marks."""
     text = PAGE.read_text()
-    parts = {
-        "counts": _counts(record),
-        "measured": _timings(record),
-        "scaling": _scaling(record),
-    }
-    for mark, lines in parts.items():
+    tables = {"counts": _counts, "measured": _timings, "scaling": _scaling}
+    for mark, table in tables.items():
+        lines = table(record)
         begin, end = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
         if lines and begin in text:
             head, _, rest = text.partition(begin)
@@ -107,10 +104,8 @@ def sentence(found: Record) -> str:
 
 
 def _counts(record: Record) -> list[str]:
-    rows = [
-        "| count | of | peer | ours | peer's | peer's / ours | goal |",
-        "|---|---|---|---:|---:|---:|---|",
-    ]
+    rows = ["| count | of | peer | ours | peer's | peer's / ours | goal |"]
+    rows.append("|---|---|---|---:|---:|---:|---|")
     for c in record.get("counts", []):
         ratio = f"{c['ratio']:.2f}" if c["peer"] else ""
         theirs = _big(c["theirs"]) if c["peer"] else ""

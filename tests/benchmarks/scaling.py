@@ -38,8 +38,8 @@ CASES = {
 ABOUT = {
     "classes": "a step of LoRA, 32 images",
     "shots": "a run of 5 epochs of LoRA on 10 classes, without its test",
-    "rank": "a step of LoRA, 32 images, 10 classes, width 768 (ViT-B/32, 4 images)",
-    "trials": "LoRA in the last block of both towers, the rest kept, 8 images, trials side by side",
+    "rank": "a step of LoRA in the image tower of ViT-B/32, 4 images",
+    "trials": "trials side by side in the last block of both towers, the rest kept, 8 images",
     "layers": "a step of LoRA in the upper blocks of the image tower, what lies below kept",
 }
 
@@ -194,8 +194,8 @@ def _line(curve: Curve) -> str:
     memory = f"{curve.bytes[-1] / curve.bytes[0]:.1f} times the bytes held for the backward pass"
     return (
         f"- **{curve.name}** ({curve.about}), {first}: {grown} and {memory};"
-        " the time grows with the"
-        f" power {curve.slope:.2f}, {_manner(curve.slope)}, and {last:.2f} at the end."
+        f" the time grows with the power {curve.slope:.2f}, {_manner(curve.slope)},"
+        f" and {last:.2f} at the end."
     )
 
 
@@ -230,6 +230,11 @@ def draw(curves: Sequence[dict[str, Any]], path: Path) -> None:
             )  # fmt: skip
             axis.set_ylim(start / 2, max(scaled) * 3)
             axis.set_xticks(curve.sizes, [str(s) for s in curve.sizes])
+            middle = (min(scaled) * max(scaled)) ** 0.5
+            axis.set_yticks(
+                [min(scaled), middle, max(scaled)],
+                [f"{v:.3g}" for v in (min(scaled), middle, max(scaled))],
+            )
             axis.minorticks_off()
             axis.set_ylabel(unit)
             axis.grid(alpha=0.25)

@@ -37,7 +37,7 @@ def rank16(quick: bool) -> Iterator[Case]:
         title = f"{name}, {classes} classes, {base.train.epochs} epochs"
         goals = {"peft in the common loop": goal}
         weights = {"peft in the common loop": len(specs) / A_ROUND}
-        yield Case(title, arms, check, goals, rounds=3, warm=0, facts=facts, weights=weights)
+        yield Case(title, arms, check, goals, rounds=2, warm=0, facts=facts, weights=weights)
 
 
 def _suite(specs: list[Spec]) -> Arm:

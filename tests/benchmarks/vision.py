@@ -103,4 +103,4 @@ def _split(name: str, title: str, x: Tensor) -> Case:
     whole = theirs(peers.full(backbone(name).model), x)
     arms = {"ours": mine, "CLIP-LoRA's order": other, "full": whole, "frozen": frozen}
     goals = {k: v for k, v in GOALS[name].items() if k in arms}
-    return Case(f"{title}, q, k, v", arms, check, goals)
+    return Case(f"{title}, q, k, v", arms, check, goals, warm=1)
