@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.fit import train_step
@@ -13,7 +14,7 @@ from methods import Method
 from methods.clip_adapter import CLIPAdapter
 from methods.lora import LoRA
 from tests.benchmarks.arms import Trainer, attached, backbone
-from tests.benchmarks.measure import Case
+from tests.benchmarks.measure import Arm, Case
 from tests.benchmarks.rows import row
 
 TRIALS = 8
@@ -45,27 +46,28 @@ CASES = (
 def cases(quick: bool) -> Iterator[Case]:
     model = backbone("embedded")
     for of in CASES:
-        first = Trainer(of.method, model, of.images, classes=10)
-        heads = isinstance(of.method, CLIPAdapter)
-        batch = first.kept() if heads else first.batch
-        alone = [first, *(Trainer(of.method, model, of.images, classes=10) for _ in range(7))]
-        adapters = [attached(of.method, model, 10) for _ in range(TRIALS)]
-        for k, pair in enumerate(zip(adapters, alone, strict=True)):
-            with torch.no_grad():
-                for name, p in pair[0].trained().items():
-                    p.add_(0.01 * k)
-                    pair[1].adapter.trained()[name].copy_(p)
-        crew = Crew([Trial(a, STILL, 1, None, of.method) for a in adapters])
-        net = Classifier(model, adapters[0], first.net.prompts, rig=crew.rig)
+        beside, apart = _arms(of, model)
 
-        def beside() -> torch.Tensor:
-            return train_step(net, crew, batch)[0]
-
-        def apart() -> list[float]:
-            return [one.step(batch) for one in alone]
-
-        def check() -> None:
-            torch.testing.assert_close(beside(), torch.tensor(apart()), atol=1e-4, rtol=1e-3)
+        def check(beside: Arm = beside, apart: Arm = apart) -> None:
+            torch.testing.assert_close(beside(), apart(), atol=1e-4, rtol=1e-3)
 
         arms = {"side by side": beside, "one after another": apart}
         yield Case(of.name, arms, check, {"one after another": of.goal})
+
+
+def _arms(of: Of, model: Backbone) -> tuple[Arm, Arm]:
+    """Steps of the same trials: in one crew, and each for itself."""
+    alone = [Trainer(of.method, model, of.images, classes=10) for _ in range(TRIALS)]
+    adapters = [attached(of.method, model, 10) for _ in range(TRIALS)]
+    for k, (adapter, one) in enumerate(zip(adapters, alone, strict=True)):
+        with torch.no_grad():
+            for name, p in adapter.trained().items():
+                p.add_(0.01 * k)
+                one.adapter.trained()[name].copy_(p)
+    batch = alone[0].kept() if isinstance(of.method, CLIPAdapter) else alone[0].batch
+    crew = Crew([Trial(a, STILL, 1, None, of.method) for a in adapters])
+    net = Classifier(model, adapters[0], alone[0].net.prompts, rig=crew.rig)
+    return (
+        lambda: train_step(net, crew, batch)[0],
+        lambda: torch.tensor([one.step(batch) for one in alone]),
+    )
