@@ -26,6 +26,7 @@ from tests.benchmarks.arms import pixels as random_pixels
 from tests.benchmarks.common import spec_of
 from tests.benchmarks.counts import held
 from tests.benchmarks.loop import LORA
+from tests.benchmarks.report import number
 
 BATCH, CLASSES = 32, 10
 CASES = {
@@ -233,7 +234,7 @@ def draw(curves: Sequence[dict[str, Any]], path: Path) -> None:
             middle = (min(scaled) * max(scaled)) ** 0.5
             axis.set_yticks(
                 [min(scaled), middle, max(scaled)],
-                [f"{v:.3g}" for v in (min(scaled), middle, max(scaled))],
+                [number(v) for v in (min(scaled), middle, max(scaled))],
             )
             axis.minorticks_off()
             axis.set_ylabel(unit)
