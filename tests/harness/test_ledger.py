@@ -213,8 +213,8 @@ def test_only_one_process_may_run_a_spec() -> None:
 
 def test_a_group_is_made_once(result: Result) -> None:
     ledger = open_ledger()
-    one = ledger.group("suite-1", "base_to_novel", "suite")
-    assert ledger.group("suite-1", "base_to_novel", "suite") == one
+    one = ledger.group("suite-1", "base_to_novel", "suite", "why")
+    assert ledger.group("suite-1", "base_to_novel", "suite", "why") == one
     ledger.record(result, parent=one)
     (run,) = ledger.runs()  # the parent itself is no run of ours
     assert run.tags["mlflow.parentRunId"] == one
