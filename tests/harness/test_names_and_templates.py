@@ -67,13 +67,11 @@ def test_templates_come_from_a_file(file: str, tmp_path: Path) -> None:
 def test_an_ensemble_is_the_mean_of_normalised_features() -> None:
     import torch
 
-    from harness import run
-
     words = ["method=zero_shot", "data=digits", "data.template=imagenet_7"]
     spec = config.build("few_shot", words)
     backbone = backbones.load(spec.backbone)
     split = data.load(spec, backbone.transform)
-    net = run.attach(spec, backbone, split)
+    net = prepared.attach(spec, backbone, split)
     assert net.frozen_text is not None
     tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=backbone.context)
     for i, name in enumerate(split.train.classnames):

@@ -192,5 +192,5 @@ def test_the_lists_name_the_public_sets(capsys: pytest.CaptureFixture[str]) -> N
     assert cli.call(["ls", "protocols", "--json"]) == 0
     listed = {r["protocol"] for r in json.loads(capsys.readouterr().out)}
     assert listed == {
-        "base_to_novel", "few_shot", "full", "cross_dataset", "domain_generalization",
+        "base_to_novel", "few_shot", "full", "cross_dataset", "domain_generalization", "multi_task",
     }  # fmt: skip

@@ -277,7 +277,8 @@ def test_the_command_says_and_writes_all_of_it(
     assert "the best is b: accuracy" in shown.out
     assert "how much of the plane each method dominates" in shown.out
     files = {p.name for p in tmp_path.iterdir()}
-    assert files == {"pareto-families.csv", *(f"pareto.{k}" for k in ("png", "svg", "pdf", "csv"))}
+    kinds = ("png", "svg", "pdf", "csv", "manifest.json")
+    assert files == {"pareto-families.csv", *(f"pareto.{kind}" for kind in kinds)}
     assert (tmp_path / "pareto.pdf").read_bytes().startswith(b"%PDF")
     assert cli.call(["pareto", "--curves", "--out", str(tmp_path)]) == 0
     table_ = (tmp_path / "pareto-curves.csv").read_text()
