@@ -11,6 +11,7 @@ from harness import backbone as backbones
 from harness import config, data, datasets
 from harness.datasets import templates
 from harness.datasets.table import Table
+from harness.prepared import attach
 from harness.spec import BackboneSpec
 
 
@@ -71,7 +72,7 @@ def test_an_ensemble_is_the_mean_of_normalised_features() -> None:
     spec = config.build("few_shot", words)
     backbone = backbones.load(spec.backbone)
     split = data.load(spec, backbone.transform)
-    net = prepared.attach(spec, backbone, split)
+    net = attach(spec, backbone, split)
     assert net.frozen_text is not None
     tokenizer = open_clip.get_tokenizer("ViT-B-32", context_length=backbone.context)
     for i, name in enumerate(split.train.classnames):
