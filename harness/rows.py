@@ -42,14 +42,20 @@ def path_of(uri: str) -> Path | None:
 
 
 def answers(path: Path) -> bool:
-    """Whether a file is a store. Raises sqlite3.Error for one that is no database."""
+    """Whether a file is a store that can be read as it lies; after a kill in the middle of a
+    transaction MLflow must open it first, to undo that. Raises sqlite3.Error for one that is no
+    database."""
     with closing(_open(path)) as store:
-        found = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'runs'").fetchone()
-        return bool(found[0])
+        try:
+            found = store.execute("SELECT count(*) FROM sqlite_master WHERE name = 'runs'")
+            return bool(found.fetchone()[0])
+        except sqlite3.OperationalError:
+            return False
 
 
 def read(path: Path, mark: str) -> Iterator[Row] | None:
-    """Every run that has a tag ``mark``, newest first; None where the tables are not as known.
+    """Every run that has a tag ``mark``, newest first; None where the tables are not as known or
+    cannot be read as they lie.
 
     Raises sqlite3.Error for a file that is no database.
     """

@@ -61,6 +61,28 @@ def test_tables_that_are_not_as_known_are_left_to_mlflow(ledger: Ledger, own_hom
     assert rows.read(database, ENTRY) is None
 
 
+def test_a_store_whose_writer_was_killed_is_left_to_mlflow(
+    ledger: Ledger, own_home: Path, tmp_path: Path
+) -> None:
+    """Half a transaction lies in the file and its undoing beside it, as after kill -9."""
+    known = [r.id for r in ledger.runs()]
+    place = tmp_path / "killed"
+    place.mkdir()
+    store = sqlite3.connect(own_home / "mlflow.db", isolation_level=None)
+    store.execute("PRAGMA cache_size = 1")  # so that changes reach the file before their end
+    store.execute("BEGIN")
+    store.execute("UPDATE tags SET value = value || 'half'")
+    store.execute("UPDATE params SET value = value || 'half'")
+    for path in own_home.glob("mlflow.db*"):
+        shutil.copy(path, place)
+    store.close()
+    assert (place / "mlflow.db-journal").stat().st_size
+    assert rows.read(place / "mlflow.db", ENTRY) is None
+    there = Ledger(f"sqlite:///{place}/mlflow.db", place)
+    there.reach()
+    assert [r.id for r in there.runs()] == known
+
+
 def test_a_file_that_is_no_database_is_told(own_home: Path) -> None:
     own_home.mkdir()
     (own_home / "mlflow.db").write_text("not a database, whatever the name of this file may say")
