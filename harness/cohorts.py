@@ -20,7 +20,7 @@ from harness import cost, data, work
 from harness.anatomy import Anatomy
 from harness.reach import frozen_until
 from harness.spec import Spec
-from harness.tower import Tower
+from harness.tower import Tower, pooled_alone
 from harness.work import Load
 from methods.kit.errors import UsageError
 from methods.kit.rig import Rig
@@ -34,12 +34,7 @@ BLOCK, HEAD = 50, 60  # launches of a touched block, and of everything around th
 TOKENS = 6  # of a prompt's own, about
 
 
-@dataclass(frozen=True)
-class Group:
-    """Runs to be trained side by side, and the estimated gain over one after another."""
-
-    specs: tuple[Spec, ...]
-    gain: float = 1.0
+Group = tuple[Spec, ...]  # runs to be trained side by side
 
 
 @dataclass(frozen=True)
@@ -87,10 +82,8 @@ class Step:
         found = []
         for tower, _, _ in self._towers:
             name, last = tower.shape.name, tower.shape.depth - 1
-            inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
-            whole = all(self.rig.rowwise((name, last, site)) for site in inside)
-            splits = whole and self.rig.splits((name, last, "qkv"))
-            found.append((self.rig.sees_sequences(name), self.rig.draws_in(name), splits))
+            cut = pooled_alone(self.rig, name, last)
+            found.append((self.rig.sees_sequences(name), self.rig.draws_in(name), cut))
         return tuple(found)
 
 
@@ -102,22 +95,21 @@ def groups(specs: Sequence[Spec], word: str, workers: int, device: torch.device)
     """
     most = size_of(word)
     if most == 1 or len(specs) < 2:
-        return [Group((spec,)) for spec in specs]
+        return [(spec,) for spec in specs]
     classes: dict[Hashable, list[Step]] = {}
-    alone: list[Group] = []
+    found: list[Group] = []
     outline = cache(backbones.outline)
     for spec in specs:
         step = _step(spec, outline(spec.backbone.name), data.check(spec))
         if step is None:
-            alone.append(Group((spec,)))
+            found.append((spec,))
         else:
             classes.setdefault(_key(step), []).append(step)
-    found = list(alone)
     for steps in classes.values():
         for part in _streams(steps, device):
             found += _parts(part, most, workers, device)
     place = {spec: i for i, spec in enumerate(specs)}
-    return sorted(found, key=lambda g: min(place[s] for s in g.specs))
+    return sorted(found, key=lambda g: min(place[spec] for spec in g))
 
 
 def side_by_side(spec: Spec, device: torch.device) -> int:
@@ -185,8 +177,7 @@ def _parts(steps: list[Step], most: int, workers: int, device: torch.device) -> 
     size = math.ceil(len(steps) / count)
     for start in range(0, len(steps), size):
         part = steps[start : start + size]
-        estimate = gain(part, device)
-        if len(part) > 1 and (most or estimate >= PAYS):
-            yield Group(tuple(s.spec for s in part), estimate)
+        if len(part) > 1 and (most or gain(part, device) >= PAYS):
+            yield tuple(s.spec for s in part)
         else:
-            yield from (Group((s.spec,)) for s in part)
+            yield from ((s.spec,) for s in part)

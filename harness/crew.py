@@ -75,7 +75,7 @@ class Group:
 class Crew:
     """The living trials, in groups, and their optimiser."""
 
-    def __init__(self, trials: Sequence[Trial], capturable: bool = False) -> None:
+    def __init__(self, trials: Sequence[Trial]) -> None:
         by_shape: dict[Hashable, list[Trial]] = {}
         for i, trial in enumerate(trials):
             key = (i,) if trial.shape is None else trial.shape
@@ -89,8 +89,7 @@ class Crew:
                 for group in self.groups
                 for leaf in group.leaves
                 for row in rows_of(leaf, [t.cfg for t in group.trials])
-            ],
-            capturable,
+            ]
         )
 
     @property

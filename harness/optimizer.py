@@ -16,7 +16,7 @@ Row = tuple[nn.Parameter, Kind, TrainSpec]
 class Optimizer:
     """torch's fused optimisers; rows that are moved alike share a group, hence a launch."""
 
-    def __init__(self, rows: Sequence[Row], capturable: bool = False) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         groups: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         for row, kind, cfg in rows:
             key = (cfg.lr, cfg.weight_decay, cfg.momentum, cfg.warmup, cfg.final_lr, kind)
@@ -32,7 +32,7 @@ class Optimizer:
         for name, mine in groups.items():
             listed = list(mine.values())
             if name == "adamw":
-                self.parts.append(torch.optim.AdamW(listed, fused=True, capturable=capturable))
+                self.parts.append(torch.optim.AdamW(listed, fused=True))
             else:
                 for group in listed:
                     group["momentum"] = group["cfg"].momentum
@@ -49,11 +49,7 @@ class Optimizer:
     def schedule(self, step: int, total: int) -> None:
         """Set the rates of a step."""
         for group in self.groups:
-            rate = group["base"] * schedule(step, total, group["cfg"])
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
+            group["lr"] = group["base"] * schedule(step, total, group["cfg"])
 
     def step(self) -> None:
         for part in self.parts:

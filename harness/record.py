@@ -7,6 +7,7 @@ from typing import Any
 
 import methods
 from harness.result import ONLY_VAL
+from harness.spec import flatten
 
 PARENT = "mlflow.parentRunId"
 NAME = "mlflow.runName"
@@ -65,7 +66,7 @@ def note_of(result: dict[str, Any]) -> str:
 
 def params_of(result: dict[str, Any]) -> dict[str, str]:
     """Every field of the spec, flattened, as text."""
-    flat = _flat(result["spec"])
+    flat = flatten(result["spec"])
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in flat.items()}
 
 
@@ -78,13 +79,3 @@ def numbers_of(result: dict[str, Any]) -> list[tuple[str, float, int]]:
         for name, value in look["scores"].items()
     ]
     return found + [("loss/train", v, i + 1) for i, v in enumerate(result["losses"])]
-
-
-def _flat(spec: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in spec.items():
-        if isinstance(value, dict):
-            flat.update({f"{key}.{k}": v for k, v in value.items()})
-        else:
-            flat[key] = value
-    return flat

@@ -20,6 +20,7 @@ from harness.watch import Watch
 from methods.kit.errors import UsageError
 
 Progress = Callable[[Row], None]
+OUT_OF_MEMORY = (torch.cuda.OutOfMemoryError, MemoryError)
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -117,19 +118,24 @@ def attempt(
     try:
         result = execute(spec, device, progress, test, store, watch)
         return result if test else result.without_state()  # settings are judged, not adapters
-    except (UsageError, KeyboardInterrupt):
+    except UsageError:
         raise
-    except NonFiniteLoss as error:
-        return failure(spec, at, "failed", started, str(error), test)
-    except torch.cuda.OutOfMemoryError as error:
-        text = f"out of memory; lower train.batch_size ({str(error).splitlines()[0]})"
-        return failure(spec, at, "out_of_memory", started, text, test)
-    except MemoryError:
-        text = "out of memory; lower train.batch_size"
-        return failure(spec, at, "out_of_memory", started, text, test)
     except Exception as error:  # a run's bug must not take the other runs of a suite with it
-        text = f"{type(error).__name__}: {error}"
-        return failure(spec, at, "failed", started, text, test, traceback.format_exc())
+        return failed(spec, at, started, error, test)
+
+
+def failed(
+    spec: Spec, device: torch.device, started: float, error: Exception, test: bool
+) -> Result:
+    """The record of a run that an error ended; call it while the error is handled."""
+    if isinstance(error, NonFiniteLoss):
+        return failure(spec, device, "failed", started, str(error), test)
+    if isinstance(error, OUT_OF_MEMORY):
+        said = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        text = f"out of memory; lower train.batch_size{said}"
+        return failure(spec, device, "out_of_memory", started, text, test)
+    text = f"{type(error).__name__}: {error}"
+    return failure(spec, device, "failed", started, text, test, traceback.format_exc())
 
 
 def first_counted(meter: cost.Meter) -> Callable[[int, Callable[[], Outcome]], Outcome]:

@@ -111,13 +111,7 @@ class Spec:
 
     def flat(self) -> dict[str, Any]:
         """``{"method.rank": 2, "data.shots": 16, ...}``, in a fixed order."""
-        flat: dict[str, Any] = {}
-        for key, value in self.as_dict().items():
-            if isinstance(value, dict):
-                flat.update({f"{key}.{k}": v for k, v in value.items()})
-            else:
-                flat[key] = value
-        return flat
+        return flatten(self.as_dict())
 
     def digest(self) -> str:
         """The run's identity: 16 hex digits of a hash of every field."""
@@ -155,6 +149,17 @@ class Spec:
                 shown = value if isinstance(value, str) else json.dumps(value)
                 words.append(f"{key}={shown}" if shown else f'{key}=""')
         return words
+
+
+def flatten(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored spec with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in stored.items():
+        if isinstance(value, dict):
+            flat.update({f"{key}.{k}": v for k, v in value.items()})
+        else:
+            flat[key] = value
+    return flat
 
 
 def _plain(part: Any) -> dict[str, Any]:

@@ -5,13 +5,10 @@ of what all took together; the tag ``together`` says how many they were.
 """
 
 import time
-import traceback
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-
-import torch
 
 from harness import cost
 from harness import plan as plans
@@ -19,8 +16,16 @@ from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.fit import NonFiniteLoss, Row, Rows, fit_all
 from harness.prepared import Prepared, prepare
-from harness.result import Result, failure
-from harness.run import Progress, attempt, first_counted, past, pick_device
+from harness.result import Result
+from harness.run import (
+    OUT_OF_MEMORY,
+    Progress,
+    attempt,
+    failed,
+    first_counted,
+    past,
+    pick_device,
+)
 from harness.spec import Spec
 from harness.watch import Watch
 from methods.kit.errors import UsageError
@@ -37,7 +42,7 @@ class _Member:
     watch: Watch | None
     seconds: list[float] = field(default_factory=list)  # its share of each step
     goes_on: bool = True
-    error: str = ""
+    lost: NonFiniteLoss | None = None
 
 
 def attempt_all(
@@ -57,63 +62,55 @@ def attempt_all(
     if len(specs) == 1:
         yield attempt(specs[0], device, progress, test, store, watched[0])
         return
-    at, started = pick_device(device), time.time()
+    at = pick_device(device)
     members: list[_Member] = []
     for spec, watch in zip(specs, watched, strict=True):
+        started = time.time()
         try:
-            run = prepare(spec, at, past(spec, device, progress, store), time.time())
+            run = prepare(spec, at, past(spec, device, progress, store), started)
             members.append(_Member(run, _trial(run), watch))
-        except (UsageError, KeyboardInterrupt):
+        except UsageError:
             raise
         except Exception as error:  # a run's bug must not take the others with it
-            text = f"{type(error).__name__}: {error}"
-            yield failure(spec, at, "failed", started, text, test, traceback.format_exc())
+            yield failed(spec, at, started, error, test)
+    if not members:
+        return
+    size = 0  # of smaller groups that are to be tried
     try:
         plan, meter = _train(members, progress)
-    except (UsageError, KeyboardInterrupt):
+    except UsageError:
         raise
-    except (torch.cuda.OutOfMemoryError, MemoryError):
-        yield from _again(members, len(members) // 2, device, progress, test, store)
-        return
-    except Exception:
-        yield from _again(members, 1, device, progress, test, store)
+    except OUT_OF_MEMORY:
+        size = max(1, len(members) // 2)
+    except Exception:  # whose it is shows when each runs for itself
+        size = 1
+    if size:  # out of the handler, which holds on to what filled the memory
+        again, watched = [m.run.spec for m in members], [m.watch for m in members]
+        members.clear()
+        for start in range(0, len(again), size):
+            part = slice(start, start + size)
+            yield from attempt_all(again[part], device, progress, test, store, watched[part])
         return
     spent = sum(sum(m.seconds) for m in members)
     for m in members:
-        took = meter.metrics()
-        timed = sorted(m.seconds[1:] or m.seconds)
-        took["time/step_ms"] = 1000 * timed[len(timed) // 2] if timed else 0.0
-        rest = (meter.train_seconds - spent) / len(members)
-        took["time/train_seconds"] = sum(m.seconds) + max(rest, 0.0)
-        took["flops/step"] = meter.step_flops // len(members)
+        if m.lost:
+            yield failed(m.run.spec, at, m.run.started, m.lost, test)
+            continue
         m.run.tags[TAG] = str(len(members))
-        if m.error:
-            yield failure(m.run.spec, at, "failed", m.run.started, m.error, test)
-            continue
         try:
-            result = m.run.conclude(took, plan, test, m.goes_on)
+            result = m.run.conclude(_share(m, meter, spent, len(members)), plan, test, m.goes_on)
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"
-            yield failure(
-                m.run.spec, at, "failed", m.run.started, text, test, traceback.format_exc()
-            )
-            continue
+            result = failed(m.run.spec, at, m.run.started, error, test)
         yield result if test else result.without_state()
 
 
-def _again(
-    members: Sequence[_Member],
-    size: int,
-    device: str,
-    progress: Progress | None,
-    test: bool,
-    store: Path | None,
-) -> Iterator[Result]:
-    """Once more from the start, in smaller groups."""
-    specs, watches = [m.run.spec for m in members], [m.watch for m in members]
-    for start in range(0, len(members), max(1, size)):
-        part = slice(start, start + max(1, size))
-        yield from attempt_all(specs[part], device, progress, test, store, watches[part])
+def _share(member: _Member, meter: cost.Meter, spent: float, count: int) -> dict[str, float]:
+    """What a run took of what all took: its part of each step, and of all between steps."""
+    mine = cost.Meter(
+        meter.train_seconds, member.seconds, meter.peak_bytes, meter.step_flops // count
+    )
+    mine.train_seconds = sum(member.seconds) + max(meter.train_seconds - spent, 0.0) / count
+    return mine.metrics()
 
 
 def _train(members: Sequence[_Member], progress: Progress | None) -> tuple[plans.Plan, cost.Meter]:
@@ -132,7 +129,7 @@ def _train(members: Sequence[_Member], progress: Progress | None) -> tuple[plans
             for trial, row in rows.items():
                 m = by_trial[trial]
                 if isinstance(row, NonFiniteLoss):
-                    m.error = str(row)
+                    m.lost = row
                     continue
                 m.run.losses.extend(row.losses)
                 m.seconds.extend(row.step_seconds)

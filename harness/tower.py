@@ -115,7 +115,7 @@ class Tower:
         last = self.shape.depth - 1
         stream = self.run(stream, bound, point, last)
         rows = self.pooled_rows(stream)
-        if point <= last and rows is not None and self._splits(bound, last):
+        if point <= last and rows is not None and pooled_alone(bound.rig, self.shape.name, last):
             return self.head(self.block(last, stream, bound, rows), stream, bound)
         x = self.block(last, stream, bound) if point <= last else stream.x
         return self.head(self._pool(x, rows, stream, bound), stream, bound)
@@ -302,13 +302,6 @@ class Tower:
             x = self._norm((self.shape.name, None, "ln_post"), x, bound)
         return x.unflatten(-2, (stream.n, -1))[..., 1:, :].mean(-2)
 
-    def _splits(self, bound: Bound, i: int) -> bool:
-        """Whether the last block can be computed for the pooled rows alone."""
-        tower = self.shape.name
-        inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
-        whole = all(bound.rig.rowwise((tower, i, name)) for name in inside)
-        return whole and bound.rig.splits((tower, i, "qkv"))
-
     @property
     def _normed_already(self) -> bool:
         return self.shape.pool == "mean" and self.shape.norm_before_pool
@@ -321,6 +314,13 @@ class Tower:
 
     def _pair(self, key: Key) -> tuple[Tensor, Tensor | None]:
         return self.weights[weight_name(key, "weight")], self._bias(key)
+
+
+def pooled_alone(rig: Rig, tower: str, layer: int) -> bool:
+    """Whether a last block can be computed for the pooled rows alone."""
+    inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
+    whole = all(rig.rowwise((tower, layer, name)) for name in inside)
+    return whole and rig.splits((tower, layer, "qkv"))
 
 
 def packing_for(prompts: Prompts, rig: Rig, training: bool) -> Packing | None:

@@ -91,11 +91,6 @@ class Bench:
 Asked = tuple[Spec, Midway]
 
 
-def run(bench: Bench, taken: Taken) -> Ended:
-    """Run a trial to its end and tell the study. Raises KeyboardInterrupt, the trial given back."""
-    return next(run_all(bench, [taken], "off"))
-
-
 def run_all(bench: Bench, taken: Sequence[Taken], cotrain: str) -> Iterator[Ended]:
     """Run trials to their ends, those of their runs side by side that ``cotrain`` allows.
 
@@ -194,9 +189,9 @@ def _measured(bench: Bench, asked: Sequence[Asked], cotrain: str) -> list[Done]:
                 else:
                     found[spec.digest()] = one.from_ledger(spec, run)
         for group in cohorts.groups(list(mine), cotrain, 1, pick_device(bench.device)):
-            watches = [mine[spec].watch for spec in group.specs]
+            watches = [mine[spec].watch for spec in group]
             for done in one.fresh_all(
-                group.specs, bench.device, bench.ledger, bench.bars, bench.parent, False, watches
+                group, bench.device, bench.ledger, bench.bars, bench.parent, False, watches
             ):
                 found[done.spec.digest()] = done
     return [found.get(spec.digest()) or measure(bench, spec, m.watch) for spec, m in asked]

@@ -51,7 +51,7 @@ def run_all(
     ``cotrain`` says how many stand side by side (harness/cohorts.py).
     """
     found = cohorts.groups(specs, cotrain, workers, pick_device(device))
-    jobs = [Job(group.specs, device, uri, parent) for group in found]
+    jobs = [Job(group, device, uri, parent) for group in found]
     if workers <= 1 or not jobs:
         for job in jobs:
             yield from _run(job, bars)

@@ -118,7 +118,7 @@ def test_without_the_test_split_nothing_is_kept_of_a_run_but_scores() -> None:
 
 
 def sizes(found: list[cohorts.Group]) -> list[int]:
-    return [len(group.specs) for group in found]
+    return [len(group) for group in found]
 
 
 def test_only_runs_that_share_their_steps_are_put_together() -> None:
@@ -133,7 +133,7 @@ def test_only_runs_that_share_their_steps_are_put_together() -> None:
         ["method=lora", "method.rank=3", "train.optimizer=sgd", "seed=7"],
     )
     found = cohorts.groups(several, "9", 1, CPU)
-    assert [g.specs for g in found] == [(several[0], several[7]), *((s,) for s in several[1:7])]
+    assert found == [(several[0], several[7]), *((s,) for s in several[1:7])]
 
 
 def test_a_number_is_the_most_that_stand_side_by_side_and_groups_are_even() -> None:
@@ -141,7 +141,7 @@ def test_a_number_is_the_most_that_stand_side_by_side_and_groups_are_even() -> N
     assert sizes(cohorts.groups(ten, "4", 1, CPU)) == [4, 4, 2]
     assert sizes(cohorts.groups(ten, "1", 1, CPU)) == [1] * 10
     assert sizes(cohorts.groups(ten, "off", 1, CPU)) == [1] * 10
-    whole = [s for g in cohorts.groups(ten, "4", 1, CPU) for s in g.specs]
+    whole = [s for g in cohorts.groups(ten, "4", 1, CPU) for s in g]
     assert whole == ten
 
 
@@ -173,7 +173,7 @@ def test_seeds_stand_side_by_side_where_no_prefix_is_shared() -> None:
     few = ["data=icon-concepts", "train.augment=crop_flip", "method=lora", "method.layers=top:1"]
     deep = specs(*([f"seed={i}", f"train.lr={r}"] for i in (1, 2) for r in (1e-3, 2e-3)), few=few)
     found = cohorts.groups(deep, "auto", 1, CPU)
-    assert [{s.seed for s in g.specs} for g in found] == [{1}, {2}]
+    assert [{s.seed for s in g} for g in found] == [{1}, {2}]
 
 
 @pytest.mark.parametrize("word", ["0", "-1", "many", "1.5", ""])
