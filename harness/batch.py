@@ -20,3 +20,13 @@ class Batch:
     rows: Tensor  # among the training images
     look: View | None = PLAIN
     feeds: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        """Images of one trial."""
+        return self.labels.shape[-1]
+
+    def part(self, start: int, stop: int) -> "Batch":
+        """Some of its images."""
+        axis, count = int(self.feeds is not None), stop - start
+        x, labels, rows = (t.narrow(axis, start, count) for t in (self.x, self.labels, self.rows))
+        return Batch(x, labels, rows, self.look, self.feeds)

@@ -20,6 +20,8 @@ from methods.kit.bound import Bound
 from methods.kit.joint import Joint, union
 from methods.kit.noise import Noise
 
+Part = tuple[int, int, int]  # the images of a batch that are passed: start, stop, how many it has
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -65,9 +67,11 @@ class Group:
                 found[name] = value if lone else torch.stack([values[name] for values in each])
         return found
 
-    def bind(self, step: int, progress: float, device: torch.device, lone: bool) -> Bound:
+    def bind(
+        self, step: int, progress: float, device: torch.device, lone: bool, part: Part | None
+    ) -> Bound:
         seeds = [trial.seed for trial in self.trials]
-        noise = Noise(seeds[0] if lone else seeds, step, device, progress)
+        noise = Noise(seeds[0] if lone else seeds, step, device, progress, part=part)
         count = None if lone else len(seeds)
         return self.trials[0].adapter.bind(self.values(lone), count, noise)
 
@@ -83,6 +87,10 @@ class Crew:
         self.groups = [Group(mine) for mine in by_shape.values()]
         rigs = [group.trials[0].adapter.rig for group in self.groups]
         self.rig = rigs[0] if len(rigs) == 1 else union(rigs)
+        self.asleep: Sequence[
+            tuple[int, str]
+        ] = ()  # (trial, parameter) that this step leaves alone
+        self.moving = False
         self.optimizer = Optimizer(
             [
                 row
@@ -106,9 +114,11 @@ class Crew:
         """Whether there is one trial, hence no trial axis."""
         return len(self.groups) == 1 and len(self.groups[0].trials) == 1
 
-    def bind(self, step: int, progress: float, device: torch.device) -> Bound:
-        """All trials resolved for one step."""
-        bounds = [group.bind(step, progress, device, self.lone) for group in self.groups]
+    def bind(
+        self, step: int, progress: float, device: torch.device, part: Part | None = None
+    ) -> Bound:
+        """All trials resolved for one step, or for these images of it: (start, stop, images)."""
+        bounds = [group.bind(step, progress, device, self.lone, part) for group in self.groups]
         return bounds[0] if len(bounds) == 1 else Joint(self.rig, bounds)
 
     def train(self, on: bool = True) -> None:
@@ -120,7 +130,8 @@ class Crew:
             trial.adapter.advance(progress, trial.seed, step)
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Begin a step: forget the gradients of the last."""
+        self.moving = False
         for leaf in self.leaves:
             leaf.buffer.grad = None
 
@@ -129,11 +140,12 @@ class Crew:
         group, _ = self._place(where.start)
         return [leaf.buffer for leaf in group.leaves if set(leaf.names) <= set(names)]
 
-    def hand_over(self, asleep: Sequence[tuple[int, str]]) -> None:
-        """Give the optimiser its gradients, clipped trial by trial, but for what is asleep."""
+    def move(self) -> None:
+        """Let the optimiser move all but what is asleep, by gradients clipped trial by trial."""
+        self.moving = True  # from here on the step cannot be taken again
         for leaf in self.leaves:
             leaf.hand_over()
-        for k, name in asleep:
+        for k, name in self.asleep:
             group, place = self._place(k)
             for leaf in group.leaves:
                 if name in leaf.names:
@@ -143,6 +155,7 @@ class Crew:
                 if trial.cfg.clip_grad:
                     rows = [leaf.rows[place] for leaf in group.leaves]
                     nn.utils.clip_grad_norm_(rows, trial.cfg.clip_grad)
+        self.optimizer.step()
 
     def gradients(self) -> dict[str, Tensor]:
         """Of the last step, by name, with the trials in front unless there is one."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.classifier import Classifier
 from harness.data import Images, Vault
+from harness.memory import Rowwise
 
 BATCH = 256
 Table = dict[str, dict[str, float]]  # row, column, number
@@ -40,8 +41,8 @@ def predict(net: Classifier, images: Images, again: bool = False) -> Predictions
     bound = net.adapter.bind()
     text = net.text(bound)
     inputs, device = net.inputs(images, again), net.backbone.device
-    parts = [net(x.to(device), bound, text).logits.float() for x in inputs.split(BATCH)]
-    chances = torch.cat(parts).softmax(-1).cpu()
+    logits = Rowwise(lambda x: net(x.to(device), bound, text).logits.float())
+    chances = torch.cat([logits(x) for x in inputs.split(BATCH)]).softmax(-1).cpu()
     top, predicted = chances.max(-1)
     mine = chances.gather(1, images.labels[:, None])[:, 0]
     return Predictions(

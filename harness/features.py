@@ -8,6 +8,7 @@ from torch import Tensor
 from harness.augment import PLAIN, View, warp
 from harness.backbone import Backbone
 from harness.data import Images
+from harness.memory import Rowwise
 from harness.pixels import Pixels, batches
 from harness.store import kept
 
@@ -36,15 +37,19 @@ def encode(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -
     tower, parts = backbone.image, []
     warps = view.warps(len(pixels), backbone.transform.size)
     places = torch.arange(len(pixels)).split(BATCH)
+
+    def run(x: Tensor) -> Tensor:
+        if point > tower.shape.depth:
+            return tower(x).float()
+        return tower.begin(x, point).x.unflatten(0, (len(x), -1))
+
+    passed = Rowwise(run)
     with backbone.autocast():
         for rows, read in zip(places, batches(pixels, places), strict=True):
             x = backbone.transform.normalise(read.to(backbone.device))
             if warps is not None:
                 x = warp(x, warps[rows].to(x.device))
-            if point > tower.shape.depth:
-                parts.append(tower(x).float())
-            else:
-                parts.append(tower.begin(x, point).x.unflatten(0, (len(x), -1)))
+            parts.append(passed(x))
     return torch.cat(parts)
 
 

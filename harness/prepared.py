@@ -20,10 +20,11 @@ from harness.cost import Counts
 from harness.data import Split
 from harness.evaluate import Table
 from harness.export import adapter_bytes
-from harness.fit import Row, StepHook, fit
+from harness.fit import Row, fit
 from harness.plan import Plan
 from harness.result import Result
 from harness.spec import Spec
+from harness.stepper import StepHook
 from harness.watch import Look, Watch
 from methods.kit.start import Start
 

@@ -12,15 +12,17 @@ from harness import backbone as backbones
 from harness import cost, data, merged, stages
 from harness import start as starts
 from harness.cost import Counts
-from harness.fit import NonFiniteLoss, Outcome, Row
+from harness.fit import NonFiniteLoss, Row
+from harness.memory import ran_out
 from harness.prepared import prepare
 from harness.result import Result, failure
 from harness.spec import Spec
+from harness.step import Outcome
 from harness.watch import Watch
 from methods.kit.errors import UsageError
 
+LESS = "adapt fewer blocks (method.layers=top:3), say backbone.precision=bf16, or a smaller --cache"
 Progress = Callable[[Row], None]
-OUT_OF_MEMORY = (torch.cuda.OutOfMemoryError, MemoryError)
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -77,6 +79,7 @@ def execute(
         plan, rows = run.training(first_counted(meter))
         for row in rows:
             run.losses.extend(row.losses)
+            run.tags |= row.tags
             meter.step_seconds.extend(row.step_seconds)
             if progress:
                 progress(row)
@@ -130,9 +133,9 @@ def failed(
     """The record of a run that an error ended; call it while the error is handled."""
     if isinstance(error, NonFiniteLoss):
         return failure(spec, device, "failed", started, str(error), test)
-    if isinstance(error, OUT_OF_MEMORY):
+    if ran_out(error):
         said = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        text = f"out of memory; lower train.batch_size{said}"
+        text = f"out of memory; {LESS}{said}"
         return failure(spec, device, "out_of_memory", started, text, test)
     text = f"{type(error).__name__}: {error}"
     return failure(spec, device, "failed", started, text, test, traceback.format_exc())

@@ -7,7 +7,6 @@ take turns is keyed by (seed, epoch), and so are the batches of each.
 import math
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +21,10 @@ from harness.classifier import Answer, Classifier
 from harness.crew import Crew, Trial
 from harness.data import Images, Split
 from harness.evaluate import Table
-from harness.fit import NonFiniteLoss, Row, StepHook, steps_of, train_step
+from harness.fit import NonFiniteLoss, Row, steps_of
 from harness.plan import Plan
 from harness.spec import TrainSpec
+from harness.stepper import StepHook, Stepper
 from harness.store import size_text
 from harness.teacher import FrozenModel
 from harness.tower import Prompts
@@ -113,6 +113,7 @@ class Course:
         ]
         adapter.train()
         crew = Crew([Trial(adapter, cfg, seed)])
+        take = Stepper(crew, around)
         size = sum(len(images) for images in self.trains.values())
         total = sum(steps_of(len(images), cfg) for images in self.trains.values())
         step = 0
@@ -125,9 +126,7 @@ class Course:
                 crew.optimizer.schedule(step, total)
                 adapter.tell("task", k)
                 crew.advance(step / total, step)
-                progress, teacher = step / total, lesson.teacher
-                run = partial(train_step, lesson.net, crew, batch, step, progress, teacher)
-                loss, right = around(step, run)
+                loss, right = take(lesson.net, batch, step, step / total, lesson.teacher)
                 losses.append(loss)
                 hits.append(right)
                 seconds.append(time.perf_counter() - began)
@@ -141,7 +140,7 @@ class Course:
                 if not math.isfinite(value):
                     raise NonFiniteLoss(first + i + 1, value)
             accuracy = 100 * torch.cat(hits).sum().item() / size
-            yield Row(epoch, cfg.epochs, first, values, accuracy, seconds)
+            yield Row(epoch, cfg.epochs, first, values, accuracy, seconds, take.tags)
         adapter.advance(1.0, seed, step)
         adapter.eval()
 

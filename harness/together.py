@@ -15,10 +15,10 @@ from harness import plan as plans
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.fit import NonFiniteLoss, Row, Rows, fit_all
+from harness.memory import ran_out
 from harness.prepared import Prepared, prepare
 from harness.result import Result
 from harness.run import (
-    OUT_OF_MEMORY,
     Progress,
     attempt,
     failed,
@@ -80,10 +80,8 @@ def attempt_all(
         plan, meter = _train(members, progress)
     except UsageError:
         raise
-    except OUT_OF_MEMORY:
-        size = max(1, len(members) // 2)
-    except Exception:  # whose it is shows when each runs for itself
-        size = 1
+    except Exception as error:  # whose it is shows when each runs for itself
+        size = max(1, len(members) // 2) if ran_out(error) else 1
     if size:  # out of the handler, which holds on to what filled the memory
         again, watched = [m.run.spec for m in members], [m.watch for m in members]
         members.clear()

@@ -6,6 +6,7 @@ draws can shift what another part of the run draws.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ def generator(*key: object, device: torch.device | str = "cpu") -> torch.Generat
 class Noise:
     """The noise of one training step: one seed per trial, or a single seed for a single trial.
 
-    ``turn`` counts passes over one batch; each pass draws anew.
+    ``turn`` counts passes over one batch; each pass draws anew. ``part`` (start, stop, images) says
+    that only these images of the batch are passed: they get the masks that they have in the whole.
     """
 
     def __init__(
@@ -31,19 +33,23 @@ class Noise:
         device: torch.device | str = "cpu",
         progress: float = 0.0,
         turn: int = 0,
+        part: tuple[int, int, int] | None = None,
     ):
         self.seeds = seeds
         self.step = step
         self.device = device
         self.progress = progress
         self.turn = turn
+        self.part = part
 
     def again(self) -> "Noise":
         """The noise of one more pass in the same step."""
-        return Noise(self.seeds, self.step, self.device, self.progress, self.turn + 1)
+        turn = self.turn + 1
+        return Noise(self.seeds, self.step, self.device, self.progress, turn, self.part)
 
-    def dropout(self, place: object, shape: Sequence[int], rate: float) -> Tensor:
-        """A mask of 0 and 1/(1-rate), shape (*shape) or (trials, *shape)."""
+    def dropout(self, place: tuple[Any, ...], shape: Sequence[int], rate: float) -> Tensor:
+        """A mask of 0 and 1/(1-rate), shape (*shape) or (trials, *shape), of rows at a place that
+        begins with the tower."""
         if isinstance(self.seeds, int):
             return self._mask(self.seeds, place, shape, rate)
         return torch.stack([self._mask(seed, place, shape, rate) for seed in self.seeds])
@@ -54,10 +60,14 @@ class Noise:
             return fn(self.progress, self._generator(self.seeds, name))
         return torch.stack([fn(self.progress, self._generator(s, name)) for s in self.seeds])
 
-    def _mask(self, seed: int, place: object, shape: Sequence[int], rate: float) -> Tensor:
-        drawn = torch.empty(tuple(shape), device=self.device)
+    def _mask(self, seed: int, place: tuple[Any, ...], shape: Sequence[int], rate: float) -> Tensor:
+        rows, *width = shape
+        start, stop, whole = self.part or (0, 1, 1)
+        each = rows // (stop - start)  # rows of an image
+        cut = self.part is not None and place[0] == "image"
+        drawn = torch.empty((each * whole if cut else rows, *width), device=self.device)
         drawn.bernoulli_(1 - rate, generator=self._generator(seed, place, self.device))
-        return drawn.div_(1 - rate)
+        return (drawn[each * start : each * stop] if cut else drawn).div_(1 - rate)
 
     def _generator(
         self, seed: int, place: object, device: torch.device | str = "cpu"

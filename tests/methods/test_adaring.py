@@ -19,8 +19,9 @@ from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.data import Images
-from harness.fit import fit, train_step
+from harness.fit import fit
 from harness.spec import BackboneSpec, TrainSpec
+from harness.step import train_step
 from methods.adaring import AdaRing
 from methods.kit.adapter import Adapter, Task
 from methods.kit.errors import UsageError

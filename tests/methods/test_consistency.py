@@ -14,8 +14,9 @@ from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.data import Images
-from harness.fit import fit, train_step
+from harness.fit import fit
 from harness.spec import TrainSpec
+from harness.step import train_step
 from harness.teacher import FrozenModel
 from methods.adaring import AdaRing
 from methods.kit import consistency
