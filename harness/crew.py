@@ -7,6 +7,7 @@ trial alone is a crew of one, without any trial axis.
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from harness.spec import TrainSpec
 from methods.kit.adapter import Adapter
 from methods.kit.bound import Bound
 from methods.kit.joint import Joint, union
-from methods.kit.noise import Noise
+from methods.kit.noise import Book, Noise
 
 Part = tuple[int, int, int]  # the images of a batch that are passed: start, stop, how many it has
 
@@ -67,11 +68,10 @@ class Group:
                 found[name] = value if lone else torch.stack([values[name] for values in each])
         return found
 
-    def bind(
-        self, step: int, progress: float, device: torch.device, lone: bool, part: Part | None
-    ) -> Bound:
+    def bind(self, lone: bool, *when: Any) -> Bound:
+        """``when``: what a Noise takes behind its seeds."""
         seeds = [trial.seed for trial in self.trials]
-        noise = Noise(seeds[0] if lone else seeds, step, device, progress, part=part)
+        noise = Noise(seeds[0] if lone else seeds, *when)
         count = None if lone else len(seeds)
         return self.trials[0].adapter.bind(self.values(lone), count, noise)
 
@@ -91,6 +91,8 @@ class Crew:
             tuple[int, str]
         ] = ()  # (trial, parameter) that this step leaves alone
         self.moving = False
+        self.changes = 0  # of who lives
+        self.book: Book | None = None  # holds what steps draw
         self.optimizer = Optimizer(
             [
                 row
@@ -118,7 +120,8 @@ class Crew:
         self, step: int, progress: float, device: torch.device, part: Part | None = None
     ) -> Bound:
         """All trials resolved for one step, or for these images of it: (start, stop, images)."""
-        bounds = [group.bind(step, progress, device, self.lone, part) for group in self.groups]
+        when = (step, device, progress, 0, part, self.book)
+        bounds = [group.bind(self.lone, *when) for group in self.groups]
         return bounds[0] if len(bounds) == 1 else Joint(self.rig, bounds)
 
     def train(self, on: bool = True) -> None:
@@ -176,6 +179,7 @@ class Crew:
 
     def keep(self, stays: Sequence[Trial]) -> None:
         """Go on without the others: they leave every buffer."""
+        self.changes += 1
         moved: dict[Tensor, Tensor] = {}
         groups = []
         for group in self.groups:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from harness import capture
 from harness import plan as plans
 from harness.batches import Feeds
 from harness.classifier import Classifier
@@ -98,7 +99,7 @@ def fit_all(
     teacher = None
     if net.rig.needs_teacher:
         teacher = FrozenModel(net, feeds.sets, plan.looks_of("teacher"))
-    take, step = Stepper(crew, around), 0
+    take, step = Stepper(crew, around, capture.recorder(device)), 0
     for epoch in range(cfg.epochs):
         trials = crew.trials
         first, losses, hits, seconds = step, [], [], []

@@ -14,15 +14,19 @@ Row = tuple[nn.Parameter, Kind, TrainSpec]
 
 
 class Optimizer:
-    """torch's fused optimisers; rows that are moved alike share a group, hence a launch."""
+    """torch's fused optimisers; rows that are moved alike share a group, hence a launch.
+
+    On a GPU the rates lie there, where a recorded step finds them anew (harness/capture.py).
+    """
 
     def __init__(self, rows: Sequence[Row]) -> None:
+        live = on_device(rows)
         groups: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         for row, kind, cfg in rows:
             key = (cfg.lr, cfg.weight_decay, cfg.momentum, cfg.warmup, cfg.final_lr, kind)
-            fresh = {
+            fresh: dict[str, Any] = {
                 "params": [],
-                "lr": cfg.lr * kind.rate,
+                "lr": torch.tensor(0.0, device=row.device) if live else 0.0,
                 "base": cfg.lr * kind.rate,
                 "weight_decay": cfg.weight_decay if kind.decays else 0.0,
                 "cfg": cfg,
@@ -32,7 +36,7 @@ class Optimizer:
         for name, mine in groups.items():
             listed = list(mine.values())
             if name == "adamw":
-                self.parts.append(torch.optim.AdamW(listed, fused=True))
+                self.parts.append(torch.optim.AdamW(listed, fused=True, capturable=live))
             else:
                 for group in listed:
                     group["momentum"] = group["cfg"].momentum
@@ -49,7 +53,11 @@ class Optimizer:
     def schedule(self, step: int, total: int) -> None:
         """Set the rates of a step."""
         for group in self.groups:
-            group["lr"] = group["base"] * schedule(step, total, group["cfg"])
+            rate = group["base"] * schedule(step, total, group["cfg"])
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def step(self) -> None:
         for part in self.parts:
@@ -65,6 +73,11 @@ class Optimizer:
             part.state.update(state)
             part.param_groups = [g for g in part.param_groups if g["params"]]
         self.parts = [part for part in self.parts if part.param_groups]
+
+
+def on_device(rows: Sequence[Row]) -> bool:
+    """Whether the rates are tensors beside the rows."""
+    return any(row.is_cuda for row, _, _ in rows)
 
 
 def schedule(step: int, total: int, cfg: TrainSpec) -> float:

@@ -1,11 +1,12 @@
-"""How the steps of a training are computed: whole, or in parts once memory has run out."""
+"""How the steps of a training are computed: whole, in parts where memory is short, or replayed."""
 
 import math
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 from harness import memory
 from harness.batch import Batch
+from harness.capture import GRAPH, Recorder, Replays
 from harness.classifier import Classifier
 from harness.crew import Crew
 from harness.step import Outcome, train_step
@@ -20,14 +21,23 @@ class Stepper:
 
     When memory runs out in the step of a trial that is alone, its batches pass in twice as many
     parts from then on: the same steps (harness/step.py). Of several trials the error is raised, as
-    fewer of them fit (harness/together.py).
+    fewer of them fit (harness/together.py). On a GPU steps are replayed (harness/capture.py).
     """
 
-    def __init__(self, crew: Crew, around: StepHook | None = None) -> None:
+    def __init__(
+        self, crew: Crew, around: StepHook | None = None, recorder: Recorder | None = None
+    ) -> None:
         self.crew = crew
         self.around = around
         self.parts = 1
-        self.tags: dict[str, str] = {}  # what is recorded of it
+        self.replays = recorder and Replays(crew, recorder)
+        self._micro = 0
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What is recorded of it."""
+        found = {MICRO: str(self._micro)} if self._micro else {}
+        return found | ({GRAPH: self.replays.tag()} if self.replays else {})
 
     def __call__(
         self,
@@ -37,9 +47,17 @@ class Stepper:
         progress: float,
         teacher: FrozenModel | None = None,
     ) -> Outcome:
+        def compute(batch: Batch, progress: Any) -> Outcome:
+            return train_step(net, self.crew, batch, step, progress, teacher, self.parts)
+
+        def run() -> Outcome:
+            found = None
+            if self.replays:
+                key = (id(net), self.parts, batch.look if teacher else None)
+                found = self.replays.take(key, batch, compute, step, progress)
+            return compute(batch, progress) if found is None else found
+
         while True:
-            args = (net, self.crew, batch, step, progress, teacher, self.parts)
-            run = partial(train_step, *args)
             try:
                 return self.around(step, run) if self.around else run()
             except Exception as error:
@@ -47,6 +65,6 @@ class Stepper:
                 if not (memory.ran_out(error) and fewer):
                     raise
             self.parts = min(2 * self.parts, len(batch))  # out of the handler, which holds tensors
-            self.tags[MICRO] = str(math.ceil(len(batch) / self.parts))
+            self._micro = math.ceil(len(batch) / self.parts)
             self.crew.clear()
             memory.release()

@@ -247,12 +247,13 @@ class Bound:
                 if self.trials is None
                 else draw.rest.expand(self.trials, *draw.rest.shape)
             )
+        if not draw.members:
+            return self.noise.draw_like(draw.name, draw.fn, draw.rest)
         drawn = self.noise.draw(draw.name, draw.fn)  # on the CPU: reading it waits for no device
-        if draw.members:
-            rows = [drawn.tolist()] if self.trials is None else drawn.tolist()
-            for k, row in enumerate(rows):
-                for names, on in zip(draw.members, row, strict=True):
-                    self.asleep += [] if on else [(k, name) for name in names]
+        rows = [drawn.tolist()] if self.trials is None else drawn.tolist()
+        for k, row in enumerate(rows):
+            for names, on in zip(draw.members, row, strict=True):
+                self.asleep += [] if on else [(k, name) for name in names]
         return drawn.to(draw.rest)
 
     def _get(self, ref: Ref) -> Any:

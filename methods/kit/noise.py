@@ -5,11 +5,13 @@ draws can shift what another part of the run draws.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+Drawing = Callable[[float, torch.Generator], Tensor]  # of the progress of training
 
 
 def generator(*key: object, device: torch.device | str = "cpu") -> torch.Generator:
@@ -24,6 +26,7 @@ class Noise:
 
     ``turn`` counts passes over one batch; each pass draws anew. ``part`` (start, stop, images) says
     that only these images of the batch are passed: they get the masks that they have in the whole.
+    With a ``book`` all that is drawn is written there, and read from there from then on.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Noise:
         progress: float = 0.0,
         turn: int = 0,
         part: tuple[int, int, int] | None = None,
+        book: "Book | None" = None,
     ):
         self.seeds = seeds
         self.step = step
@@ -41,24 +45,40 @@ class Noise:
         self.progress = progress
         self.turn = turn
         self.part = part
+        self.book = book
 
     def again(self) -> "Noise":
         """The noise of one more pass in the same step."""
-        turn = self.turn + 1
-        return Noise(self.seeds, self.step, self.device, self.progress, turn, self.part)
+        return self.at(self.step, self.progress, self.turn + 1, self.book)
+
+    def at(self, step: int, progress: float, turn: int, book: "Book | None" = None) -> "Noise":
+        """The noise of the same trials at another time."""
+        return Noise(self.seeds, step, self.device, progress, turn, self.part, book)
 
     def dropout(self, place: tuple[Any, ...], shape: Sequence[int], rate: float) -> Tensor:
         """A mask of 0 and 1/(1-rate), shape (*shape) or (trials, *shape), of rows at a place that
         begins with the tower."""
-        if isinstance(self.seeds, int):
-            return self._mask(self.seeds, place, shape, rate)
-        return torch.stack([self._mask(seed, place, shape, rate) for seed in self.seeds])
+        return self._written(
+            ("dropout", place, tuple(shape), rate), lambda noise: noise._dropout(place, shape, rate)
+        )
 
-    def draw(self, name: str, fn: Callable[[float, torch.Generator], Tensor]) -> Tensor:
+    def draw(self, name: str, fn: Drawing) -> Tensor:
         """fn(progress, generator) on the CPU, with a leading trial axis if there are trials."""
         if isinstance(self.seeds, int):
             return fn(self.progress, self._generator(self.seeds, name))
         return torch.stack([fn(self.progress, self._generator(s, name)) for s in self.seeds])
+
+    def draw_like(self, name: str, fn: Drawing, rest: Tensor) -> Tensor:
+        """As ``draw``, where and as ``rest`` is."""
+        return self._written(("draw", name), lambda noise: noise.draw(name, fn).to(rest))
+
+    def _written(self, key: tuple[Any, ...], fn: "Entry") -> Tensor:
+        return fn(self) if self.book is None else self.book.get(self, key, fn)
+
+    def _dropout(self, place: tuple[Any, ...], shape: Sequence[int], rate: float) -> Tensor:
+        if isinstance(self.seeds, int):
+            return self._mask(self.seeds, place, shape, rate)
+        return torch.stack([self._mask(seed, place, shape, rate) for seed in self.seeds])
 
     def _mask(self, seed: int, place: tuple[Any, ...], shape: Sequence[int], rate: float) -> Tensor:
         rows, *width = shape
@@ -74,3 +94,26 @@ class Noise:
     ) -> torch.Generator:
         turn = (self.turn,) if self.turn else ()
         return generator(seed, self.step, place, *turn, device=device)
+
+
+Entry = Callable[[Noise], Tensor]
+
+
+class Book:
+    """What is drawn in a step, in memory that stays: with other draws it is another step."""
+
+    def __init__(self) -> None:
+        self._written: dict[Hashable, tuple[Tensor, Noise, Entry]] = {}
+
+    def get(self, noise: Noise, key: tuple[Any, ...], fn: Entry) -> Tensor:
+        """What is written under a key, for these trials and this pass; drawn if nothing is."""
+        seeds = noise.seeds if isinstance(noise.seeds, int) else tuple(noise.seeds)
+        whole = (seeds, noise.turn, noise.part, *key)
+        if whole not in self._written:
+            self._written[whole] = (fn(noise), noise, fn)
+        return self._written[whole][0]
+
+    def turn_to(self, step: int, progress: float) -> None:
+        """Draw all of it anew, as another step does."""
+        for value, noise, fn in self._written.values():
+            value.copy_(fn(noise.at(step, progress, noise.turn)))

@@ -139,7 +139,7 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(prepared, "attach", full)
     result = attempt(spec("method=lora"))
     assert result.status == "out_of_memory"
-    assert "train.batch_size" in result.error
+    assert "method.layers" in result.error
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,202 @@
+"""Whole optimiser steps recorded once and replayed: CUDA graphs.
+
+A step of a small model waits for its thousand launches more than for its work. A graph launches
+all of them at once, and does the same to the same memory each time. So a step is recorded only if
+nothing in it changes but numbers on the device: the batch, the rates, what follows the progress of
+training, and what is drawn at random, which is drawn before. Where parts sleep in some steps, or a
+function asks for the progress, steps are computed as ever. The first replay of each recording is
+held against the step computed as ever; if they differ, that is what goes on.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.batch import Batch
+from harness.crew import Crew
+from harness.step import Outcome
+from methods.kit.noise import Book
+
+WARM = 2  # steps of a shape that are computed as ever first: libraries choose and allocate there
+MOST = 4  # shapes that are recorded; each keeps what its step needs in memory
+CLOSE = 1e-3  # of the largest number of a tensor: a replay that is further off is not believed
+
+GRAPH = "graph"  # the tag that says whether steps were replayed, or why not
+REPLAYED = "replayed"
+
+
+class Recorder(Protocol):
+    """Something that records what a function does on the device."""
+
+    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+        """What ``run`` returns, and a function that does the same to the same memory again. It
+        may or may not have been done once. Raises what ``run`` raises, or what cannot be recorded.
+        """
+
+
+class Graphs:
+    """CUDA graphs that share their memory: one step at a time is taken."""
+
+    def __init__(self) -> None:
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            outcome = run()
+        return outcome, graph.replay
+
+
+def recorder(device: torch.device) -> Recorder | None:
+    """What records steps on a device; None where none does."""
+    return Graphs() if device.type == "cuda" else None
+
+
+def obstacle(crew: Crew) -> str:
+    """Why the steps of a crew cannot be replayed; empty if they may be."""
+    rigs = [group.trials[0].adapter.rig for group in crew.groups]
+    if any(draw.members for rig in rigs for draw in rig.draws.values()):
+        return "parts of the adapter sleep in some steps"
+    return ""
+
+
+class Unreadable:
+    """Stands for the progress of training in a step that is recorded: whoever asks for it fails."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise TypeError("the method asks for the progress of training")
+
+
+@dataclass
+class _Replay:
+    """A recorded step, and the batch in the memory that it reads."""
+
+    batch: Batch
+    book: Book
+    outcome: Outcome
+    again: Callable[[], None]
+
+    def __call__(self, batch: Batch, step: int, progress: float) -> Outcome:
+        self.book.turn_to(step, progress)
+        for mine, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
+            mine.copy_(new)
+        self.again()
+        loss, right = self.outcome
+        return loss.clone(), right.clone()
+
+
+@dataclass
+class Replays:
+    """The recorded steps of a crew."""
+
+    crew: Crew
+    recorder: Recorder
+    why: str = ""  # it is over
+    _met: dict[Hashable, int] = field(default_factory=dict)
+    _kept: dict[Hashable, _Replay] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.why = obstacle(self.crew)
+
+    def take(
+        self,
+        key: Hashable,
+        batch: Batch,
+        compute: Callable[[Batch, Any], Outcome],
+        step: int,
+        progress: float,
+    ) -> Outcome | None:
+        """The outcome of a step that could be replayed, or None: compute it as ever.
+
+        ``compute(batch, progress)`` does that; ``key`` says all that it depends on beside the
+        numbers on the device. Nothing has moved where None is returned.
+        """
+        key = (key, self.crew.changes, batch.feeds, *(_form(t) for t in _tensors(batch)))
+        if key in self._kept:
+            return self._kept[key](batch, step, progress)
+        self._met[key] = self._met.get(key, 0) + 1
+        if self.why or self._met[key] <= WARM or len(self._kept) == MOST:
+            return None
+        self.crew.book = book = Book()
+        try:
+            return self._record(key, batch, compute, step, progress, book)
+        finally:
+            self.crew.book = None
+
+    def _record(
+        self,
+        key: Hashable,
+        batch: Batch,
+        compute: Callable[[Batch, Any], Outcome],
+        step: int,
+        progress: float,
+        book: Book,
+    ) -> Outcome:
+        """Take the step, record it, and see whether a replay does the same."""
+        x, labels, rows = (t.clone() for t in _tensors(batch))
+        own = Batch(x, labels, rows, batch.look, batch.feeds)
+        before = _State(self.crew)
+        expected = compute(batch, progress)
+        after = _State(self.crew)
+        before.restore()
+        try:
+            outcome, again = self.recorder.record(lambda: compute(own, Unreadable()))
+        except Exception as error:
+            self._over(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        else:
+            before.restore()
+            replay = _Replay(own, book, outcome, again)
+            loss, _ = replay(batch, step, progress)
+            if after.near(_State(self.crew)) and _near(loss, expected[0]):
+                self._kept[key] = replay
+            else:
+                self._over("a replayed step differed from the step")
+        after.restore()
+        return expected
+
+    def _over(self, why: str) -> None:
+        self.why = why
+        self._kept.clear()
+
+    def tag(self) -> str:
+        """What is recorded of it."""
+        return REPLAYED if self._kept else f"no: {self.why or 'too few steps of one shape'}"
+
+
+class _State:
+    """A copy of all that a step moves."""
+
+    def __init__(self, crew: Crew) -> None:
+        optimizer = [
+            value
+            for part in crew.optimizer.parts
+            for state in part.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ]
+        self.live = [*(leaf.buffer.detach() for leaf in crew.leaves), *optimizer]
+        self.copies = [t.clone() for t in self.live]
+
+    def restore(self) -> None:
+        for live, copy in zip(self.live, self.copies, strict=True):
+            live.copy_(copy)
+
+    def near(self, other: "_State") -> bool:
+        return all(_near(a, b) for a, b in zip(self.copies, other.copies, strict=True))
+
+
+def _near(a: Tensor, b: Tensor) -> bool:
+    if not a.numel():
+        return True
+    return bool((a - b).abs().max() <= CLOSE * b.abs().max() + 1e-8)
+
+
+def _tensors(batch: Batch) -> Sequence[Tensor]:
+    return batch.x, batch.labels, batch.rows
+
+
+def _form(t: Tensor) -> Hashable:
+    return t.shape, t.dtype

@@ -1,0 +1,138 @@
+"""A replayed step is the step, whatever changes between two; what cannot be replayed is not."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import methods
+from harness import capture, config, optimizer, prepared
+from harness.capture import GRAPH, MOST, REPLAYED, WARM
+from harness.crew import Crew, Trial
+from harness.fit import Row, fit_all
+from harness.plan import make
+from harness.run import past
+from tests.harness.tape import Tapes
+
+CPU = torch.device("cpu")
+FEW = ["data=digits", "shots=2", "train.batch_size=4"]  # batches of 4 and of 2
+SLEEPERS = {"coto"}  # parts of it do not move in some steps
+
+
+@pytest.fixture
+def tapes(monkeypatch: pytest.MonkeyPatch) -> Tapes:
+    """Steps are recorded here, with rates on the device."""
+    made = Tapes()
+    monkeypatch.setattr(optimizer, "on_device", lambda rows: True)
+    monkeypatch.setattr(capture, "recorder", lambda device: made)
+    return made
+
+
+Found = tuple[list[list[float]], list[dict[str, Tensor]], dict[str, str]]
+
+
+def trained(*lists: list[str], epochs: int = 4) -> Found:
+    """Losses and weights of trials side by side, and how their steps were computed."""
+    few = [*FEW, f"train.epochs={epochs}"]
+    specs = [config.build("base_to_novel", [*few, *words]) for words in lists]
+    runs = [prepared.prepare(s, CPU, past(s, "cpu", None, None), 0.0) for s in specs]
+    trials = [
+        Trial(run.net.adapter, s.train, s.seed, run.split.trains[0], s.method)
+        for run, s in zip(runs, specs, strict=True)
+    ]
+    crew, first = Crew(trials), runs[0]
+    net = type(first.net)(first.backbone, first.net.adapter, first.net.prompts, rig=crew.rig)
+    streams = len({trial.feed for trial in trials})
+    train = specs[0].train
+    plan = make(net, first.split.trains[0], train, 1, specs[0].data.views, streams)
+    losses: list[list[float]] = [[] for _ in trials]
+    tags: dict[str, str] = {}
+    for rows in fit_all(net, crew, plan):
+        for mine, trial in zip(losses, trials, strict=True):
+            row = rows[trial]
+            assert isinstance(row, Row)
+            mine.extend(row.losses)
+            tags |= row.tags
+    return losses, [trial.adapter.state() for trial in trials], tags
+
+
+def same(found: Any, expected: Any) -> None:
+    assert found[0] == [pytest.approx(losses, rel=1e-5) for losses in expected[0]]
+    for mine, theirs in zip(found[1], expected[1], strict=True):
+        for name, value in theirs.items():
+            assert torch.allclose(mine[name].float(), value.float(), rtol=1e-4, atol=1e-6), name
+
+
+TRAINED = [name for name in methods.names() if name not in ("zero_shot", "tip_adapter")]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_replayed_training_is_the_training(name: str, tapes: Tapes) -> None:
+    words = [f"method={name}", "train.clip_grad=1"]
+    words += ["method.host=lora"] if name == "coto" else []
+    found = trained(words)
+    assert (found[2][GRAPH] == REPLAYED) == (name not in SLEEPERS), found[2]
+    steps = len(found[0][0])
+    if name not in SLEEPERS:  # the stages of a method are replayed, too
+        assert sum(tape.replays for tape in tapes.tapes) >= steps - 2 * WARM
+    tapes.record = None  # type: ignore[assignment]
+    expected = trained(words)
+    assert expected[2][GRAPH] != REPLAYED
+    same(found, expected)
+
+
+@pytest.mark.parametrize("word", ["data.views=2", "data.views=0", "train.optimizer=sgd"])
+def test_whatever_the_data_path_and_the_optimiser(word: str, tapes: Tapes) -> None:
+    words = ["method=adaring", "train.augment=crop_flip", word]
+    found = trained(words, epochs=12)
+    assert found[2][GRAPH] == REPLAYED
+    tapes.record = None  # type: ignore[assignment]
+    same(found, trained(words, epochs=12))
+
+
+def test_trials_side_by_side_are_replayed_together(tapes: Tapes) -> None:
+    crew = ["method=lora"], ["method=lora", "seed=2", "train.lr=1e-4"], ["method=adaring"]
+    found = trained(*crew)
+    assert found[2][GRAPH] == REPLAYED
+    tapes.record = None  # type: ignore[assignment]
+    same(found, trained(*crew))
+
+
+def test_a_replay_that_is_wrong_is_not_believed(
+    tapes: Tapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tapes.record
+
+    def wrong(run: Any) -> Any:
+        outcome, _ = record(run)
+        return outcome, lambda: None
+
+    monkeypatch.setattr(tapes, "record", wrong)
+    found = trained(["method=lora"])
+    assert found[2][GRAPH] == "no: a replayed step differed from the step"
+    monkeypatch.setattr(tapes, "record", None)
+    same(found, trained(["method=lora"]))
+
+
+def test_who_asks_for_the_progress_is_computed_as_ever(
+    tapes: Tapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from methods.lora import LoRA
+
+    attach = LoRA.attach
+
+    def with_penalty(self: Any, clip: Any, task: Any) -> Any:
+        adapter = attach(self, clip, task)
+        adapter.penalise(lambda step: step.progress * step.logits.mean())
+        return adapter
+
+    monkeypatch.setattr(LoRA, "attach", with_penalty)
+    assert trained(["method=lora"])[2][GRAPH].startswith("no: unsupported operand")
+
+
+def test_few_shapes_are_recorded(tapes: Tapes) -> None:
+    words = ["data.views=7", "train.augment=crop_flip", "method=adaring"]
+    found = trained(words, epochs=28)
+    assert len(tapes.tapes) <= MOST
+    assert found[2][GRAPH] == REPLAYED
