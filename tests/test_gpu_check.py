@@ -23,7 +23,16 @@ def test_without_a_gpu_nothing_is_written(
 def test_its_rows_are_of_steps_that_agree() -> None:
     model = backbones.load(BackboneSpec("embedded"), torch.device("cpu"))
     rows = gpu.measured(model, (1, 2), images=4, classes=3, steps=1)
-    assert [(r["method"], r["trials"]) for r in rows] == [
-        ("adaring", 1), ("adaring", 2), ("lora", 1), ("lora", 2),
-    ]  # fmt: skip
+    assert [(r["method"], r["steps"], r["trials"]) for r in rows] == [
+        *((m, how, k) for m in gpu.METHODS for k in (1, 2) for how in ("as ever", "replayed")),
+        ("peft on attn", "common loop", 1),
+        ("CLIP-LoRA's order", "common loop", 1),
+    ]
     assert all(r["steps_per_second"] > 0 and r["operations_per_second"] > 0 for r in rows)
+
+
+def test_a_sweep_is_timed_whole() -> None:
+    words = ("data=digits", "shots=2", "train.epochs=1")
+    found = gpu.swept("embedded", 2, *words)
+    assert found["trials"] == 2
+    assert found["seconds"] > 1

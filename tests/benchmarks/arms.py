@@ -11,8 +11,8 @@ from harness.backbone import Backbone
 from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
-from harness.fit import train_step
 from harness.spec import BackboneSpec, TrainSpec
+from harness.step import train_step
 from methods import Method, Task
 from methods.kit.adapter import Adapter
 

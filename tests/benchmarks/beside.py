@@ -8,8 +8,8 @@ import torch
 from harness.backbone import Backbone
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
-from harness.fit import train_step
 from harness.spec import TrainSpec
+from harness.step import train_step
 from methods import Method
 from methods.clip_adapter import CLIPAdapter
 from methods.lora import LoRA

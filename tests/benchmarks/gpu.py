@@ -3,44 +3,54 @@
     python -m tests.benchmarks.gpu [--json FILE]
 
 ViT-B/16 in bf16 at random weights, 32 images a step, 100 classes: AdaRing and LoRA, trials side by
-side; steps a second, the share of what products of one size reach, and peak memory. That trials
-side by side give the losses of trials alone is checked first.
+side, as ever and replayed; LoRA of peft and in CLIP-LoRA's order as usually run; steps a second,
+the share of what products of one size reach, and peak memory. That trials side by side and
+replayed give the losses of trials alone is checked first. Then a sweep of 100 ranks, end to end.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import open_clip
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness import backbone as backbones
-from harness import versions
+from harness import capture, versions
 from harness.backbone import Backbone
 from harness.batch import Batch
 from harness.classifier import Classifier
 from harness.crew import Crew, Trial
 from harness.spec import BackboneSpec, TrainSpec
-from harness.step import train_step
+from harness.stepper import Stepper
 from methods import Method, Task
 from methods.adaring import AdaRing
 from methods.lora import LoRA
+from tests.benchmarks import peers
 from tests.benchmarks.arms import TEMPLATE, names
 
 ROOT = Path(__file__).parents[2]
+RANK = 4
 STILL = TrainSpec(lr=1e-30, weight_decay=0.0)
-METHODS: dict[str, Method] = {"adaring": AdaRing(), "lora": LoRA(rank=4)}
+METHODS: dict[str, Method] = {"adaring": AdaRing(), "lora": LoRA(rank=RANK)}
+
+
+Step = Callable[[], torch.Tensor]
 
 
 def stepper(
-    method: Method, model: Backbone, trials: int, images: int, classes: int
-) -> Callable[[], torch.Tensor]:
-    """A training step of trials side by side; it returns their losses."""
+    method: Method, model: Backbone, trials: int, images: int, classes: int, replay: bool
+) -> tuple[Step, Stepper]:
+    """A training step of trials side by side, which returns their losses; and what takes it."""
     prompts = model.prompts(TEMPLATE, names(classes))
     task = Task(names(classes), TEMPLATE, prompts.ids)
     adapters = []
@@ -49,38 +59,97 @@ def stepper(
         with torch.device(model.device):
             adapters.append(method.attach(model.clip, task))
     crew = Crew([Trial(a, STILL, 1, None, method) for a in adapters])
+    batch = batch_of(model, images, classes)
+    net = Classifier(model, adapters[0], prompts, rig=crew.rig)
+    take = Stepper(crew, recorder=capture.recorder(model.device) if replay else None)
+    return lambda: take(net, batch, 0, 0.0, None)[0], take
+
+
+def batch_of(model: Backbone, images: int, classes: int) -> Batch:
     rng = torch.Generator().manual_seed(0)
     size = (images, 3, *model.image.shape.image_size)
     pixels = torch.randint(0, 256, size, dtype=torch.uint8, generator=rng).to(model.device)
     labels = (torch.arange(images) % classes).to(model.device)
-    batch = Batch(pixels, labels, torch.arange(images, device=model.device))
-    net = Classifier(model, adapters[0], prompts, rig=crew.rig)
-    return lambda: train_step(net, crew, batch)[0]
+    return Batch(pixels, labels, torch.arange(images, device=model.device))
+
+
+def peer_step(peer: Any, model: Backbone, images: int, classes: int) -> Step:
+    """A step of the common loop, its images decoded: names tokenised and encoded in each step,
+    AdamW tensor by tensor, the loss read."""
+    batch = batch_of(model, images, classes)
+    tokenizer = open_clip.SimpleTokenizer(context_length=model.context)
+    x = model.transform.normalise(batch.x)
+    optimizer = torch.optim.AdamW(peers.trained(peer), lr=1e-30, weight_decay=0.0)
+
+    def step() -> torch.Tensor:
+        with model.autocast():
+            ids = tokenizer([TEMPLATE.format(n) for n in names(classes)]).to(model.device)
+            text = peer.encode_text(ids, normalize=True)
+            logits = peer.logit_scale.exp() * peer.encode_image(x, normalize=True) @ text.T
+        loss = F.cross_entropy(logits.float(), batch.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        return loss.detach()
+
+    return step
 
 
 def measured(
     model: Backbone, trials: tuple[int, ...], images: int = 32, classes: int = 100, steps: int = 20
 ) -> list[dict[str, Any]]:
-    """A row for each method and number of trials. Raises AssertionError where results differ."""
+    """A row for each way to take a step. Raises AssertionError where results differ."""
     peak = product_rate(model.device)
-    rows = []
+    rows: list[dict[str, Any]] = []
+
+    def note(name: str, how: str, count: int, step: Step) -> None:
+        with FlopCounterMode(display=False) as counter:
+            step()
+        rows.append({"method": name, "steps": how, "trials": count})
+        reset(model.device)
+        seconds = timed(step, model.device, steps)
+        rate = counter.get_total_flops() / seconds
+        rows[-1] |= {
+            "steps_per_second": count / seconds,
+            "operations_per_second": rate,
+            "share_of_products": rate / peak,
+            "peak_bytes": peak_bytes(model.device),
+        }
+        print(json.dumps(rows[-1]), flush=True)
+
     for name, method in METHODS.items():
-        alone = stepper(method, model, 1, images, classes)()
+        expected = stepper(method, model, 1, images, classes, False)[0]()
         for count in trials:
-            step = stepper(method, model, count, images, classes)
-            torch.testing.assert_close(step()[:1], alone, atol=0.02, rtol=0.02)
-            with FlopCounterMode(display=False) as counter:
-                step()
-            reset(model.device)
-            seconds = timed(step, model.device, steps)
-            rate = counter.get_total_flops() / seconds
-            rows.append(
-                {"method": name, "trials": count, "steps_per_second": count / seconds,
-                 "operations_per_second": rate, "share_of_products": rate / peak,
-                 "peak_bytes": peak_bytes(model.device)}
-            )  # fmt: skip
-            print(json.dumps(rows[-1]), flush=True)
+            for replay in (False, True):
+                step, take = stepper(method, model, count, images, classes, replay)
+                for _ in range(capture.WARM + 2):
+                    torch.testing.assert_close(step()[:1], expected, atol=0.02, rtol=0.02)
+                note(name, "replayed" if replay else "as ever", count, step)
+                rows[-1] |= take.tags
+    for name, peer in (
+        ("peft on attn", peers.peft_lora(model.model, RANK)),
+        ("CLIP-LoRA's order", peers.split_lora(model.model, RANK)),
+    ):
+        note(name, "common loop", 1, peer_step(peer, model, images, classes))
     return rows
+
+
+def swept(name: str, trials: int, *words: str) -> dict[str, Any]:
+    """The clock of a whole sweep of LoRA's rank in a process of its own, in a new ledger."""
+    ringbench = (sys.executable, "-c", "from harness.cli import main; main()")
+    command = (*ringbench, "sweep", "lora_rank", "--fresh", "0")
+    settings = (f"backbone.name={name}", *words)
+    if name != "embedded":
+        settings += ("backbone.pretrained=random", "backbone.precision=bf16")
+    with TemporaryDirectory() as home:
+        began = time.perf_counter()
+        subprocess.run(
+            [*command, "--budget", str(trials), "--quiet", *settings],
+            cwd=ROOT, check=True, env=os.environ | {"RINGBENCH_HOME": home},
+        )  # fmt: skip
+    seconds = time.perf_counter() - began
+    return {"sweep": "lora_rank", "backbone": name, "trials": trials, "seconds": seconds}
 
 
 def timed(run: Callable[[], object], device: torch.device, steps: int) -> float:
@@ -123,8 +192,9 @@ def main(words: list[str]) -> int:
     if not torch.cuda.is_available():
         print("gpu-check: no CUDA device here; nothing was checked and nothing was written")
         return 0
-    files = ("harness/test_tower.py", "harness/test_crew.py", "methods/test_contract.py")
-    tests = [sys.executable, "-m", "pytest", *(f"tests/{name}" for name in files)]
+    files = ("test_tower.py", "test_crew.py", "test_capture.py", "test_memory.py")
+    tests = [sys.executable, "-m", "pytest", *(f"tests/harness/{name}" for name in files)]
+    tests.append("tests/methods/test_contract.py")
     code = subprocess.run(tests, cwd=ROOT, check=False).returncode
     if code:
         print("gpu-check: tests fail; nothing was measured")
@@ -139,6 +209,7 @@ def main(words: list[str]) -> int:
         "versions": versions.libraries(),
         "what": __doc__.split("\n\n")[2],
         "rows": measured(backbones.load(spec, device), (1, 4, 8, 16)),
+        "sweeps": [swept("embedded", 100), swept(spec.name, 100)],
     }
     path = given.json or ROOT / "reports" / "measured" / f"{name.replace(' ', '-').lower()}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
