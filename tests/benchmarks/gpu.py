@@ -145,7 +145,7 @@ def swept(name: str, trials: int, *words: str) -> dict[str, Any]:
     with TemporaryDirectory() as home:
         began = time.perf_counter()
         subprocess.run(
-            [*command, "--budget", str(trials), "--quiet", *settings],
+            [*command, "--pruner", "none", "--trials", str(trials), "--quiet", *settings],
             cwd=ROOT, check=True, env=os.environ | {"RINGBENCH_HOME": home},
         )  # fmt: skip
     seconds = time.perf_counter() - began
