@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit import fused
+from methods.kit import fused, halved
 from methods.kit.clip import Key
 from methods.kit.fused import Layout
 from methods.kit.noise import Noise
@@ -350,6 +350,7 @@ def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     many small products.
     """
     if weight.dim() == 2:
+        weight = halved.once(weight)
         if x.dim() == 2:
             y = F.linear(x, weight, bias if bias is None or bias.dim() == 1 else None)
         else:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from methods.kit.halved import autocasting
 from methods.kit.rig import Add
 
 Pair = tuple[Tensor, Tensor]  # down (..., R, in), up (..., out, R)
@@ -131,11 +132,7 @@ def fits(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tenso
     alike = x.dim() == down.dim() == up.dim()
     shared = x.dim() < down.dim() == up.dim() and not x.requires_grad
     one_type = x.dtype == weight.dtype == down.dtype == up.dtype
-    return frozen and (alike or shared) and one_type and not _autocast(x.device.type)
-
-
-def _autocast(device: str) -> bool:
-    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return frozen and (alike or shared) and one_type and not autocasting(x.device.type)
 
 
 class _Linear(torch.autograd.Function):
