@@ -2,6 +2,7 @@
 device.
 
 A step moves nothing to the device: pixels are there, an epoch's order and crops go at its start.
+Images that do not fit there are read while the step before is computed (harness/ahead.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness import augment, features, pixels
+from harness.ahead import ahead, moved
 from harness.augment import PLAIN, View
 from harness.batch import Batch
 from harness.classifier import Classifier
@@ -48,11 +50,11 @@ class Feed:
             kept = features.activations(backbone, self.train, self.net.image_point, mine or PLAIN)
         else:
             warps = self._warps(epoch, mine, order)
-        parts = order.to(device).split(self.cfg.batch_size)
+        parts = moved(order, device).split(self.cfg.batch_size)
         drawn = [None] * len(parts) if warps is None else warps.split(self.cfg.batch_size)
         source = self.pixels if kept is None else kept
         for part, warp, read in zip(parts, drawn, pixels.batches(source, parts), strict=True):
-            x = read.to(device)
+            x = moved(read, device)
             if warp is not None:
                 x = augment.warp(self.net.backbone.transform.normalise(x), warp)
             yield Batch(x, self.labels[part], part, look)
@@ -70,7 +72,7 @@ class Feed:
             if fixed is None:
                 return None
             drawn = fixed[order]
-        return drawn.to(self.labels.device)
+        return moved(drawn, self.labels.device)
 
 
 class Feeds:
@@ -94,6 +96,10 @@ class Feeds:
 
     def epoch(self, epoch: int, trials: Sequence[Trial]) -> Iterator[Batch]:
         """The batches of an epoch for the trials that live."""
+        device = next(iter(self.feeds.values())).labels.device
+        return ahead(self._made(epoch, trials), device)
+
+    def _made(self, epoch: int, trials: Sequence[Trial]) -> Iterator[Batch]:
         places = {key: i for i, key in enumerate(self.feeds)}
         wanted = dict.fromkeys(trial.feed for trial in trials)
         if len(self.feeds) == 1:

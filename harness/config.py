@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Any
 
 import methods
-from harness import joined
+from harness import joined, precision
 from harness.datasets import canonical, collections, content_of, defaults_of
 from harness.protocols import check as check_protocol
 from harness.protocols import usual_targets
@@ -84,6 +84,8 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     if "data.content" not in values:
         content = joined.content_of if several else content_of
         values["data.content"] = content(data, str(given.get("data.root", "")))
+    if values.get("backbone.precision") == precision.AUTO:
+        values["backbone.precision"] = precision.best(backbone)
     values.pop("method.name", None)
     return _checked(kind, values)
 

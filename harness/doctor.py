@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from harness import backbone, datasets, spool, versions
+from harness import backbone, datasets, precision, spool, versions
 from harness.home import home, tracking_uri
 from harness.ledger import Ledger, Unreachable
 from harness.spec import BackboneSpec
 from methods.kit.errors import UsageError
 
 LOW_DISK_BYTES = 1 << 30
+WIDTHS = (160, 768)  # of the embedded model and of ViT-B
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Finding:
 def examine(uri: str | None = None) -> list[Finding]:
     """Look at everything a run needs."""
     libraries = ", ".join(f"{k} {v}" for k, v in versions.libraries().items())
-    findings = [Finding("versions", libraries), _device(), _backbone()]
+    findings = [Finding("versions", libraries), _device(), _precision(), _backbone()]
     findings += [_data_set(name) for name in datasets.names()]
     findings += [_home(), *_ledger(uri)]
     return findings
@@ -37,6 +38,13 @@ def _device() -> Finding:
     name = "cuda" if torch.cuda.is_available() else "cpu"
     threads = f", {torch.get_num_threads()} threads of {os.cpu_count()}" if name == "cpu" else ""
     return Finding("device", f"{name}: {versions.device_name(torch.device(name))}{threads}")
+
+
+def _precision() -> Finding:
+    if torch.cuda.is_available():
+        return Finding("precision", f"backbone.precision=auto is {precision.best('embedded')}")
+    gains = (f"{precision.gain(width):.1f} times at width {width}" for width in WIDTHS)
+    return Finding("precision", f"bf16 against fp32 here: {', '.join(gains)}")
 
 
 def _backbone() -> Finding:

@@ -28,7 +28,7 @@ class BackboneSpec:
 
     name: str = "embedded"
     pretrained: str = ""  # an open_clip tag, a safetensors file, or 'random'
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 is autocast
+    precision: Literal["fp32", "bf16"] = "fp32"  # bf16 is autocast; auto is filled in
 
 
 @dataclass(frozen=True)
