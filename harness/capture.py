@@ -1,4 +1,4 @@
-"""Whole optimiser steps recorded once and replayed: CUDA graphs.
+"""Whole optimiser steps recorded once and replayed: CUDA graphs, or compiled code.
 
 A step of a small model waits for its thousand launches more than for its work. A graph launches
 all of them at once, and does the same to the same memory each time. So a step is recorded only if
@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from harness.batch import Batch
+from harness.compiled import Compiler
 from harness.crew import Crew
 from harness.step import Outcome
+from harness.ways import steps
 from methods.kit.noise import Book
 
 WARM = 2  # steps of a shape that are computed as ever first: libraries choose and allocate there
@@ -51,8 +53,10 @@ class Graphs:
 
 
 def recorder(device: torch.device) -> Recorder | None:
-    """What records steps on a device; None where none does."""
-    return Graphs() if device.type == "cuda" else None
+    """What records steps on a device; None where each is computed as ever."""
+    if not steps.records(device):
+        return None
+    return Graphs() if steps.word == "auto" else Compiler()
 
 
 def obstacle(crew: Crew) -> str:

@@ -13,6 +13,9 @@ Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: tor
 Cache = Annotated[
     str, typer.Option(help="What a process may keep of frozen work: auto, off, or 500MB, 4GB.")
 ]
+Steps = Annotated[
+    str, typer.Option(help="How steps are computed: auto (CUDA graphs on a GPU), eager, compiled.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Run again what is already recorded.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
@@ -39,13 +42,15 @@ def run(
     device: Device = "auto",
     threads: Threads = 0,
     cache: Cache = "auto",
+    steps: Steps = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
     """Train and test one method once, and record it. A finished run is not repeated."""
-    from harness import config, console, one, sources, store
+    from harness import config, console, one, sources, store, ways
 
     spec = sources.pinned(config.build(preset, words or []), tracking_uri)
     store.kept.use(cache)
+    ways.steps.use(steps)
     if dry_run:
         return one.plan(spec, json)
     one.use_threads(threads)

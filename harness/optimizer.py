@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from harness.leaves import Kind, Leaf
 from harness.spec import TrainSpec
+from harness.ways import steps
 
 Row = tuple[nn.Parameter, Kind, TrainSpec]
 
@@ -16,7 +17,7 @@ Row = tuple[nn.Parameter, Kind, TrainSpec]
 class Optimizer:
     """torch's fused optimisers; rows that are moved alike share a group, hence a launch.
 
-    On a GPU the rates lie there, where a recorded step finds them anew (harness/capture.py).
+    The rates lie on the device where steps are recorded: those find them anew (harness/capture.py).
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
@@ -77,7 +78,7 @@ class Optimizer:
 
 def on_device(rows: Sequence[Row]) -> bool:
     """Whether the rates are tensors beside the rows."""
-    return any(row.is_cuda for row, _, _ in rows)
+    return any(steps.records(row.device) for row, _, _ in rows[:1])
 
 
 def schedule(step: int, total: int, cfg: TrainSpec) -> float:

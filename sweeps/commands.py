@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from harness.commands import Cache, Device, DryRun, Force, Json, Quiet, Threads, Tracking, Words
+from harness.commands import (
+    Cache,
+    Device,
+    DryRun,
+    Force,
+    Json,
+    Quiet,
+    Steps,
+    Threads,
+    Tracking,
+    Words,
+)
 
 Workers = Annotated[int, typer.Option(min=1, help="Local processes.")]
 Cotrain = Annotated[
@@ -31,6 +42,7 @@ def suite(
     device: Device = "auto",
     threads: Threads = 0,
     cache: Cache = "auto",
+    steps: Steps = "auto",
     cotrain: Cotrain = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
@@ -38,12 +50,13 @@ def suite(
 
     The same command again finishes what is missing and repeats nothing.
     """
-    from harness import cohorts, one, store
+    from harness import cohorts, one, store, ways
     from sweeps import grid
     from sweeps.suite import build
 
     one.use_threads(threads)
     store.kept.use(cache)
+    ways.steps.use(steps)
     cohorts.size_of(cotrain)
     plan = build(preset, words or [], tracking_uri)
     if dry_run:
@@ -104,6 +117,7 @@ def sweep(
     device: Device = "auto",
     threads: Threads = 0,
     cache: Cache = "auto",
+    steps: Steps = "auto",
     cotrain: Cotrain = "auto",
     tracking_uri: Tracking = None,
 ) -> int:
@@ -121,13 +135,14 @@ def sweep(
     Trials that are trained side by side (--cotrain) know nothing of each other's results, as those
     of several workers; where trials may be pruned, auto takes them one after another.
     """
-    from harness import cohorts, one, store
+    from harness import cohorts, one, store, ways
     from sweeps import desk
     from sweeps.plan import Options
     from sweeps.search import Where
 
     one.use_threads(threads)
     store.kept.use(cache)
+    ways.steps.use(steps)
     cohorts.size_of(cotrain)
     options = Options(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)

@@ -25,7 +25,7 @@ from sweeps.space import FIELDS, RATE, WIDE, Choice, Dim, Range, Space
 
 LR = "train.lr"
 STEPS = (1.0, 0.25, 0.5, 2.0, 4.0)  # of the usual rate, which is tried first
-RATES = (1e-3, 3e-4, 3e-3, 1e-2, 3e-2, 1e-1)
+RATES = (1e-3, 3e-4, 3e-3, 1e-4, 1e-2, 3e-2)
 
 
 def space(method: str, lr: float) -> Space:

@@ -15,13 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from harness import cohorts, console
 from harness.ledger import Ledger, open_ledger
 from harness.run import pick_device
-from harness.store import kept
 from methods.kit.errors import UsageError
 from sweeps import export, trial, workers
 from sweeps.plan import Plan
@@ -188,8 +186,7 @@ def _waits(study: Study, goal: Goal) -> bool:
 def _pool(bench: Bench, goal: Goal, where: Where, bars: TrialBars, seen: set[int]) -> None:
     """Keep workers at it; one that dies is replaced, its trial has been queued again."""
     context = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // where.workers)
-    arguments = (bench.plan, goal, where, bench.parent, threads, kept.word)
+    arguments = (bench.plan, goal, where, bench.parent, workers.habits(where.workers))
     crew: list[SpawnProcess] = []
     deaths = 0
     try:
@@ -224,10 +221,10 @@ def _tell(bench: Bench, bars: TrialBars, seen: set[int]) -> None:
         export.write(bench.study)
 
 
-def _worker(plan: Plan, goal: Goal, where: Where, parent: str, threads: int, cache: str) -> None:
+def _worker(plan: Plan, goal: Goal, where: Where, parent: str, habits: workers.Habits) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells us
     signal.signal(signal.SIGTERM, _stop)
-    workers.start(threads, cache)
+    workers.start(*habits)
     bars = TrialBars(1, quiet=True)
     try:
         with closing(Study(plan, where.storage)) as study:

@@ -33,7 +33,7 @@ MADE = {  # spaces that are made for the method they are asked for: their keys, 
     RATE: ("train.lr", "five rates a factor of two apart, around the method's own"),
     WIDE: (
         "train.lr",
-        "five rates a factor of three apart, 0.0003 to 0.03, whatever the method's own",
+        "six rates a factor of three apart, 0.0001 to 0.03, whatever the method's own",
     ),
 }
 GRID_POINTS = 5  # of a range of numbers without a step, in a grid

@@ -19,6 +19,7 @@ from harness.pool import die_with_parent
 from harness.run import pick_device
 from harness.spec import Spec
 from harness.store import kept
+from harness.ways import steps
 
 TRIES = 2  # a run whose process died is tried once more
 
@@ -68,7 +69,7 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
             max_workers=min(workers, len(jobs)),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start,
-            initargs=(max(1, torch.get_num_threads() // workers), kept.word),
+            initargs=habits(workers),
         ) as pool:
             futures = {pool.submit(_run_quietly, job): job for job in jobs}
             try:
@@ -88,10 +89,19 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[Done]:
                 yield Done(job.specs[0], "failed", {}, "its worker process died (out of memory?)")
 
 
-def start(threads: int, cache: str) -> None:
-    """Begin as a worker: few threads, the given budget, and no life beyond the parent's."""
+Habits = tuple[int, str, str]  # threads, what is kept of frozen work, how steps are computed
+
+
+def habits(workers: int) -> Habits:
+    """What this process does, for its workers: each has its share of the threads."""
+    return max(1, torch.get_num_threads() // workers), kept.word, steps.word
+
+
+def start(threads: int, cache: str, way: str) -> None:
+    """Begin as a worker: as its parent, and with no life beyond the parent's."""
     torch.set_num_threads(threads)
     kept.use(cache)
+    steps.use(way)
     die_with_parent()  # a run in flight is simply run again later
 
 

@@ -1,5 +1,6 @@
 """A replayed step is the step, whatever changes between two; what cannot be replayed is not."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from harness.crew import Crew, Trial
 from harness.fit import Row, fit_all
 from harness.plan import make
 from harness.run import past
+from harness.ways import steps
 from tests.harness.tape import Tapes
 
 CPU = torch.device("cpu")
-FEW = ["data=digits", "shots=2", "train.batch_size=4"]  # batches of 4 and of 2
+FEW = ["data=digits", "train.batch_size=4"]
 SLEEPERS = {"coto"}  # parts of it do not move in some steps
 
 
@@ -34,7 +36,8 @@ Found = tuple[list[list[float]], list[dict[str, Tensor]], dict[str, str]]
 
 def trained(*lists: list[str], epochs: int = 4) -> Found:
     """Losses and weights of trials side by side, and how their steps were computed."""
-    few = [*FEW, f"train.epochs={epochs}"]
+    shots = [] if any("shots" in w for w in lists[0]) else ["shots=2"]  # batches of 4 and of 2
+    few = [*FEW, *shots, f"train.epochs={epochs}"]
     specs = [config.build("base_to_novel", [*few, *words]) for words in lists]
     runs = [prepared.prepare(s, CPU, past(s, "cpu", None, None), 0.0) for s in specs]
     trials = [
@@ -129,6 +132,17 @@ def test_who_asks_for_the_progress_is_computed_as_ever(
 
     monkeypatch.setattr(LoRA, "attach", with_penalty)
     assert trained(["method=lora"])[2][GRAPH].startswith("no: unsupported operand")
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
+def test_compiled_steps_are_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["method=clip_adapter", "shots=4"]  # batches of one size
+    expected = trained(words)
+    assert GRAPH not in expected[2]
+    monkeypatch.setattr(steps, "word", "compiled")
+    found = trained(words)
+    assert found[2][GRAPH] == REPLAYED
+    same(found, expected)
 
 
 def test_few_shapes_are_recorded(tapes: Tapes) -> None:

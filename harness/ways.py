@@ -1,0 +1,31 @@
+"""How a process computes the steps of its trainings; no way changes what is learnt."""
+
+import torch
+
+from methods.kit.errors import unknown
+
+WAYS = {
+    "auto": "recorded and replayed as CUDA graphs on a GPU, computed one by one on a CPU",
+    "eager": "computed one by one",
+    "compiled": "recorded, compiled by torch.compile, and replayed",
+}
+
+
+class Way:
+    """``word`` is what the command line takes for ``--steps``."""
+
+    def __init__(self) -> None:
+        self.word = "auto"
+
+    def use(self, word: str) -> None:
+        """Raises UsageError for a word that is none of ``WAYS``."""
+        if word not in WAYS:
+            raise unknown("--steps", word, WAYS)
+        self.word = word
+
+    def records(self, device: torch.device) -> bool:
+        """Whether steps are recorded on a device."""
+        return self.word == "compiled" or (self.word == "auto" and device.type == "cuda")
+
+
+steps = Way()
