@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import psutil
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness import anatomy
+from harness.operations import Operations
 from methods.kit.adapter import Adapter, Method, Task
 from methods.kit.start import Start
 
@@ -158,9 +158,9 @@ def measuring(device: torch.device) -> Iterator[Meter]:
 
 def counted(meter: Meter, run: Callable[[], T]) -> T:
     """Run a step and count its floating-point operations, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
+    with Operations() as counter:
         result = run()
-    meter.step_flops = int(counter.get_total_flops())
+    meter.step_flops = counter.total
     return result
 
 
