@@ -25,10 +25,11 @@ class Optimizer:
         groups: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         for row, kind, cfg in rows:
             key = (cfg.lr, cfg.weight_decay, cfg.momentum, cfg.warmup, cfg.final_lr, kind)
+            rate = cfg.lr * kind.rate
             fresh: dict[str, Any] = {
                 "params": [],
-                "lr": torch.tensor(0.0, device=row.device) if live else 0.0,
-                "base": cfg.lr * kind.rate,
+                "lr": torch.tensor(rate, device=row.device) if live else rate,
+                "base": rate,
                 "weight_decay": cfg.weight_decay if kind.decays else 0.0,
                 "cfg": cfg,
             }
