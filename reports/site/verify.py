@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from harness.ledger import Ledger
-from harness.protocols import harmonic_mean
-from reports.site import differ, made, source, store
+from reports.site import differ, made, store, sums
 from reports.site.differ import Problem
 from reports.site.source import ANSWERS, RECORDS, FromLedger, FromRecords, Mixed, Source, Stored
 from reports.site.store import Manifest
@@ -66,7 +64,7 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
                 if run.id not in mixed.here
             ]
     report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
-    report.problems += _sums(chosen)
+    report.problems += sums.problems(RECORDS, chosen.runs, chosen.file)
     return report
 
 
@@ -161,22 +159,6 @@ def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
         yield from differ.between(path, found, expected)
     except (ValueError, KeyError, TypeError) as error:
         yield Problem(path, "", f"cannot be read ({error})", "")
-
-
-def _sums(chosen: Source) -> Iterator[Problem]:
-    """Accuracies as recorded against the answers to each image, and H against its halves."""
-    for run in chosen.runs:
-        answers = source.read(chosen, run) if run.status == "finished" else None
-        for part in answers.parts() if answers else ():
-            yield from _equal(run.id, run.metrics, f"acc/{part.name}", part.accuracy)
-        if {"acc/base", "acc/novel", "acc/hmean"} <= set(run.metrics):
-            both = harmonic_mean(run.metrics["acc/base"], run.metrics["acc/novel"])
-            yield from _equal(run.id, run.metrics, "acc/hmean", both)
-
-
-def _equal(run: str, metrics: dict[str, float], name: str, value: float) -> Iterator[Problem]:
-    if name in metrics and not math.isclose(metrics[name], value, abs_tol=1e-6):
-        yield Problem(RECORDS, f"run {run}, metrics, {name}", f"{metrics[name]!r}", f"{value!r}")
 
 
 def _sweeps(mine: dict[str, Stored], theirs: dict[str, Stored]) -> Iterator[Problem]:

@@ -154,6 +154,6 @@ def test_curves_name_their_settings_on_nothing_and_are_the_same_bytes(tmp_path: 
     assert not any(a.overlaps(b) for i, a in enumerate(named) for b in named[:i])
     assert "zero-shot" in {t.get_text() for t in figure.legends[0].get_texts()}
     for copy in ("one", "two"):
-        curves.write(picture, tmp_path / copy)
+        curves.draw(picture, tmp_path / copy)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
