@@ -29,6 +29,11 @@ def row(found: Board, group: str, method: str) -> str:
     return f"{board(found)}/rows/{slug(method)}-{tail}.html"
 
 
+def pair(found: Board, first: str, second: str) -> str:
+    """The page of two that are compared, with the runs of both."""
+    return f"{board(found)}/pairs/{slug(f'{first}--{second}')}.html"
+
+
 def run(found: Run | str) -> str:
     return f"runs/{slug(found if isinstance(found, str) else found.id)}.html"
 
@@ -39,6 +44,11 @@ def method(name: str) -> str:
 
 def sweep(name: str) -> str:
     return f"sweeps/{slug(name)}/index.html"
+
+
+def trial(name: str, number: int) -> str:
+    """The page of a trial of a sweep."""
+    return f"sweeps/{slug(name)}/trials/{number}.html"
 
 
 def root(path: str) -> str:

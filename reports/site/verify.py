@@ -12,7 +12,16 @@ import pandas as pd
 from harness.ledger import Ledger
 from reports.site import differ, made, store, sums
 from reports.site.differ import Problem
-from reports.site.source import ANSWERS, RECORDS, FromLedger, FromRecords, Mixed, Source, Stored
+from reports.site.source import (
+    ANSWERS,
+    RECORDS,
+    TUNED,
+    FromLedger,
+    FromRecords,
+    Mixed,
+    Source,
+    Stored,
+)
 from reports.site.store import Manifest
 
 Where = Literal["auto", "ledger", "records"]
@@ -51,7 +60,8 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
         report.problems += [*odd.values(), Problem(RECORDS, "", what, "")]
         return report
     chosen: Source = records
-    report.runs = len(records.runs)
+    known = [*records.runs, *records.tuned]
+    report.runs = len(known)
     if where != "records" and ledger is not None:
         mixed = Mixed(here := FromLedger(ledger), records)
         chosen, report.here = mixed, len(mixed.here)
@@ -60,7 +70,7 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
         if where == "ledger":
             report.problems += [
                 Problem(RECORDS, f"run {run.id}", "not in the ledger", "")
-                for run in records.runs
+                for run in known
                 if run.id not in mixed.here
             ]
     report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
@@ -103,7 +113,8 @@ def _records(folder: Path, manifest: Manifest) -> FromRecords:
             sweeps[str(json.loads(facts)["name"])] = Stored(facts, text)
     lines = (folder / RECORDS).read_text(encoding="utf-8")
     ordered = dict(sorted(sweeps.items()))
-    return FromRecords(lines, (folder / ANSWERS).read_bytes(), ordered)
+    tuned = (folder / TUNED).read_text(encoding="utf-8") if TUNED in manifest.files else ""
+    return FromRecords(lines, (folder / ANSWERS).read_bytes(), ordered, tuned)
 
 
 def _rebuilt(
@@ -151,7 +162,7 @@ def _rebuilt(
 
 def _given(path: str) -> bool:
     """Whether a site is made of this file: then it is no proof of itself."""
-    return path in (RECORDS, ANSWERS) or path.startswith("sweeps/")
+    return path in (RECORDS, ANSWERS, TUNED) or path.endswith(("/sweep.json", "/trials.csv"))
 
 
 def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
