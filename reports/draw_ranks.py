@@ -4,6 +4,7 @@ from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -43,6 +44,7 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
         lines = cycle([(c, line) for line in LINES for c in COLOURS])
         for name, rows in table.groupby("method"):
             colour, line = next(lines)
+            rows = _corners(rows)
             x, style = rows["threshold"], {"color": colour, "label": name, "lw": 1.4}
             axes.plot(x, rows["share"], line, drawstyle="steps-post", **style)
             axes.fill_between(
@@ -57,6 +59,14 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         _save(figure, png, svg)
+
+
+def _corners(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without thresholds at which nothing changes: the same steps in a third of the file."""
+    values = rows[["share", "low", "high"]].to_numpy()
+    kept = np.ones(len(rows), dtype=bool)
+    kept[1:-1] = (values[1:-1] != values[:-2]).any(axis=1)
+    return rows[kept]
 
 
 def _save(figure: Figure, png: Path, svg: Path) -> None:

@@ -1,8 +1,10 @@
 """Where things lie in a site: names that are safe as files, the same for the same thing."""
 
 import hashlib
+import posixpath
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.ledger import Run
 from reports.table import Board
@@ -54,6 +56,13 @@ def trial(name: str, number: int) -> str:
 def root(path: str) -> str:
     """The way from a page to the site's root."""
     return "../" * path.count("/")
+
+
+@lru_cache(maxsize=4096)
+def link(page: str, target: str) -> str:
+    """The way from a page to another place, which may end in an anchor."""
+    path, hash_, anchor = target.partition("#")
+    return posixpath.relpath(path, posixpath.dirname(page)) + hash_ + anchor
 
 
 @dataclass(frozen=True)
