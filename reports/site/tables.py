@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape
 
 from markupsafe import Markup
@@ -26,7 +27,8 @@ class Cell:
     @property
     def whole(self) -> str:
         """All that is read in the cell, one space between words."""
-        return " ".join(f"{self.text} {self.small}".split())
+        both = f"{self.text} {self.small}" if self.small else self.text
+        return " ".join(both.split())
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,14 @@ class Table:
 
     def _shared(self) -> str:
         """The classes of all cells but the first ones, where all have the same: said once."""
-        found = {
-            _kinds(c, h) for row in self.rows for c, h in zip(row[1:], self.heads[1:], strict=True)
-        }
-        return found.pop() if len(found) == 1 else ""
+        others = ((c, h) for row in self.rows for c, h in zip(row[1:], self.heads[1:], strict=True))
+        found = ""
+        for i, (cell, head) in enumerate(others):
+            kinds = _kinds(cell, head)
+            if not kinds or (i and kinds != found):
+                return ""
+            found = kinds
+        return found
 
     def _row(self, i: int, row: Sequence[Cell], page: str, shared: str, sorts: bool) -> str:
         mark = f' data-filter="{escape(self.marks[i])}"' if self.marks else ""
@@ -108,14 +114,19 @@ def _first(cell: Cell, page: str, sorts: bool) -> str:
 
 
 def _text(cell: Cell, page: str) -> str:
-    text = cell.text if cell.text.isalnum() else escape(cell.text)
+    text = cell.text if cell.text.isalnum() else _escaped(cell.text)
     if cell.href:
         text = f'<a href="{escape(places.link(page, cell.href))}">{text}</a>'
     return f"{text} <small>{escape(cell.small)}</small>" if cell.small else text
 
 
+_escaped = lru_cache(maxsize=2**14)(escape)  # most texts stand on many pages
+
+
 def _kinds(cell: Cell, head: Head) -> str:
-    return " ".join(k for k in ("" if head.kind == "number" else head.kind, cell.kind) if k)
+    if head.kind == "number":
+        return cell.kind
+    return f"{head.kind} {cell.kind}" if cell.kind else head.kind
 
 
 def _attributes(cell: Cell, kinds: str, sorts: bool) -> str:
