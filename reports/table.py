@@ -1,6 +1,5 @@
 """Ledger rows to a tidy table: one row a way to train and data set, and one for the average."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -299,16 +298,3 @@ def _spreads(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, object]:
         estimate = t_interval(values[~np.isnan(values)])
         row |= {f"{metric}_{k}": v for k, v in estimate._asdict().items()}
     return row
-
-
-def params_of(run: Run) -> dict[str, object]:
-    """The parameters of a run as the values they were."""
-    return {k: _value(v) for k, v in run.params.items()}
-
-
-def _value(text: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    return value
