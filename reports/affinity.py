@@ -34,16 +34,17 @@ def table(board: Board, fetch: Fetch) -> pd.DataFrame:
     return found.rename(columns={"mean": "cosine", "count": "n"})
 
 
-def write(board: Board, fetch: Fetch, folder: Path) -> list[Path]:
-    """affinity.csv and picture; nothing for other protocols. Same rows, same bytes."""
-    found = table(board, fetch)
-    if found.empty:
-        return []
+def csv(found: pd.DataFrame) -> str:
+    """In full precision."""
+    return found.to_csv(index=False, lineterminator="\n")
+
+
+def draw(board: Board, found: pd.DataFrame, folder: Path) -> list[Path]:
+    """affinity.png and .svg; same rows, same bytes."""
     from reports import draw_affinity  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"affinity.{kind}" for kind in ("csv", "png", "svg")]
-    paths[0].write_text(found.to_csv(index=False, lineterminator="\n"))
+    paths = [folder / f"affinity.{kind}" for kind in ("png", "svg")]
     order = [f"{r['method']} {r['settings']}".strip() for _, r in board.rows.iterrows()]
     place = {name: i for i, name in reversed(list(enumerate(order)))}
     parts = sorted(found.groupby(["method", "dataset"]), key=lambda part: place[part[0][0]])
@@ -55,5 +56,5 @@ def write(board: Board, fetch: Fetch, folder: Path) -> list[Path]:
     }
     left = len(parts) - len(squares)
     note = f"; {left} more in affinity.csv" if left else ""
-    draw_affinity.draw(squares, f"{title(board)}: cosine of the tasks' gradients{note}", *paths[1:])
+    draw_affinity.draw(squares, f"{title(board)}: cosine of the tasks' gradients{note}", *paths)
     return paths

@@ -1,36 +1,16 @@
 """From the ledger to boards, and from sweeps to their files."""
 
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pandas as pd
 
 from harness import console
 from harness.ledger import open_ledger
 from harness.spec import MULTI
-from methods.kit.errors import UsageError, unknown
-from reports import select
-from reports.table import ACCURACY, Board, boards, frame, pick
+from methods.kit.errors import UsageError
+from reports.table import Board, boards, pick
 
 if TYPE_CHECKING:
-    from reports.compare import Comparison
     from reports.studies import Results
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a person asked to compare, as typed."""
-
-    names: tuple[str, ...]
-    baseline: str | None = None
-    protocol: str | None = None
-    backbone: str | None = None
-    data: str | None = None
-    metric: str | None = None
-    best: bool = False
-    every: bool = False
 
 
 def collect(
@@ -79,15 +59,19 @@ def only(found: list[Board]) -> Board:
     return found[0]
 
 
-def affinities(found: list[Board], folder: Path, uri: str | None) -> list[Path]:
+def affinities(found: list[Board], best: bool, folder: Path, uri: str | None) -> list[Path]:
     """The affinity of the tasks of each board of multi_task, as files."""
-    from reports import affinity
+    from reports import affinity, again, stamp
 
     several = [board for board in found if board.protocol == MULTI]
     paths = []
     for board in several:
+        table = affinity.table(board, open_ledger(uri).tables)
+        if table.empty:
+            continue
         place = folder if len(several) == 1 else folder / f"{board.protocol}-{board.backbone}"
-        paths += affinity.write(board, open_ledger(uri).tables, place)
+        tables = again.affinities(board, best, affinity.csv(table))
+        paths += stamp.write(tables, place, affinity.draw(board, table, place))
     return paths
 
 
@@ -156,68 +140,3 @@ def front_of_sweep(
     rows = [list(row) for row in zip(*shown, strict=True)]
     console.table(["trial", *heads[1:]], rows, f"{name}: front of {len(table)} complete trials")
     console.say("written: " + ", ".join(str(p) for p in paths))
-
-
-def comparison(asked: Asked, uri: str | None) -> tuple[list["Comparison"], str]:
-    """The comparisons asked for, and a title. Raises UsageError."""
-    from reports import compare
-
-    if asked.best and asked.every:
-        raise UsageError("--best and --all exclude each other")
-    names = list(asked.names)
-    if asked.baseline is not None and asked.baseline not in names:
-        names.append(asked.baseline)
-    ledger = open_ledger(uri)
-    table = _of_one_kind(frame(ledger.runs()), asked, [select.method_of(n) for n in names])
-    protocol, backbone = str(table["protocol"].iloc[0]), str(table["backbone"].iloc[0])
-    metric = asked.metric or ACCURACY[protocol][-1]
-    known = sorted(c for c in table.columns if c.startswith("acc/") and table[c].notna().any())
-    if metric not in known:
-        raise unknown(f"metric {metric!r}", metric, known)
-    several: select.Several = "best" if asked.best else "all" if asked.every else "refuse"
-    entrants = select.find(table, names, several)
-    base = [] if asked.baseline is None else select.find(table, [asked.baseline], several)
-    if len(base) > 1:
-        raise UsageError(f"--baseline {asked.baseline!r} has several configurations; name one")
-    if len(entrants) < 2:
-        raise UsageError("compare: name at least two methods, or one with several --all")
-    ours = next((e for e in entrants if base and e.rows.index.equals(base[0].rows.index)), None)
-    found = compare.compare(entrants, ours, metric, cache(ledger.predictions))
-    return found, f"{protocol} on {backbone}, {metric}"
-
-
-def _of_one_kind(table: pd.DataFrame, asked: Asked, methods: list[str]) -> pd.DataFrame:
-    """The finished runs of one protocol and backbone that has all methods. Raises UsageError."""
-    table = table[table["finished"]]
-    for column, wanted in (("protocol", asked.protocol), ("backbone", asked.backbone)):
-        if wanted is not None:
-            known = set(table[column])
-            table = table[table[column] == wanted]
-            if table.empty:
-                raise unknown(f"--{column} {wanted!r} in the finished runs", wanted, known)
-    for method in methods:
-        if method not in set(table["method"]):
-            known = set(table["method"])
-            raise unknown(f"method {method!r} in the finished runs", method, known)
-    kinds = [
-        (kind, part)
-        for kind, part in table.groupby(["protocol", "backbone"])
-        if set(methods) <= set(part["method"])
-    ]
-    if len(kinds) != 1:
-        listed = "; ".join(f"--protocol {p} --backbone {b}" for (p, b), _ in kinds)
-        raise UsageError(
-            f"these methods were compared in several ways, choose one: {listed}"
-            if kinds
-            else "these methods have no runs with the same protocol and backbone"
-        )
-    found: pd.DataFrame = kinds[0][1]
-    return found if asked.data is None else _on(found, asked.data.split(","))
-
-
-def _on(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    there = set(table["dataset"])
-    for name in names:
-        if name not in there:
-            raise unknown(f"--data {name!r} in the finished runs", name, there)
-    return table[table["dataset"].isin(names)]

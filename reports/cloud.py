@@ -11,7 +11,7 @@ from reports.table import Board
 
 
 def trials(names: Sequence[str], board: Board, asked: Axes) -> pd.DataFrame:
-    """The cost and quality of every complete trial of sweeps and contests.
+    """The cost and quality of every complete trial of sweeps and contests, and its ``sweep``.
 
     Raises UsageError where they are not of the board's kind: trials know validation accuracies
     only, and their means are over the sweep's data sets.
@@ -39,4 +39,5 @@ def _one(sweep: sweeps.Sweep, board: Board, asked: Axes) -> pd.DataFrame:
             f"--cloud {sweep.name}: is {sweep.facts['protocol']} on {', '.join(mine)}, the picture"
             f" {board.protocol} on {', '.join(board.datasets)}"
         )
-    return pd.DataFrame({"cost": table[asked.cost.name], "quality": table[asked.quality.name]})
+    found = {"cost": table[asked.cost.name], "quality": table[asked.quality.name]}
+    return pd.DataFrame(found).assign(sweep=sweep.name)

@@ -49,7 +49,7 @@ def leaderboard(
     from harness import console
     from harness.home import report_folder
     from methods.kit.errors import UsageError
-    from reports import build, stamp
+    from reports import again, build, stamp
     from reports import leaderboard as board_of
     from reports import watch as watching
 
@@ -59,9 +59,8 @@ def leaderboard(
     if watch:
         return watching.watch(collect, build.show, seconds)
     found = collect()
-    paths = board_of.write(found, report_folder(out))
-    paths.append(stamp.write(found, paths, "leaderboard"))
-    paths += build.affinities(found, report_folder(out), tracking_uri)
+    paths = stamp.write(again.leaderboard(found, not every), report_folder(out))
+    paths += build.affinities(found, not every, report_folder(out), tracking_uri)
     if json:
         return console.as_json([row for b in found for row in board_of.records(b)])
     build.show(found)
@@ -154,15 +153,19 @@ def compare(
     tracking_uri: Tracking = None,
 ) -> None:
     """Compare methods on the same data sets, seeds and images, and say what is more than noise."""
+    from functools import cache
+
     from harness import console
     from harness.home import report_folder
-    from reports import build, comparing
-    from reports.build import Asked
+    from harness.ledger import open_ledger
+    from reports import again, choose, comparing, stamp
     from reports.verdict import sentence
 
-    asked = Asked(tuple(names), baseline, protocol, backbone, data, metric, best, every)
-    found, title = build.comparison(asked, tracking_uri)
-    paths = comparing.write(found, title, report_folder(out))
+    asked = choose.Asked(tuple(names), baseline, protocol, backbone, data, metric, best, every)
+    ledger = open_ledger(tracking_uri)
+    compared = choose.comparison(asked, ledger.runs(), cache(ledger.predictions))
+    found, title = compared.pairs, compared.title
+    paths = stamp.write(again.compare_tables(asked, compared), report_folder(out))
     if json:
         console.as_json(comparing.records(found))
         return

@@ -184,14 +184,22 @@ def markdown(found: Sequence[Comparison], title: str) -> str:
     return "\n".join([*lines, *(f"- {note}" for note in legend(found))]) + "\n"
 
 
+def texts(found: Sequence[Comparison], title: str) -> dict[str, str]:
+    """compare.md, compare.csv (pairs) and compare-datasets.csv."""
+    return {
+        "compare.md": markdown(found, title),
+        "compare.csv": pairs_table(found).to_csv(index=False, lineterminator="\n"),
+        "compare-datasets.csv": datasets_table(found).to_csv(index=False, lineterminator="\n"),
+    }
+
+
 def write(found: Sequence[Comparison], title: str, folder: Path) -> list[Path]:
-    """Write compare.md, compare.csv (pairs) and compare-datasets.csv; same rows, same bytes."""
+    """Write the texts; same rows, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / name for name in ("compare.md", "compare.csv", "compare-datasets.csv")]
-    paths[0].write_text(markdown(found, title))
-    paths[1].write_text(pairs_table(found).to_csv(index=False, lineterminator="\n"))
-    paths[2].write_text(datasets_table(found).to_csv(index=False, lineterminator="\n"))
-    return paths
+    made = {folder / name: text for name, text in texts(found, title).items()}
+    for path, text in made.items():
+        path.write_text(text)
+    return list(made)
 
 
 def records(found: Sequence[Comparison]) -> list[dict[str, Any]]:

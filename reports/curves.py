@@ -22,6 +22,8 @@ from reports.select import best_by_validation
 from reports.stats import t_interval
 from reports.table import Board, frame, settings_of
 
+STEM = "pareto-curves"
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -62,20 +64,26 @@ def of_board(board: Board, asked: Axes) -> Picture:
     return _picture(sized, choose, zero, title, asked)
 
 
-def of_sweeps(names: Sequence[str], asked: Axes, uri: str | None) -> Picture:
-    """The curves of sweeps, a method each or several; on validation data. Raises UsageError."""
+def of_sweeps(names: Sequence[str], asked: Axes, uri: str | None) -> tuple[Picture, pd.DataFrame]:
+    """The curves of sweeps, a method each or several, on validation data; and the runs of their
+    trials, a row each. Raises UsageError."""
     found = [sweeps.read(name) for name in names]
     cells = {tuple(sorted(map(tuple, s.facts["cells"]))) for s in found}
     if len(cells) > 1 or len({s.facts["protocol"] for s in found}) > 1:
         raise UsageError(f"{', '.join(names)}: these sweeps differ in protocol, data sets or seeds")
-    rows = _rows([d for s in found for d in _digests(s)], asked, uri)
-    sized = [_point(part, asked) for _, part in rows.groupby(["method", "configuration"])]
+    table = trials(_rows([d for s in found for d in _digests(s)], uri), asked)
+    return of_trials(table, asked, f"{', '.join(names)}: {found[0].facts['protocol']}"), table
+
+
+def of_trials(table: pd.DataFrame, asked: Axes, title: str) -> Picture:
+    """The curves of the runs of trials."""
+    sized = [_point(part, asked) for _, part in table.groupby(["method", "configuration"])]
 
     def choose(same: Sequence[Point]) -> Point:
         return min(same, key=lambda p: (asked.quality.sign * p.mean, p.settings))
 
-    datasets, seeds = sorted(rows["dataset"].unique()), rows["seed"].nunique()
-    title = f"{', '.join(names)}: {found[0].facts['protocol']} on {', '.join(datasets)}, validation"
+    datasets, seeds = sorted(table["dataset"].unique()), table["seed"].nunique()
+    title = f"{title} on {', '.join(datasets)}, validation"
     return _picture(sized, choose, None, f"{title}; {seeds} seed{'s' * (seeds > 1)}", asked)
 
 
@@ -106,15 +114,12 @@ def csv(found: Picture) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
-def write(found: Picture, folder: Path) -> list[Path]:
-    """pareto-curves.png, .svg, .pdf and .csv; same rows, same bytes."""
+def draw(found: Picture, folder: Path) -> list[Path]:
+    """pareto-curves.png, .svg and .pdf; same rows, same bytes."""
     from reports import draw_curves  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    paths = draw_curves.write(found, folder)
-    table = folder / "pareto-curves.csv"
-    table.write_text(csv(found))
-    return [*paths, table]
+    return draw_curves.write(found, folder)
 
 
 def _picture(
@@ -161,13 +166,17 @@ def _digests(found: sweeps.Sweep) -> list[str]:
     return [d for cell in found.complete["digests"] for d in str(cell).split()]
 
 
-def _rows(digests: Sequence[str], asked: Axes, uri: str | None) -> pd.DataFrame:
+def _rows(digests: Sequence[str], uri: str | None) -> pd.DataFrame:
     """The runs of trials, a row each."""
     wanted = set(digests)
     runs = [r for r in open_ledger(uri).runs() if r.digest in wanted]
     if not runs:
         raise UsageError("the runs of these sweeps are not in this ledger")
-    table = frame(runs, tested=False)
+    return frame(runs, tested=False)
+
+
+def trials(table: pd.DataFrame, asked: Axes) -> pd.DataFrame:
+    """The finished runs with their settings. Raises UsageError for what they do not record."""
     table = table[table["finished"]].copy()
     for q in asked.all:
         if q.name not in table:

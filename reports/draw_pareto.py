@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports import dominance
+from harness.quantities import Quantity
+from reports import plane
 from reports.draw import STYLE, Styles, plain, save, scale, styles, tick_text, ticks
 from reports.labels import Box, join, pixel, place
 from reports.pareto import Axes, Point, where
@@ -27,20 +28,23 @@ from reports.table import Board
 FADED = 0.3
 MANY = 30  # points beyond which only those are named that may be on the front
 MAYBE = 0.05
-GREY = "#555555"
+GREY, BEHIND = "#555555", "#777777"
 SIZE = 7.0  # of a mark, in points
 Colour = Callable[[Point], Any]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A plane with its points, and where they stand on it."""
+    """A plane with its points and its cloud, where they stand on it, and whether it cuts bars."""
 
     axes: Any
     points: Sequence[Point]
+    quality: Quantity
     x: Callable[[float], float]
     y: Callable[[float], float]
     stairs: tuple[list[float], list[float]]
+    cloud: list[tuple[float, float]]
+    cut: bool
 
     def at(self, p: Point) -> tuple[float, float]:
         return self.x(p.cost), self.y(p.mean)
@@ -112,8 +116,9 @@ def _draw(
     for one in drawn:
         _thin(one.axes, renderer)
     left_out = sum(_name(one, renderer, legend, 8 if len(panels) == 1 else 6.5) for one in drawn)
-    if left_out:
-        words = f"; {left_out} names had no room"
+    words = "; bars that are cut go on" if any(one.cut for one in drawn) else ""
+    words += f"; {left_out} names had no room" if left_out else ""
+    if words:
         title.set_text(_title(board, asked, panels, width, words))
     return figure, left_out
 
@@ -157,36 +162,38 @@ def _panel(
     styled: Styles,
     colour: Colour,
 ) -> Panel:
-    costs = [p.cost for p in points]
-    values = [v for p in points for v in (p.mean, p.low, p.high) if not math.isnan(v)]
-    if cloud is not None:
-        costs += cloud["cost"].tolist()
-        values += cloud["quality"].tolist()
+    costs = [p.cost for p in points] + ([] if cloud is None else cloud["cost"].tolist())
+    values, cut = plane.span(points, asked.quality, cloud)
     x, y = scale(axes, "x", asked.cost, costs), scale(axes, "y", asked.quality, values)
-    if cloud is not None:
-        axes.scatter(
-            cloud["cost"].map(x), cloud["quality"].map(y), s=9, c="#888888", alpha=0.3, lw=0,
-            zorder=0.5,
-        )  # fmt: skip
+    behind = [] if cloud is None else zip(cloud["cost"], cloud["quality"], strict=True)
+    tried = list(dict.fromkeys((x(cost), y(quality)) for cost, quality in behind))
+    if tried:  # each place once: trials that are repeated are no darker
+        axes.scatter(*zip(*tried, strict=True), s=16, c=BEHIND, alpha=0.45, lw=0, zorder=0.5)
     for p in points:
-        _mark(axes, p, x(p.cost), y, colour(p), styled[p.method][1])
-    stairs = _stairs(points, asked, x, y, axes.get_xlim())
+        ends = tuple(y(end) for end in plane.bar(p, asked.quality))
+        _mark(axes, p, (x(p.cost), y(p.mean)), ends, colour(p), styled[p.method][1])
+    stairs = plane.stairs(points, asked, x, y, axes.get_xlim())
     axes.plot(*stairs, color=GREY, lw=1.1, zorder=1)
     plain(axes)
-    return Panel(axes, points, x, y, stairs)
+    return Panel(axes, points, asked.quality, x, y, stairs, tried, cut)
 
 
 def _mark(
-    axes: Any, p: Point, x: float, y: Callable[[float], float], colour: Any, mark: str
+    axes: Any,
+    p: Point,
+    at: tuple[float, float],
+    ends: tuple[float, ...],
+    colour: Any,
+    mark: str,
 ) -> None:
     bars = None
     if not math.isnan(p.low):
-        low, high = y(max(p.low, 0)), y(p.high)
-        bars = [[max(0.0, y(p.mean) - low)], [max(0.0, high - y(p.mean))]]
+        low, high = ends
+        bars = [[max(0.0, at[1] - low)], [max(0.0, high - at[1])]]
     sure = p.chance if not math.isnan(p.chance) else float(p.front)
     axes.errorbar(
-        [x],
-        [y(p.mean)],
+        [at[0]],
+        [at[1]],
         yerr=bars,
         fmt=mark,
         color=colour,
@@ -198,26 +205,6 @@ def _mark(
         alpha=FADED + (1 - FADED) * sure,
         zorder=3 if p.front else 2,
     )
-
-
-def _stairs(
-    points: Sequence[Point],
-    asked: Axes,
-    x: Callable[[float], float],
-    y: Callable[[float], float],
-    limits: tuple[float, float],
-) -> tuple[list[float], list[float]]:
-    """The corners of the front of the two axes: with a budget of x, the best y to be had."""
-    signs = np.array([asked.cost.sign, asked.quality.sign])
-    on = dominance.on_front(signs * np.array([[p.cost, p.mean] for p in points]))
-    best = sorted((x(p.cost), y(p.mean)) for p, kept in zip(points, on, strict=True) if kept)
-    down = asked.cost.sign > 0
-    if not down:  # more is better: what can be had with at least x
-        best = [(limits[0], best[0][1]), *best]
-    xs, ys = [best[0][0]], [best[0][1]]
-    for x1, y1 in best[1:]:
-        xs, ys = [*xs, x1 if down else xs[-1], x1], [*ys, ys[-1] if down else y1, y1]
-    return ([*xs, limits[1]], [*ys, ys[-1]]) if down else (xs, ys)
 
 
 def _thin(axes: Any, renderer: Any) -> None:
@@ -236,8 +223,9 @@ def _legend(figure: Figure, styled: Styles, asked: Axes, cloud: pd.DataFrame | N
         for name, (colour, mark) in styled.items()
     ]
     if cloud is not None:
-        label = "trials of sweeps"
-        handles.append(Line2D([], [], color="#888888", alpha=0.5, marker=".", ls="", label=label))
+        names = list(dict.fromkeys(cloud["sweep"]))
+        label = f"trials of {', '.join(names) if len(names) < 3 else f'{len(names)} sweeps'}"
+        handles.append(Line2D([], [], color=BEHIND, alpha=0.6, marker=".", ls="", label=label))
     figure.legend(
         handles=handles, loc="outside lower left", ncols=min(5, len(handles)), fontsize=8,
         frameon=False,
@@ -290,7 +278,7 @@ def _around(at: Any, width: float) -> Box:
 
 
 def _lines(panel: Panel) -> list[Box]:
-    """The pixels of the staircase and of the bars, as thin boxes."""
+    """The pixels of the staircase, of the bars and of the cloud, as small boxes."""
     to_pixels = panel.axes.transData.transform
     corners = to_pixels(np.column_stack(panel.stairs))
     boxes = [
@@ -299,7 +287,8 @@ def _lines(panel: Panel) -> list[Box]:
     ]
     for p in panel.points:
         if not math.isnan(p.low):
-            x = panel.x(p.cost)
-            (x0, y0), (_, y1) = to_pixels([(x, panel.y(max(p.low, 0))), (x, panel.y(p.high))])
+            x, (low, high) = panel.x(p.cost), plane.bar(p, panel.quality)
+            (x0, y0), (_, y1) = to_pixels([(x, panel.y(low)), (x, panel.y(high))])
             boxes.append(Box(x0 - 5, y0, x0 + 5, y1))
-    return boxes
+    dots = to_pixels(panel.cloud) if panel.cloud else []
+    return boxes + [Box(a - 6, b - 6, a + 6, b + 6) for a, b in dots]

@@ -1,9 +1,11 @@
 """Pictures of ranks and of whole distributions: critical differences, performance profiles."""
 
+import textwrap
 from itertools import cycle
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,24 +15,35 @@ from reports.draw import COLOURS, STYLE
 from reports.friedman import Ranking
 
 LINES = ("-", "--", "-.", ":")
+LETTER = 0.068  # inches of a letter of 8 points, on the average
 
 
 def ranks(found: Ranking, title: str, png: Path, svg: Path) -> None:
     """Demsar's diagram: methods on a line of ranks, a bar over those that cannot be told apart."""
     import scikit_posthocs as posthocs
 
+    values, p = found.ranks, found.nemenyi.loc[found.ranks.index, found.ranks.index]
+    names = [f"{name} ({rank:.2f})" for name, rank in values.items()]
+    said = f"{title}: mean rank over {found.datasets} data sets, critical distance"
     with mpl.rc_context(STYLE):
-        height = 1.2 + 0.25 * len(found.ranks) / 2
-        figure = Figure(figsize=(7.2, height), dpi=200, layout="constrained")
+        width = max(7.2, 4.0 + 2 * LETTER * max(map(len, names)))
+        height = 1.4 + 0.25 * len(values) / 2
+        figure = Figure(figsize=(width, height), dpi=200, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        posthocs.critical_difference_diagram(found.ranks, found.nemenyi, ax=axes)
-        axes.set_title(
-            f"{title}: mean rank over {found.datasets} data sets, critical distance"
-            f" {found.distance:.2f}",
-            loc="left",
-            fontsize=8,
+        places = range(len(values))  # sets of names have another order in every process
+        drawn = posthocs.critical_difference_diagram(
+            pd.Series(values.to_numpy(), places),
+            pd.DataFrame(p.to_numpy(), places, places),
+            label_fmt_left="{label}",
+            label_fmt_right="{label}",
+            label_props={"fontsize": 8},
+            ax=axes,
         )
+        for label in drawn["labels"]:
+            label.set_text(f" {names[int(label.get_text())]} ")
+        wrapped = textwrap.fill(f"{said} {found.distance:.2f}", int(14 * width))
+        figure.suptitle(wrapped, x=0.01, ha="left", fontsize=8)
         _save(figure, png, svg)
 
 
@@ -43,6 +56,7 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
         lines = cycle([(c, line) for line in LINES for c in COLOURS])
         for name, rows in table.groupby("method"):
             colour, line = next(lines)
+            rows = _corners(rows)
             x, style = rows["threshold"], {"color": colour, "label": name, "lw": 1.4}
             axes.plot(x, rows["share"], line, drawstyle="steps-post", **style)
             axes.fill_between(
@@ -57,6 +71,14 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         _save(figure, png, svg)
+
+
+def _corners(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without thresholds at which nothing changes: the same steps in a third of the file."""
+    values = rows[["share", "low", "high"]].to_numpy()
+    kept = np.ones(len(rows), dtype=bool)
+    kept[1:-1] = (values[1:-1] != values[:-2]).any(axis=1)
+    return rows[kept]
 
 
 def _save(figure: Figure, png: Path, svg: Path) -> None:

@@ -10,7 +10,7 @@ from harness import console
 from harness.home import report_folder
 from harness.quantities import find
 from methods.kit.errors import UsageError
-from reports import budget, cloud, curves, families, pareto, stamp
+from reports import again, budget, cloud, curves, families, pareto, stamp
 from reports.build import collect, only
 from reports.pareto import Axes, Point
 from reports.table import Board
@@ -39,22 +39,23 @@ def show(
     as_json: bool,
 ) -> None:
     """The front of a board, how much each method dominates, and the best within budgets."""
+    from reports import draw_pareto  # matplotlib is slow to import
+
     limits = [budget.limit(word) for word in wanted.at]
     board = only(collect(uri, protocol, backbone))
     cost, quality = wanted.cost or COST, wanted.quality or board.headline
     asked = pareto.axes(board, cost, quality, wanted.third)
     behind = cloud.trials(wanted.cloud, board, asked) if wanted.cloud else None
-    each = board.datasets if wanted.per_data else (None,)
-    panels = [pareto.points(board, cost, quality, wanted.third, d) for d in each]
-    found = panels[0]
+    front = again.front(board, asked, wanted.per_data)
+    panels, measured, found = front.panels, front.measured, front.panels[0]
     if wanted.per_data:
         found = pareto.points(board, cost, quality, wanted.third, judged=False)
-    if not all(panels) or not found:
+    if not found:
         raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
     readings = [budget.read(board, found, asked, limit) for limit in limits]
-    measured = [f for panel in panels for f in families.measure(board, panel, asked)]
-    paths = pareto.put(panels, measured, board, asked, report_folder(out), behind)
-    paths.append(stamp.write([board], paths, "pareto"))
+    folder = report_folder(out)
+    drawn = draw_pareto.write(panels, board, asked, behind, folder)
+    paths = stamp.write(again.front_tables(front, board), folder, drawn)
     if as_json:
         shown = {
             "points": [_plain(p) for panel in panels for p in panel],
@@ -91,12 +92,15 @@ def show_curves(
 
         first = sweep.read(sweeps[0])
         asked = Axes(find(wanted.cost or COST), find(wanted.quality or first.quality))
-        found = curves.of_sweeps(sweeps, asked, uri)
+        found, table = curves.of_sweeps(sweeps, asked, uri)
+        tables = again.sweep_tables(found, table)
     else:
         board = only(collect(uri, protocol, backbone))
         asked = pareto.axes(board, wanted.cost or COST, wanted.quality or board.headline)
         found = curves.of_board(board, asked)
-    paths = curves.write(found, report_folder(out))
+        tables = again.curve_tables(found, board)
+    folder = report_folder(out)
+    paths = stamp.write(tables, folder, curves.draw(found, folder))
     if as_json:
         return console.as_json([_plain(p) for c in found.curves for p in c.points])
     heads = ["method", "settings", asked.cost.name, asked.quality.name, "low", "high", "seeds",

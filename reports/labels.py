@@ -104,6 +104,13 @@ def _options(
         cy = y + math.sin(angle) * (ring * gap + height / 2)
         boxes.append((cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2))
         prices.append(ring + 0.2 * (turn % (DIRECTIONS // 4) > 0) + 0.01 * turn)
+    for ring, right, up in itertools.product(RINGS, (1, -1), (1, -1)):  # past a bar and a stair
+        cx, cy = (
+            x + right * (0.7 * ring * gap + width / 2),
+            y + up * (0.7 * ring * gap + height / 2),
+        )
+        boxes.append((cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2))
+        prices.append(ring + 0.25 + 0.01 * (right < 0) + 0.02 * (up < 0))
     return np.array(boxes), np.array(prices)
 
 

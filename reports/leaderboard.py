@@ -160,21 +160,25 @@ def csv(found: list[Board]) -> str:
     return pd.concat([b.rows for b in found]).to_csv(index=False, lineterminator="\n")
 
 
-def write(found: list[Board], folder: Path) -> list[Path]:
-    """Write leaderboard.md, .csv, .tex and .html; same rows, same bytes."""
+def texts(found: list[Board]) -> dict[str, str]:
+    """leaderboard.md, .csv, .tex and .html."""
     from reports import html, latex  # they print what is defined here
 
-    folder.mkdir(parents=True, exist_ok=True)
-    texts = {
-        "md": "# Leaderboard\n\n" + "\n".join(markdown(b) for b in found),
-        "csv": csv(found),
-        "tex": latex.document(found),
-        "html": html.page(found),
+    return {
+        "leaderboard.md": "# Leaderboard\n\n" + "\n".join(markdown(b) for b in found),
+        "leaderboard.csv": csv(found),
+        "leaderboard.tex": latex.document(found),
+        "leaderboard.html": html.page(found),
     }
-    paths = [folder / f"leaderboard.{kind}" for kind in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
+
+
+def write(found: list[Board], folder: Path) -> list[Path]:
+    """Write the texts; same rows, same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {folder / name: text for name, text in texts(found).items()}
+    for path, text in made.items():
         path.write_text(text)
-    return paths
+    return list(made)
 
 
 def _md(cells: list[str]) -> str:

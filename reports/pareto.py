@@ -186,38 +186,28 @@ def csv(found: Sequence[Point], asked: Axes) -> str:
 
 def write(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
     """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv; same rows, same bytes."""
-    from reports import families
-
-    asked = axes(board, cost, quality)
-    found = points(board, cost, quality)
-    return put([found], families.measure(board, found, asked), board, asked, folder)
-
-
-def put(
-    panels: Sequence[Sequence[Point]],
-    measured: Sequence["Family"],
-    board: Board,
-    asked: Axes,
-    folder: Path,
-    cloud: pd.DataFrame | None = None,
-) -> list[Path]:
-    """Write the files of one front or of one a data set, with what its families dominate.
-
-    ``cloud``: trials of sweeps that are shown behind.
-    """
     from reports import draw_pareto, families  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {
+    asked = axes(board, cost, quality)
+    found = points(board, cost, quality)
+    made = texts([found], families.measure(board, found, asked), asked)
+    for name, text in made.items():
+        (folder / name).write_text(text)
+    drawn = draw_pareto.write([found], board, asked, None, folder) if found else []
+    return [*drawn, *(folder / name for name in made)]
+
+
+def texts(
+    panels: Sequence[Sequence[Point]], measured: Sequence["Family"], asked: Axes
+) -> dict[str, str]:
+    """The tables of one front or of one a data set, with what its families dominate."""
+    from reports import families
+
+    return {
         "pareto.csv": csv([p for panel in panels for p in panel], asked),
         "pareto-families.csv": families.csv(measured, asked),
     }
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    if not any(panels):
-        return [folder / name for name in texts]
-    paths = draw_pareto.write(panels, board, asked, cloud, folder)
-    return [*paths, *(folder / name for name in texts)]
 
 
 def where(board: Board) -> str:

@@ -1,6 +1,5 @@
 """Ledger rows to a tidy table: one row a way to train and data set, and one for the average."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,7 +48,7 @@ class Board:
     ``rows`` has a row a (method, configuration, data set) and one for the average over data sets,
     best first; ``seeds`` and ``datasets`` span the grid that missing cells are counted in;
     ``notes`` say what was left out; ``cells`` are the finished runs behind the rows, with the
-    ``group`` of their row.
+    ``group`` of their row; ``read`` are the ids of all runs that were looked at.
     """
 
     protocol: str
@@ -59,6 +58,7 @@ class Board:
     datasets: tuple[str, ...]
     notes: tuple[str, ...]
     cells: pd.DataFrame
+    read: tuple[str, ...]
 
     @property
     def headline(self) -> str:
@@ -131,6 +131,7 @@ def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> 
 
 
 def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
+    read = tuple(sorted(part["run_id"]))
     part, notes = _same_data(part)
     part["settings"] = settings_of(part)
     if best:
@@ -164,7 +165,8 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Boar
     table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
     cells = part[part["finished"]]
     table = judge.add(table, cells, ACCURACY[protocol])
-    return Board(protocol, backbone, table.drop(columns="average"), seeds, datasets, notes, cells)
+    table = table.drop(columns="average")
+    return Board(protocol, backbone, table, seeds, datasets, notes, cells, read)
 
 
 def _best(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -296,16 +298,3 @@ def _spreads(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, object]:
         estimate = t_interval(values[~np.isnan(values)])
         row |= {f"{metric}_{k}": v for k, v in estimate._asdict().items()}
     return row
-
-
-def params_of(run: Run) -> dict[str, object]:
-    """The parameters of a run as the values they were."""
-    return {k: _value(v) for k, v in run.params.items()}
-
-
-def _value(text: str) -> object:
-    try:
-        value: object = json.loads(text)
-    except json.JSONDecodeError:
-        return text
-    return value

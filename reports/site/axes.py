@@ -22,9 +22,10 @@ class Axis:
 
 
 def across(values: Sequence[float], label: str) -> Axis:
-    """A horizontal axis from the least to the greatest value."""
+    """A horizontal axis from the least to the greatest value; steps and trials are whole."""
     low, high = min(values), max(values)
-    return _straight(low, high if high > low else low + 1, LEFT, WIDTH - RIGHT, label)
+    whole = all(float(value).is_integer() for value in values)
+    return _straight(low, high if high > low else low + 1, LEFT, WIDTH - RIGHT, label, whole)
 
 
 def upwards(low: float, high: float, label: str) -> Axis:
@@ -32,18 +33,21 @@ def upwards(low: float, high: float, label: str) -> Axis:
     return _straight(low, high, HEIGHT - BOTTOM, TOP, label)
 
 
-def _straight(low: float, high: float, start: float, end: float, label: str) -> Axis:
+def _straight(
+    low: float, high: float, start: float, end: float, label: str, whole: bool = False
+) -> Axis:
     def place(value: float) -> float:
         return start + (value - low) / (high - low) * (end - start)
 
-    return Axis(place, [(place(v), f"{v:.10g}") for v in _round(low, high)], label)
+    return Axis(place, [(place(v), f"{v:.10g}") for v in _round(low, high, whole)], label)
 
 
-def _round(low: float, high: float, most: int = 6) -> list[float]:
+def _round(low: float, high: float, whole: bool, most: int = 6) -> list[float]:
     """Round values within a span."""
-    rough = (high - low) / most
-    unit = 10 ** math.floor(math.log10(rough))
-    step = next(s * unit for s in STEPS if s * unit >= rough)
+    rough = max((high - low) / most, 1.0 if whole else 0.0)
+    unit = 10.0 ** math.floor(math.log10(rough))
+    steps = (s * unit for s in STEPS if s * unit >= rough)
+    step = next(s for s in steps if not whole or s.is_integer())
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]

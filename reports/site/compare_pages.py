@@ -1,7 +1,7 @@
 """Comparison pages: who is ahead of whom, and by more than noise."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
 import pandas as pd
@@ -9,10 +9,10 @@ import pandas as pd
 from methods.kit.errors import UsageError
 from reports import compare, comparing, paired
 from reports.compare import Comparison
-from reports.leaderboard import title
+from reports.leaderboard import MISSING, title
 from reports.select import Entrant
 from reports.select import title as spelt
-from reports.site import model, places
+from reports.site import model, pair_pages, places
 from reports.site.model import Site
 from reports.site.page import page
 from reports.site.places import File
@@ -33,10 +33,12 @@ def pages(site: Site) -> Iterator[File]:
     for board, together in zip(site.best, site.distributions, strict=True):
         found, notes = comparisons(site, board)
         folder = places.board(board)
-        pages_of = _Pages(board)
-        tables = [pages_of.pairs(found), pages_of.each(found)] if found else []
+        links = _Links(board, found)
+        tables = [links.pairs(found), links.each(found)] if found else []
         tables += [
-            plain(name, caption, together[name]) for name, caption in TOGETHER if name in together
+            plain(name, caption, together[name], links.of)
+            for name, caption in TOGETHER
+            if name in together
         ]
         yield page(
             f"{folder}/compare.html",
@@ -54,6 +56,7 @@ def pages(site: Site) -> Iterator[File]:
                                 ("datasets", comparing.datasets_table(found))):  # fmt: skip
                 text = table.to_csv(index=False, lineterminator="\n")
                 yield File(f"{folder}/compare-{name}.csv", text.encode())
+        yield from pair_pages.pages(board, found)
 
 
 def comparisons(site: Site, board: Board) -> tuple[list[Comparison], list[str]]:
@@ -87,19 +90,21 @@ def _entrant(board: Board, row: pd.Series) -> Entrant:
     return Entrant(row["method"], model.name(row), spelt(row["method"], row["settings"]), cells)
 
 
-class _Pages:
-    """Names of a board as links to their runs."""
+class _Links:
+    """Numbers of a board as links to their runs: of a method to its row, of a pair to its page."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, found: Sequence[Comparison]) -> None:
         rows = model.main(board)
-        self._at = {
+        self._rows = {
             model.name(r): places.row(board, r["group"], r["method"]) for _, r in rows.iterrows()
         }
+        names = [(c.paired.a.name, c.paired.b.name) for c in found]
+        self._pairs = {pair: places.pair(board, *pair) for pair in names}
 
     def pairs(self, found: Sequence[Comparison]) -> Table:
         heads = [Head(h, "text" if h in ("first", "second") else "number") for h in comparing.HEADS]
         rows = [
-            [Cell(text, self._link(heads[i].text, text, line)) for i, text in enumerate(line)]
+            [Cell(text, self._of_pair(i, line, "")) for i, text in enumerate(line)]
             for line in comparing.rows(found)
         ]
         return Table("pairs", "Each pair over all data sets", heads, rows)
@@ -109,28 +114,49 @@ class _Pages:
         heads = [Head(h, "text" if h in words else "number") for h in comparing.EACH]
         rows = [
             [
-                Cell(text, self._link(heads[i].text, text, line, f"#{places.slug(line[2])}"))
+                Cell(text, self._of_pair(i, line, f"#{places.slug(line[2])}"))
                 for i, text in enumerate(line)
             ]
             for line in comparing.each(found)
         ]
         return Table("each", "Each pair on each data set", heads, rows)
 
-    def _link(self, head: str, text: str, line: Sequence[str], anchor: str = "") -> str:
-        """Names lead to their runs, and so does their difference."""
-        named = {"first": line[0], "second": line[1], "difference": line[0]}.get(head)
-        return f"{self._at[named]}{anchor}" if named else ""
+    def of(self, line: Mapping[str, object], column: str) -> str:
+        """Where a cell of a table about all methods together leads."""
+        first, second = (str(line.get(k, "")) for k in ("first", "second"))
+        if column in ("first", "second"):
+            return self._rows[str(line[column])]
+        if "first" in line:
+            both = self._pairs.get((first, second)) or self._pairs.get((second, first))
+            return both or self._rows[first]
+        return self._rows[str(line["method"])]
+
+    def _of_pair(self, column: int, line: Sequence[str], anchor: str) -> str:
+        """The first two columns name the pair."""
+        if line[column] == MISSING:
+            return ""
+        at = self._rows[line[column]] if column < 2 else self._pairs[line[0], line[1]]
+        return at + anchor
 
 
-def plain(name: str, caption: str, table: pd.DataFrame) -> Table:
-    """A table as it is, numbers to three decimals."""
+def plain(
+    name: str,
+    caption: str,
+    table: pd.DataFrame,
+    link: Callable[[Mapping[str, object], str], str] = lambda line, column: "",
+) -> Table:
+    """A table as it is, numbers to three decimals. ``link`` says where a column of a row leads."""
     kinds = [pd.api.types.is_numeric_dtype(table[c]) for c in table]
     heads = [Head(str(c), "number" if k else "text") for c, k in zip(table, kinds, strict=True)]
-    rows = [[_cell(v) for v in row] for row in table.itertuples(index=False)]
+    rows = [
+        [_cell(value, link(line, column)) for column, value in line.items()]
+        for line in (dict(zip(map(str, table), row, strict=True))
+                     for row in table.itertuples(index=False))
+    ]  # fmt: skip
     return Table(name, caption, heads, rows)
 
 
-def _cell(value: object) -> Cell:
+def _cell(value: object, at: str) -> Cell:
     if isinstance(value, float):
-        return Cell("-") if math.isnan(value) else Cell(f"{value:.3f}", value=value)
-    return Cell(str(value))
+        return Cell("-") if math.isnan(value) else Cell(f"{value:.3f}", at, value=value)
+    return Cell(str(value), at)

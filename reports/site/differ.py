@@ -50,7 +50,10 @@ Grid = list[list[str]]
 
 
 def _csv(data: bytes) -> Grid:
-    return list(csv.reader(io.StringIO(data.decode())))
+    try:
+        return list(csv.reader(io.StringIO(data.decode())))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _grids(path: str, table: str, found: Grid, expected: Grid) -> Iterator[Problem]:
@@ -138,13 +141,14 @@ def _records(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     for run in mine.keys() ^ theirs.keys():
         yield Problem(path, f"run {run}", "missing" if run in theirs else "not expected", "")
     for run in mine.keys() & theirs.keys():
-        yield from _fields(path, f"run {run}", mine[run], theirs[run])
+        yield from fields(path, f"run {run}", mine[run], theirs[run])
 
 
-def _fields(path: str, where: str, mine: object, theirs: object) -> Iterator[Problem]:
+def fields(path: str, where: str, mine: object, theirs: object) -> Iterator[Problem]:
+    """What differs between two records, field by field."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in sorted(mine.keys() | theirs.keys()):
-            yield from _fields(path, f"{where}, {key}", mine.get(key), theirs.get(key))
+            yield from fields(path, f"{where}, {key}", mine.get(key), theirs.get(key))
     elif json.dumps(mine) != json.dumps(theirs):
         yield Problem(path, where, json.dumps(mine), json.dumps(theirs))
 

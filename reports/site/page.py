@@ -15,7 +15,7 @@ from reports.site.tables import Table
 def page(path: str, template: str, title: str, tables: Sequence[Table] = (), **values: Any) -> File:
     """Fill a template; what it is given is escaped. Tables are found by their names."""
     root = places.root(path)
-    made = {t.name: t.html(root) for t in tables}
+    made = {t.name: t.html(path) for t in tables}
     text = (
         _templates()
         .get_template(template)

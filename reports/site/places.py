@@ -1,8 +1,10 @@
 """Where things lie in a site: names that are safe as files, the same for the same thing."""
 
 import hashlib
+import posixpath
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.ledger import Run
 from reports.table import Board
@@ -29,6 +31,11 @@ def row(found: Board, group: str, method: str) -> str:
     return f"{board(found)}/rows/{slug(method)}-{tail}.html"
 
 
+def pair(found: Board, first: str, second: str) -> str:
+    """The page of two that are compared, with the runs of both."""
+    return f"{board(found)}/pairs/{slug(f'{first}--{second}')}.html"
+
+
 def run(found: Run | str) -> str:
     return f"runs/{slug(found if isinstance(found, str) else found.id)}.html"
 
@@ -41,9 +48,21 @@ def sweep(name: str) -> str:
     return f"sweeps/{slug(name)}/index.html"
 
 
+def trial(name: str, number: int) -> str:
+    """The page of a trial of a sweep."""
+    return f"sweeps/{slug(name)}/trials/{number}.html"
+
+
 def root(path: str) -> str:
     """The way from a page to the site's root."""
     return "../" * path.count("/")
+
+
+@lru_cache(maxsize=4096)
+def link(page: str, target: str) -> str:
+    """The way from a page to another place, which may end in an anchor."""
+    path, hash_, anchor = target.partition("#")
+    return posixpath.relpath(path, posixpath.dirname(page)) + hash_ + anchor
 
 
 @dataclass(frozen=True)

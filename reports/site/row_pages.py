@@ -23,9 +23,12 @@ def pages(site: Site) -> Iterator[File]:
     """A page for every configuration of every board."""
     runs = {run.id: run for run in site.runs}
     for board in site.whole:
-        parts = {str(group): part for group, part in board.cells.groupby("group")}
+        metrics = [m for m in ACCURACY[board.protocol] if m in board.cells]
+        texts = dict.fromkeys(("group", "dataset", "run_id"), object)
+        cells = board.cells[[*texts, "seed", *metrics]].astype(texts)  # picked from many times
+        parts = {str(group): part for group, part in cells.groupby("group")}
         for group, row in board.rows.drop_duplicates("group").set_index("group").iterrows():
-            part = parts.get(str(group), board.cells.iloc[:0])
+            part = parts.get(str(group), cells.iloc[:0])
             yield _page(board, str(group), row, part, runs)
 
 
@@ -75,7 +78,7 @@ def _table(board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]
     heads += [Head("trainable"), Head("train s"), Head("commit", "text")]
     heads += [Head(p.replace("_hash", ""), "text") for p in PRINTS]
     rows = []
-    for _, cell in cells.iterrows():
+    for cell in cells.to_dict("records"):
         run, at = runs[cell["run_id"]], places.run(cell["run_id"])
         rows.append(
             [

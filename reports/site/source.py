@@ -1,5 +1,6 @@
 """Where the numbers of a site come from: the ledger, or the records that a site carries along."""
 
+import csv
 import io
 import json
 from collections.abc import Iterable
@@ -16,15 +17,17 @@ from reports import sweep as sweeps
 from reports.site import answers
 from reports.site.answers import Answers
 
-RECORDS, ANSWERS = "records/runs.jsonl", "records/answers.parquet"
+RECORDS, ANSWERS, TUNED = "records/runs.jsonl", "records/answers.parquet", "records/trials.jsonl"
 OURS = ("spool_entry",)  # tags of the ledger's own housekeeping; so are MLflow's
 Curve = list[tuple[int, float]]
 
 
 class Source(Protocol):
-    """All that a site is made of. ``runs`` are in order of their start."""
+    """All that a site is made of. ``runs`` are in order of their start; ``tuned`` are those of
+    trials, which never opened the test split."""
 
     runs: list[Run]
+    tuned: list[Run]
     sweeps: dict[str, "Stored"]
 
     def file(self, run: Run) -> bytes | None:
@@ -41,6 +44,12 @@ class Stored:
     facts: str
     trials: str
 
+    @property
+    def digests(self) -> set[str]:
+        """Of the runs of its trials."""
+        rows = csv.DictReader(io.StringIO(self.trials))
+        return {digest for row in rows for digest in row.get("digests", "").split()}
+
 
 def cleaned(run: Run) -> Run:
     """A run without housekeeping, as a site shows it."""
@@ -49,9 +58,10 @@ def cleaned(run: Run) -> Run:
     return replace(run, tags=dict(sorted(tags.items())), metrics=metrics)
 
 
-def ordered(runs: Iterable[Run]) -> list[Run]:
-    """Runs that count for reports, in an order that does not depend on the store's."""
-    return sorted((r for r in runs if r.tested), key=lambda r: (r.started, r.id))
+def ordered(runs: Iterable[Run], tested: bool = True) -> list[Run]:
+    """Runs that count for reports, or those that do not, in an order that does not depend on the
+    store's."""
+    return sorted((r for r in runs if r.tested == tested), key=lambda r: (r.started, r.id))
 
 
 class FromLedger:
@@ -59,8 +69,12 @@ class FromLedger:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.runs = [cleaned(run) for run in ordered(ledger.runs())]
+        every = list(ledger.runs())
+        self.runs = [cleaned(run) for run in ordered(every)]
         self.sweeps = stored()
+        digests = {digest for sweep in self.sweeps.values() for digest in sweep.digests}
+        mine = (run for run in every if run.digest in digests and run.status == "finished")
+        self.tuned = [cleaned(run) for run in ordered(mine, tested=False)]
 
     def file(self, run: Run) -> bytes | None:
         return self.ledger.artifact(run, PREDICTIONS)
@@ -126,10 +140,16 @@ class AnswersFile:
 class FromRecords:
     """What a site carries along. Raises ValueError for what cannot be read as that."""
 
-    def __init__(self, lines: str, groups: bytes, sweeps_: dict[str, Stored]) -> None:
-        self._records = {r["id"]: r for r in (json.loads(text) for text in lines.splitlines())}
+    def __init__(
+        self, lines: str, groups: bytes, sweeps_: dict[str, Stored], tuned: str = ""
+    ) -> None:
+        mine, theirs = (
+            {r["id"]: r for r in map(json.loads, text.splitlines())} for text in (lines, tuned)
+        )
+        self._records: dict[str, dict[str, Any]] = theirs | mine
         self._groups = pq.ParquetFile(io.BytesIO(groups))
-        self.runs = [_run(record) for record in self._records.values()]
+        self.runs = [_run(record) for record in mine.values()]
+        self.tuned = [_run(record) for record in theirs.values()]
         self.sweeps = sweeps_
 
     def file(self, run: Run) -> bytes | None:
@@ -144,9 +164,11 @@ class Mixed:
     """Each run of a site's records from the ledger where that has it, else from the records."""
 
     def __init__(self, ledger: FromLedger, records: FromRecords) -> None:
-        theirs = {run.id: run for run in ledger.runs}
-        self.here = {run.id for run in records.runs} & set(theirs)
+        known = [*records.runs, *records.tuned]
+        theirs = {run.id: run for run in (*ledger.runs, *ledger.tuned)}
+        self.here = {run.id for run in known} & set(theirs)
         self.runs = [theirs.get(run.id, run) for run in records.runs]
+        self.tuned = [theirs.get(run.id, run) for run in records.tuned]
         self.sweeps = {n: ledger.sweeps.get(n, s) for n, s in records.sweeps.items()}
         self._ledger, self._records = ledger, records
 

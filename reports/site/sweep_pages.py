@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -19,13 +19,15 @@ from reports.site.page import page
 from reports.site.places import File
 from reports.site.source import Stored
 from reports.site.tables import Cell, Head, Table
+from reports.site.trial_pages import Trials
 from reports.sweep import Sweep
 
 SHADES = 8
 
 
 def pages(site: Site) -> Iterator[File]:
-    """A page for each sweep and contest, with the files it is made of."""
+    """A page for each sweep, trial and contest, with the files they are made of."""
+    trials = Trials(site)
     for name, stored in site.source.sweeps.items():
         facts = json.loads(stored.facts)
         folder = places.sweep(name).removesuffix("index.html")
@@ -35,7 +37,10 @@ def pages(site: Site) -> Iterator[File]:
         if facts["kind"] == "contest":
             yield _contest(site, name, facts)
         else:
-            yield _sweep(name, read(stored))
+            sweep = read(stored)
+            yield _sweep(name, sweep)
+            yield from trials.pages(name, sweep)
+    yield from trials.records()
 
 
 def read(stored: Stored) -> Sweep:
@@ -48,19 +53,17 @@ def _sweep(name: str, sweep: Sweep) -> File:
     tables, pictures = [], []
     if not sweep.complete.empty:
         keys = sweeps.map_keys(sweep)
-        tables += [_map(sweep, keys)] if keys else []
+        tables += [_map(name, sweep, keys)] if keys else []
         best = sweeps.best_key(sweep, None)
         if best is not None:
-            tables.append(
-                plain("best", f"Best {best} for each setting", sweeps.best_table(sweep, best))
-            )
+            tables.append(_best(name, sweep, best))
         weights = sweeps.importances(sweep)
         tables += [] if weights.empty else [_importances(weights)]
         pictures = [(_front(sweep), "Every complete trial; the line is the front.")]
         curve = sweeps.curve(sweep, sweep.facts["method"])
         pictures.append((_curve({name: curve}, sweep.facts["objectives"][0], "trial"),
                          "The best so far, trial by trial."))  # fmt: skip
-    tables.append(_trials(sweep))
+    tables.append(_trials(name, sweep))
     return page(
         places.sweep(name),
         "sweep.html",
@@ -154,7 +157,7 @@ def _front(sweep: Sweep) -> Markup:
         shape = marks.SHAPES[3 if i in on else 0]
         kind = "c0" if i in on else "c8 under small"
         body.append(
-            f'<a class="dot {kind}" href="#trials" aria-label="{says}">'
+            f'<a class="dot {kind}" href="trials/{number}.html" aria-label="{says}">'
             f'<title>{says}</title><g transform="translate({at[0]:.1f} {at[1]:.1f})">'
             f'<path d="{shape}"/></g></a>'
         )
@@ -175,7 +178,7 @@ def _curve(curves: dict[str, pd.DataFrame], aim: str, by: str) -> Markup:
     return lines.picture(series, "progress", (by, aim), about, stairs=True)
 
 
-def _map(sweep: Sweep, keys: tuple[str, str]) -> Table:
+def _map(name: str, sweep: Sweep, keys: tuple[str, str]) -> Table:
     """The best value in each cell of two keys, shaded."""
     cells = sweeps.map_table(sweep, keys)
     down, along = (sweeps.grid(sweep, k) for k in keys)
@@ -186,19 +189,48 @@ def _map(sweep: Sweep, keys: tuple[str, str]) -> Table:
     low, high = min(known.values()), max(known.values())
     short = [k.removeprefix("method.") for k in keys]
     heads = [Head(f"{short[0]} \\ {short[1]}", "text"), *(Head(str(v)) for v in along)]
+    led = _winners(name, sweep, keys)
     rows = [
-        [Cell(str(a)), *(_shaded(known.get((str(a), str(b))), low, high) for b in along)]
+        [
+            Cell(str(a)),
+            *(
+                _shaded(known.get(k), low, high, led.get(k, ""))
+                for k in ((str(a), str(b)) for b in along)
+            ),
+        ]
         for a in down
     ]
     caption = f"Best {sweep.quality} for {short[0]} (rows) and {short[1]} (columns)"
     return Table("map", caption, heads, rows, sorts=False)
 
 
-def _shaded(value: float | None, low: float, high: float) -> Cell:
+def _best(name: str, sweep: Sweep, key: str) -> Table:
+    led = _winners(name, sweep, sweep.keys)
+
+    def link(line: Mapping[str, object], column: str) -> str:
+        at = led.get(tuple(str(sweeps.plain(line[k])) for k in sweep.keys), "")
+        return at if column in (key, sweep.quality) else ""
+
+    caption = f"Best {key} for each setting"
+    return plain("best", caption, sweeps.best_table(sweep, key), link)
+
+
+def _winners(name: str, sweep: Sweep, keys: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """For each setting of some keys the page of the trial that did best."""
+    up = sweep.quality.startswith("acc/")
+    order = sweep.complete.sort_values(sweep.quality, ascending=not up, kind="stable")
+    found: dict[tuple[str, ...], str] = {}
+    for number, *values in order[["number", *keys]].itertuples(index=False):
+        setting = tuple(str(sweeps.plain(v)) for v in values)
+        found.setdefault(setting, places.trial(name, number))
+    return found
+
+
+def _shaded(value: float | None, low: float, high: float, at: str) -> Cell:
     if value is None or math.isnan(value):
         return Cell("-")
     shade = 1 + round((SHADES - 1) * (value - low) / (high - low)) if high > low else 1
-    return Cell(f"{value:.2f}", kind=f"h{shade}", value=value)
+    return Cell(f"{value:.2f}", at, kind=f"h{shade}", value=value)
 
 
 def _importances(weights: pd.DataFrame) -> Table:
@@ -210,13 +242,14 @@ def _importances(weights: pd.DataFrame) -> Table:
     return Table("importances", "How much each setting mattered", heads, rows)
 
 
-def _trials(sweep: Sweep) -> Table:
-    """Every trial with its settings, and the command that repeats it."""
+def _trials(name: str, sweep: Sweep) -> Table:
+    """Every trial with its settings, and the command that repeats it; each leads to its page."""
     shown = ["number", "end", *sweep.keys, *_quantities(sweep), "seconds"]
     there = [c for c in shown if c in sweep.trials]
     heads = [Head(c.removeprefix("method."), "text" if c == "end" else "number") for c in there]
     rows = [
-        [_trial(value) for value in line] for line in sweep.trials[there].itertuples(index=False)
+        [_trial(value, places.trial(name, line[0])) for value in line]
+        for line in sweep.trials[there].itertuples(index=False)
     ]
     commands: Sequence[object] = sweep.trials.get("command", pd.Series(dtype=str)).tolist()
     if len(commands) == len(rows):
@@ -229,8 +262,8 @@ def _quantities(sweep: Sweep) -> list[str]:
     return list(dict.fromkeys((sweep.quality, sweep.cost)))
 
 
-def _trial(value: Any) -> Cell:
+def _trial(value: Any, at: str) -> Cell:
     value = sweeps.plain(value)
     if isinstance(value, float):
-        return Cell("-") if math.isnan(value) else Cell(f"{value:.4g}", value=value)
-    return Cell(str(value))
+        return Cell("-") if math.isnan(value) else Cell(f"{value:.4g}", at, value=value)
+    return Cell(str(value), at)

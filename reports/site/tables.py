@@ -4,9 +4,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape
 
 from markupsafe import Markup
+
+from reports.site import places
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Cell:
     @property
     def whole(self) -> str:
         """All that is read in the cell, one space between words."""
-        return " ".join(f"{self.text} {self.small}".split())
+        both = f"{self.text} {self.small}" if self.small else self.text
+        return " ".join(both.split())
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,15 @@ class Table:
         """SHA-256 of its texts."""
         return digest(self.texts())
 
-    def html(self, root: str) -> Markup:
-        """``root`` is the way from the page to the site's root, such as ``../``."""
+    def html(self, page: str) -> Markup:
+        """``page`` is the path of the page that it stands on, from which links go."""
         name = escape(self.name)
-        kind = ' class="sorts"' if self.sorts and len(self.rows) > 1 else ""
+        sorts = self.sorts and len(self.rows) > 1
+        shared = self._shared()
+        kinds = ["sorts"] * sorts + [f"all-{kind}" for kind in shared.split()]
+        kind = f' class="{" ".join(kinds)}"' if kinds else ""
         heads = "".join(_head(h) for h in self.heads)
-        body = "\n".join(self._row(i, row, root) for i, row in enumerate(self.rows))
+        body = "\n".join(self._row(i, row, page, shared, sorts) for i, row in enumerate(self.rows))
         return Markup(
             f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{name}-caption">'
             f'<table id="{name}"{kind}><caption id="{name}-caption">'
@@ -69,11 +76,24 @@ class Table:
             f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
         )
 
-    def _row(self, i: int, row: Sequence[Cell], root: str) -> str:
+    def _shared(self) -> str:
+        """The classes of all cells but the first ones, where all have the same: said once."""
+        others = ((c, h) for row in self.rows for c, h in zip(row[1:], self.heads[1:], strict=True))
+        found = ""
+        for i, (cell, head) in enumerate(others):
+            kinds = _kinds(cell, head)
+            if not kinds or (i and kinds != found):
+                return ""
+            found = kinds
+        return found
+
+    def _row(self, i: int, row: Sequence[Cell], page: str, shared: str, sorts: bool) -> str:
         mark = f' data-filter="{escape(self.marks[i])}"' if self.marks else ""
-        cells = [
-            _cell(c, h, root, j == 0) for j, (c, h) in enumerate(zip(row, self.heads, strict=True))
-        ]
+        first, *others = row
+        cells = [_first(first, page, sorts)]
+        for c, h in zip(others, self.heads[1:], strict=True):
+            kinds = _kinds(c, h) if not shared else ""
+            cells.append(f"<td{_attributes(c, kinds, sorts)}>{_text(c, page)}</td>")
         return f"<tr{mark}>{''.join(cells)}</tr>"
 
 
@@ -88,16 +108,37 @@ def _head(head: Head) -> str:
     return f'<th scope="col"{kind}{about}>{escape(head.text)}</th>'
 
 
-def _cell(cell: Cell, head: Head, root: str, first: bool) -> str:
-    text = cell.text if cell.text.isalnum() else escape(cell.text)
+def _first(cell: Cell, page: str, sorts: bool) -> str:
+    """It names the row; the style sheet knows that it is text."""
+    return f'<th scope="row"{_attributes(cell, cell.kind, sorts)}>{_text(cell, page)}</th>'
+
+
+def _text(cell: Cell, page: str) -> str:
+    text = cell.text if cell.text.isalnum() else _escaped(cell.text)
     if cell.href:
-        text = f'<a href="{root}{escape(cell.href)}">{text}</a>'
-    if cell.small:
-        text += f" <small>{escape(cell.small)}</small>"
-    kinds = " ".join(k for k in ("" if head.kind == "number" else head.kind, cell.kind) if k)
-    attributes = f' class="{kinds}"' if kinds else ""
-    if cell.value is not None:
-        attributes += f' data-value="{cell.value!r}"'
-    if cell.title:
-        attributes += f' title="{escape(cell.title)}"'
-    return f'<th scope="row"{attributes}>{text}</th>' if first else f"<td{attributes}>{text}</td>"
+        text = f'<a href="{escape(places.link(page, cell.href))}">{text}</a>'
+    return f"{text} <small>{escape(cell.small)}</small>" if cell.small else text
+
+
+_escaped = lru_cache(maxsize=2**14)(escape)  # most texts stand on many pages
+
+
+def _kinds(cell: Cell, head: Head) -> str:
+    if head.kind == "number":
+        return cell.kind
+    return f"{head.kind} {cell.kind}" if cell.kind else head.kind
+
+
+def _attributes(cell: Cell, kinds: str, sorts: bool) -> str:
+    found = f' class="{kinds}"' if kinds else ""
+    if sorts and cell.value is not None and not _reads(cell):
+        found += f' data-value="{cell.value:.9g}"'
+    return found + (f' title="{escape(cell.title)}"' if cell.title else "")
+
+
+def _reads(cell: Cell) -> bool:
+    """Whether the script reads the value off the text."""
+    try:
+        return not cell.small and float(cell.text.replace(",", "")) == cell.value
+    except ValueError:
+        return False

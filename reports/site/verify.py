@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,18 @@ from typing import Literal
 import pandas as pd
 
 from harness.ledger import Ledger
-from harness.protocols import harmonic_mean
-from reports.site import differ, made, source, store
+from reports.site import differ, made, store, sums
 from reports.site.differ import Problem
-from reports.site.source import ANSWERS, RECORDS, FromLedger, FromRecords, Mixed, Source, Stored
+from reports.site.source import (
+    ANSWERS,
+    RECORDS,
+    TUNED,
+    FromLedger,
+    FromRecords,
+    Mixed,
+    Source,
+    Stored,
+)
 from reports.site.store import Manifest
 
 Where = Literal["auto", "ledger", "records"]
@@ -53,7 +60,8 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
         report.problems += [*odd.values(), Problem(RECORDS, "", what, "")]
         return report
     chosen: Source = records
-    report.runs = len(records.runs)
+    known = [*records.runs, *records.tuned]
+    report.runs = len(known)
     if where != "records" and ledger is not None:
         mixed = Mixed(here := FromLedger(ledger), records)
         chosen, report.here = mixed, len(mixed.here)
@@ -62,11 +70,11 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
         if where == "ledger":
             report.problems += [
                 Problem(RECORDS, f"run {run.id}", "not in the ledger", "")
-                for run in records.runs
+                for run in known
                 if run.id not in mixed.here
             ]
     report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
-    report.problems += _sums(chosen)
+    report.problems += sums.problems(RECORDS, chosen.runs, chosen.file)
     return report
 
 
@@ -105,7 +113,8 @@ def _records(folder: Path, manifest: Manifest) -> FromRecords:
             sweeps[str(json.loads(facts)["name"])] = Stored(facts, text)
     lines = (folder / RECORDS).read_text(encoding="utf-8")
     ordered = dict(sorted(sweeps.items()))
-    return FromRecords(lines, (folder / ANSWERS).read_bytes(), ordered)
+    tuned = (folder / TUNED).read_text(encoding="utf-8") if TUNED in manifest.files else ""
+    return FromRecords(lines, (folder / ANSWERS).read_bytes(), ordered, tuned)
 
 
 def _rebuilt(
@@ -153,7 +162,7 @@ def _rebuilt(
 
 def _given(path: str) -> bool:
     """Whether a site is made of this file: then it is no proof of itself."""
-    return path in (RECORDS, ANSWERS) or path.startswith("sweeps/")
+    return path in (RECORDS, ANSWERS, TUNED) or path.endswith(("/sweep.json", "/trials.csv"))
 
 
 def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
@@ -161,22 +170,6 @@ def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
         yield from differ.between(path, found, expected)
     except (ValueError, KeyError, TypeError) as error:
         yield Problem(path, "", f"cannot be read ({error})", "")
-
-
-def _sums(chosen: Source) -> Iterator[Problem]:
-    """Accuracies as recorded against the answers to each image, and H against its halves."""
-    for run in chosen.runs:
-        answers = source.read(chosen, run) if run.status == "finished" else None
-        for part in answers.parts() if answers else ():
-            yield from _equal(run.id, run.metrics, f"acc/{part.name}", part.accuracy)
-        if {"acc/base", "acc/novel", "acc/hmean"} <= set(run.metrics):
-            both = harmonic_mean(run.metrics["acc/base"], run.metrics["acc/novel"])
-            yield from _equal(run.id, run.metrics, "acc/hmean", both)
-
-
-def _equal(run: str, metrics: dict[str, float], name: str, value: float) -> Iterator[Problem]:
-    if name in metrics and not math.isclose(metrics[name], value, abs_tol=1e-6):
-        yield Problem(RECORDS, f"run {run}, metrics, {name}", f"{metrics[name]!r}", f"{value!r}")
 
 
 def _sweeps(mine: dict[str, Stored], theirs: dict[str, Stored]) -> Iterator[Problem]:

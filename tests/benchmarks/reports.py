@@ -1,5 +1,5 @@
 """Reports over a ledger of 10,000 runs: seconds and peak memory of each command. Wanted: a board,
-a front and a comparison in 60 s together, in 2 GB, on two cores.
+a front and a comparison in 60 s together, and the whole site in 60 s, in 2 GB, on two cores.
 
 python tests/benchmarks/reports.py [RUNS]
 
@@ -50,6 +50,7 @@ COMMANDS = (
     ("pareto", "--curves"),
     ("compare", "adaring", "lora", "--best"),
 )
+SITE = ("report", "--out")  # a folder for the site
 
 
 def results(count: int) -> Iterator[Result]:
@@ -122,6 +123,14 @@ def measured(words: tuple[str, ...], environment: dict[str, str]) -> tuple[float
     return time.monotonic() - begun, spent, usage.ru_maxrss * 1024 / 1e9
 
 
+def told(words: tuple[str, ...], home: str) -> tuple[float, float, float]:
+    """What a command takes, printed as well."""
+    found = seconds, spent, memory = measured(words, os.environ | {"RINGBENCH_HOME": home})
+    line = f"{seconds:6.1f} s, {spent:6.1f} of a processor, {memory:5.2f} GB"
+    print(f"{' '.join(words):50} {line}", flush=True)
+    return found
+
+
 def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), "")
@@ -139,14 +148,12 @@ def main(count: int) -> None:
         print(f"made in {time.monotonic() - begun:.0f} s; the store has {size:.0f} MB", flush=True)
         found = []
         for words in COMMANDS:
-            found.append(measured(words, os.environ | {"RINGBENCH_HOME": folder}))
-            seconds, spent, memory = found[-1]
-            line = f"{seconds:6.1f} s, {spent:6.1f} of a processor, {memory:5.2f} GB"
-            print(f"{' '.join(words):50} {line}", flush=True)
+            found.append(told(words, folder))
         seconds, spent, memory = (
             f(column) for f, column in zip((sum, sum, max), zip(*found, strict=True), strict=True)
         )
         print(f"together {seconds:.1f} s, {spent:.1f} of a processor, at most {memory:.2f} GB")
+        told((*SITE, str(home / "site")), folder)
 
 
 if __name__ == "__main__":

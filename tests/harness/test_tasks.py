@@ -157,6 +157,7 @@ def test_from_the_command_line_to_the_board_and_the_picture(
     assert (own_home / "report" / "affinity.png").stat().st_size > 1000
     csv = (own_home / "report" / "affinity.csv").read_text()
     assert "lora,digits+fashion-mnist,digits,fashion-mnist," in csv
+    assert cli.call(["verify", str(own_home / "report" / "affinity.csv")]) == 0
     first = (own_home / "report" / "affinity.svg").read_bytes()
     assert cli.call(["leaderboard", "--protocol", "multi_task"]) == 0
     assert (own_home / "report" / "affinity.svg").read_bytes() == first

@@ -22,6 +22,7 @@ class Planted:
     def __init__(self, runs: Sequence[Run], images: int = 40, classes: int = 5) -> None:
         self.images, self.classes = images, classes
         self.runs = ordered(cleaned(run) for run in runs)
+        self.tuned = ordered((cleaned(run) for run in runs), tested=False)
         self.sweeps: dict[str, Stored] = {}
 
     def file(self, run: Run) -> bytes | None:

@@ -1,6 +1,9 @@
 """Ranks over data sets and whole distributions, against published and brute-force values."""
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +131,34 @@ def test_the_files_are_the_same_bytes_and_ranks_need_five_of_both(tmp_path: Path
     left = {p.name for p in distributions.write(small, tmp_path / "small")}
     assert "ranks.csv" not in left
     assert "aggregate.csv" in left
+
+
+APART = """
+import hashlib, sys
+from pathlib import Path
+import numpy as np, pandas as pd
+from reports import draw_ranks, friedman
+noise = np.random.default_rng(0).normal(0, 4, (8, 7))
+table = pd.DataFrame(noise + 3 * np.arange(7), columns=[f"method {m}" for m in "abcdefg"])
+found = friedman.ranking(table)
+assert (found.nemenyi < 0.05).to_numpy().any()
+paths = [Path(sys.argv[1]) / name for name in ("ranks.png", "ranks.svg")]
+draw_ranks.ranks(found, "ranks", *paths)
+print([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
+"""
+
+
+def test_ranks_that_are_apart_are_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", APART, str(tmp_path)],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in "12"
+    }
+    assert len(said) == 1
 
 
 def test_scores_are_less_zero_shots_where_it_was_run() -> None:

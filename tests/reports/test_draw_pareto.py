@@ -5,15 +5,18 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import planted
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from reports import curves, draw_curves, draw_pareto, labels, pareto, table
+from harness.quantities import find
+from reports import curves, draw_curves, draw_pareto, labels, pareto, plane, table
 from reports.draw import STYLE
 from reports.labels import Box
+from reports.pareto import Point
 from reports.table import Board
 
 COST, QUALITY, TIME = "params/trainable", "acc/test", "time/train_seconds"
@@ -154,6 +157,25 @@ def test_curves_name_their_settings_on_nothing_and_are_the_same_bytes(tmp_path: 
     assert not any(a.overlaps(b) for i, a in enumerate(named) for b in named[:i])
     assert "zero-shot" in {t.get_text() for t in figure.legends[0].get_texts()}
     for copy in ("one", "two"):
-        curves.write(picture, tmp_path / copy)
+        curves.draw(picture, tmp_path / copy)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+WIDE = (("zero_shot", 0, 50.0, 40.0), ("a", 1000, 55.0, 90.0), ("b", 5000, 57.0, 3.0))
+
+
+def test_bars_of_two_seeds_do_not_squeeze_what_is_compared() -> None:
+    """They stretch the axis to twice the spread of the means at most, and never past 100 %."""
+    quality = find(QUALITY)
+    points = [
+        Point(name, "", cost, mean, mean - half, mean + half, 2) for name, cost, mean, half in WIDE
+    ]
+    assert [plane.bar(p, quality) for p in points] == [(10.0, 90.0), (0.0, 100.0), (54.0, 60.0)]
+    shown, cut = plane.span(points, quality, None)
+    assert (min(shown), max(shown), cut) == (50 - 14, 57 + 14, True)
+    cloud = pd.DataFrame({"cost": [2000], "quality": [20.0], "sweep": ["mine"]})
+    shown, cut = plane.span(points, quality, cloud)
+    assert (min(shown), max(shown), cut) == (0, 100, False)
+    alone = [points[1]]
+    assert plane.span(alone, quality, None) == ([55.0, 0.0, 100.0], False)

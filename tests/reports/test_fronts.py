@@ -313,7 +313,8 @@ def test_trials_of_a_sweep_are_a_curve_and_a_cloud(
     fast = ["data=digits", "data.shots=1", "data.val_shots=2", "train.epochs=1", "-q"]
     sweep = ["sweep", "lora_rank", "seeds=1,2", "--sampler", "grid", "--pruner", "none"]
     assert cli.call([*sweep, "--trials", "4", "--name", "mine", *fast]) == 0
-    assert cli.call(["suite", "base_to_novel", "methods=lora", "seeds=1,2", *fast]) == 0
+    suite = ["suite", "base_to_novel", "methods=lora", "lora.rank=1,2", "seeds=1,2"]
+    assert cli.call([*suite, *fast]) == 0
     out = ["--out", str(tmp_path)]
     capsys.readouterr()
     assert cli.call(["pareto", "--curves", "--sweep", "mine", "--json", *out]) == 0
@@ -322,7 +323,11 @@ def test_trials_of_a_sweep_are_a_curve_and_a_cloud(
     best = trials.groupby(COST)["acc/val_hmean"].max()
     assert {p["cost"]: p["mean"] for p in points} == pytest.approx(best.to_dict())
     assert all(p["n"] == 2 for p in points)
+    assert cli.call(["verify", str(tmp_path / "pareto-curves.csv")]) == 0
     assert cli.call(["pareto", "--cloud", "mine", "--quality", "acc/val_hmean", *out]) == 0
+    assert cli.call(["verify", str(tmp_path / "pareto.manifest.json")]) == 0
+    assert cli.call(["pareto", "--curves", *out]) == 0
+    assert cli.call(["verify", str(tmp_path / "pareto-curves.manifest.json")]) == 0
     capsys.readouterr()
     assert cli.call(["pareto", "--cloud", "mine", *out]) == 2
     assert "not acc/hmean; for example --quality acc/val_hmean" in capsys.readouterr().err

@@ -5,11 +5,13 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import planted
 import planted_site
 import pytest
@@ -134,7 +136,8 @@ def test_a_large_suite_is_light(tmp_path: Path) -> None:
     pages = {name: len(data) for name, data in found.items() if name.endswith(".html")}
     assert len(pages) > 300
     assert fixed + max(pages.values()) < 3_000_000
-    assert fixed + len(found[f"{BOARD}/index.html"]) < 400_000
+    assert fixed + len(found[f"{BOARD}/index.html"]) < 300_000
+    assert sum(map(len, found.values())) < 7_000_000
 
 
 def test_only_what_the_manifest_lists_is_replaced(tmp_path: Path) -> None:
@@ -268,6 +271,63 @@ def test_sweeps_have_pages_without_the_address_of_their_database(
     assert len(tables["trials"]) == 1 + 11
     assert tables["map"][1][1:] == ["50.00", "52.20", "53.80"]  # rank 1: 50 + 2.5 i - 0.3 i^2
     assert not any(b"secret" in data for data in contents(tmp_path / "site").values())
+
+
+def test_every_number_of_a_comparison_leads_to_its_runs(built: Path) -> None:
+    page = (built / BOARD / "compare.html").read_text()
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", page)
+    assert len(cells) > 50
+    assert all(cell.startswith("<a href=") for cell in cells if re.search(r"\d", cell))
+    (pair,) = (built / BOARD / "pairs").glob("lora--adaring*") or (built / BOARD / "pairs").glob(
+        "adaring--lora*"
+    )
+    assert f"pairs/{pair.name}#x" in page
+    heads, *rows = differ.tables(pair.read_bytes())["x"]
+    first = pair.name.partition("--")[0]
+    second = "adaring" if first == "lora" else "lora"
+    for row in rows:
+        told = dict(zip(heads, row, strict=True))
+        mine, other = (
+            planted_site.of(RUNS, method, "x", int(told["seed"])) for method in (first, second)
+        )
+        assert f'href="../../../{places.run(mine)}"' in pair.read_text()
+        assert told["H first"] == f"{planted_site.h(mine):.4f}"
+        assert told["difference"] == f"{planted_site.h(mine) - planted_site.h(other):+.4f}"
+
+
+def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> None:
+    from test_sweep_reports import planted as sweep
+
+    from reports.site import source, verify
+
+    table = pd.read_csv(sweep(own_home) / "trials.csv")
+    both = [
+        planted.run("adaring", d, 1, {"acc/val_hmean": 51.5}, {"ring_rank": 1},
+                    protocol="base_to_novel", git_commit="c0ffee", selection="val")
+        for d in ("digits", "flags")
+    ]  # fmt: skip
+    table["digests"] = [" ".join(r.digest.replace(" ", "_") for r in both), *[""] * 10]
+    table.to_csv(own_home / "sweeps/mine/trials.csv", index=False)
+    tuned = [replace(r, tags=r.tags | {"digest": r.digest.replace(" ", "_")}) for r in both]
+    found = Planted([*RUNS, *tuned])
+    found.sweeps = source.stored()
+    site = tmp_path / "site"
+    store.write(lambda: made.files(found, drawn=False), site)
+    index = (site / "sweeps/mine/index.html").read_text()
+    assert all(f'href="trials/{n}.html" aria-label' in index for n in range(9))
+    assert '<a href="trials/8.html">' in index
+    tables = differ.tables((site / "sweeps/mine/trials/0.html").read_bytes())
+    heads, *rows = tables["runs"]
+    assert [row[heads.index("data set")] for row in rows] == ["digits", "flags"]
+    assert {row[heads.index("commit")] for row in rows} == {"c0ffee"}
+    spec = dict(row for row in tables["spec"][1:])
+    assert spec["digest"] == " | ".join(r.digest for r in tuned)
+    assert "runs" not in differ.tables((site / "sweeps/mine/trials/8.html").read_bytes())
+    assert verify.verify(site, "records", None).problems == []
+    records = site / source.TUNED
+    records.write_text(records.read_text().replace("51.5", "58.5"))
+    named = {p.file for p in verify.verify(site, "records", None).problems}
+    assert named == {source.TUNED, "sweeps/mine/trials/0.html"}
 
 
 def test_tables_of_the_commands_say_which_runs_they_are_made_of(

@@ -168,6 +168,7 @@ def test_no_page_complains_asks_elsewhere_or_is_wider_than_a_phone(chrome: Any, 
     chrome.get_log("browser")
     runs = sorted(p.relative_to(site).as_posix() for p in site.glob("runs/*.html"))[:3]
     rows = sorted(p.relative_to(site).as_posix() for p in site.glob("boards/*/rows/*.html"))[:2]
+    rows += sorted(p.relative_to(site).as_posix() for p in site.glob("boards/*/pairs/*.html"))[:2]
     pages = [*runs, *rows, *(p.relative_to(site).as_posix() for p in site.glob("methods/*.html"))]
     pages += ["index.html", *(f"{BOARD}/{n}.html" for n in ("index", "all", "pareto", "compare"))]
     for page in pages:

@@ -27,8 +27,8 @@ def planted(home: Path, name: str = "mine", **facts: Any) -> Path:
              "seconds": 2.0, "method.ring_rank": rank, "method.slice_size": size,
              AIMS[0]: 50 + 2.5 * i - 0.3 * i * i, AIMS[1]: 1000.0 * rank * (1 + i % 3)}
         )  # fmt: skip
-    for end in ("pruned", "capped"):
-        rows.insert(4, {**rows[0], "order": 4, "number": 20, "end": end, AIMS[0]: math.nan})
+    for i, end in enumerate(("pruned", "capped")):
+        rows.insert(4, {**rows[0], "order": 4, "number": 20 + i, "end": end, AIMS[0]: math.nan})
     folder = home / "sweeps" / name
     folder.mkdir(parents=True)
     pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)

@@ -173,7 +173,7 @@ def test_changed_missing_and_foreign_files_are_named(
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (None, "no such folder"),
+        (None, "no such file or folder"),
         ("", "not a site"),
         ("{", "damaged"),
         ('{"kind": "other"}', "of something else"),
