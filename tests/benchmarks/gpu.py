@@ -192,7 +192,7 @@ def main(words: list[str]) -> int:
     if not torch.cuda.is_available():
         print("gpu-check: no CUDA device here; nothing was checked and nothing was written")
         return 0
-    files = ("test_tower.py", "test_crew.py", "test_capture.py", "test_memory.py")
+    files = ("test_tower.py", "test_crew.py", "test_capture.py", "test_memory.py", "test_ahead.py")
     tests = [sys.executable, "-m", "pytest", *(f"tests/harness/{name}" for name in files)]
     tests.append("tests/methods/test_contract.py")
     code = subprocess.run(tests, cwd=ROOT, check=False).returncode

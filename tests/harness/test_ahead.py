@@ -56,6 +56,7 @@ def test_on_a_gpu_each_is_made_behind_the_step_before(monkeypatch: pytest.Monkey
     ]
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU")
 def test_they_are_the_same_on_a_gpu() -> None:
     device = torch.device("cuda")

@@ -34,12 +34,12 @@ def tapes(monkeypatch: pytest.MonkeyPatch) -> Tapes:
 Found = tuple[list[list[float]], list[dict[str, Tensor]], dict[str, str]]
 
 
-def trained(*lists: list[str], epochs: int = 4) -> Found:
+def trained(*lists: list[str], epochs: int = 4, device: torch.device = CPU) -> Found:
     """Losses and weights of trials side by side, and how their steps were computed."""
     shots = [] if any("shots" in w for w in lists[0]) else ["shots=2"]  # batches of 4 and of 2
     few = [*FEW, *shots, f"train.epochs={epochs}"]
     specs = [config.build("base_to_novel", [*few, *words]) for words in lists]
-    runs = [prepared.prepare(s, CPU, past(s, "cpu", None, None), 0.0) for s in specs]
+    runs = [prepared.prepare(s, device, past(s, str(device), None, None), 0.0) for s in specs]
     trials = [
         Trial(run.net.adapter, s.train, s.seed, run.split.trains[0], s.method)
         for run, s in zip(runs, specs, strict=True)
@@ -67,7 +67,7 @@ def same(found: Any, expected: Any) -> None:
             assert torch.allclose(mine[name].float(), value.float(), rtol=1e-4, atol=1e-6), name
 
 
-TRAINED = [name for name in methods.names() if name not in ("zero_shot", "tip_adapter")]
+TRAINED = [name for name in methods.names() if name != "zero_shot"]
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -132,6 +132,20 @@ def test_who_asks_for_the_progress_is_computed_as_ever(
 
     monkeypatch.setattr(LoRA, "attach", with_penalty)
     assert trained(["method=lora"])[2][GRAPH].startswith("no: unsupported operand")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU")
+@pytest.mark.parametrize("name", TRAINED)
+def test_cuda_graphs_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = [f"method={name}"] + (["method.host=lora"] if name == "coto" else [])
+    gpu = torch.device("cuda")
+    found = trained(words, epochs=8, device=gpu)
+    assert (found[2][GRAPH] == REPLAYED) == (name not in SLEEPERS), found[2]
+    monkeypatch.setattr(steps, "word", "eager")
+    expected = trained(words, epochs=8, device=gpu)
+    assert GRAPH not in expected[2]
+    assert found[0] == [pytest.approx(losses, rel=1e-2) for losses in expected[0]]
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
