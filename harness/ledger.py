@@ -352,9 +352,11 @@ def open_ledger(uri: str | None = None) -> Ledger:
     except Unreachable as error:
         waits = len(list(spool.waiting(ledger.spool)))
         kept = f"; {waits} results wait safely in {ledger.spool}" if waits else ""
+        advice = f"start it, or unset {TRACKING} to use SQLite"
+        if ledger.uri.startswith("sqlite:"):
+            advice = "if the file is damaged, restore it or move it away: a new one is made"
         raise UsageError(
-            f"the tracking store {ledger.uri} does not answer ({error}){kept};"
-            f" start it, or unset {TRACKING} to use SQLite"
+            f"the tracking store {ledger.uri} does not answer ({error}){kept}; {advice}"
         ) from None
     return ledger
 
