@@ -86,5 +86,5 @@ def test_a_store_whose_writer_was_killed_is_left_to_mlflow(
 def test_a_file_that_is_no_database_is_told(own_home: Path) -> None:
     own_home.mkdir()
     (own_home / "mlflow.db").write_text("not a database, whatever the name of this file may say")
-    with pytest.raises(UsageError, match="does not answer .* move it away"):
+    with pytest.raises(UsageError, match=r"does not answer .* move it away"):
         open_ledger()
