@@ -20,7 +20,7 @@ class Way:
     def use(self, word: str) -> None:
         """Raises UsageError for a word that is none of ``WAYS``."""
         if word not in WAYS:
-            raise unknown("--steps", word, WAYS)
+            raise UsageError(f"--steps {word!r}: expected {', '.join(WAYS)}")
         self.word = word
 
     def records(self, device: torch.device) -> bool:

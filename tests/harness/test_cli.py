@@ -165,7 +165,7 @@ WRONG = {
     ("run", "base_to_novel", "method=lora", "backbone=ViT-B16"): "did you mean 'ViT-B-16'",
     ("run", "base_to_novel", "method=lora", "backbone=ViT-B-16"): "needs weights",
     ("run", "base_to_novel", "method=lora", "--device", "tpu"): "expected auto, cpu or cuda",
-    ("run", "base_to_novel", "method=lora", "--steps", "fast"): "--steps: unknown; known: auto",
+    ("run", "base_to_novel", "method=lora", "--steps", "fast"): "expected auto, eager, compiled",
     ("run", "base_to_novel", "method=lora", "backbone.precision=fp64"): "backbone.precision",
     ("run", "base_to_novel", "method=lora", "--threads", "-1"): "--threads",
     ("run", "base_to_novel", "method=lora", "--threads", "100000000"): "--threads",
