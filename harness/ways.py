@@ -2,7 +2,7 @@
 
 import torch
 
-from methods.kit.errors import unknown
+from methods.kit.errors import UsageError
 
 WAYS = {
     "auto": "recorded and replayed as CUDA graphs on a GPU, computed one by one on a CPU",
