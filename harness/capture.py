@@ -74,6 +74,21 @@ class Unreadable:
         raise TypeError("the method asks for the progress of training")
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A step that is to be taken. ``compute(batch, progress)`` does so; ``key`` says all that it
+    depends on beside the numbers on the device."""
+
+    key: Hashable
+    batch: Batch
+    compute: Callable[[Batch, Any], Outcome]
+    step: int
+    progress: float
+
+    def now(self) -> Outcome:
+        return self.compute(self.batch, self.progress)
+
+
 @dataclass
 class _Replay:
     """A recorded step, and the batch in the memory that it reads."""
@@ -83,9 +98,9 @@ class _Replay:
     outcome: Outcome
     again: Callable[[], None]
 
-    def __call__(self, batch: Batch, step: int, progress: float) -> Outcome:
-        self.book.turn_to(step, progress)
-        for mine, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
+    def __call__(self, moment: Moment) -> Outcome:
+        self.book.turn_to(moment.step, moment.progress)
+        for mine, new in zip(_tensors(self.batch), _tensors(moment.batch), strict=True):
             mine.copy_(new)
         self.again()
         loss, right = self.outcome
@@ -105,61 +120,48 @@ class Replays:
     def __post_init__(self) -> None:
         self.why = obstacle(self.crew)
 
-    def take(
-        self,
-        key: Hashable,
-        batch: Batch,
-        compute: Callable[[Batch, Any], Outcome],
-        step: int,
-        progress: float,
-    ) -> Outcome | None:
-        """The outcome of a step that could be replayed, or None: compute it as ever.
-
-        ``compute(batch, progress)`` does that; ``key`` says all that it depends on beside the
-        numbers on the device. Nothing has moved where None is returned.
-        """
-        key = (key, self.crew.changes, batch.feeds, *(_form(t) for t in _tensors(batch)))
+    def take(self, moment: Moment) -> Outcome | None:
+        """The outcome of a step that could be replayed, or None: compute it as ever. Nothing has
+        moved where None is returned."""
+        batch = moment.batch
+        forms = (_form(t) for t in _tensors(batch))
+        key = (moment.key, self.crew.changes, batch.feeds, *forms)
         if key in self._kept:
-            return self._kept[key](batch, step, progress)
+            return self._kept[key](moment)
         self._met[key] = self._met.get(key, 0) + 1
         if self.why or self._met[key] <= WARM or len(self._kept) == MOST:
             return None
         self.crew.book = book = Book()
         try:
-            return self._record(key, batch, compute, step, progress, book)
+            replay, outcome = self._recorded(moment, book)
         finally:
             self.crew.book = None
+        if replay is not None:
+            self._kept[key] = replay
+        return outcome
 
-    def _record(
-        self,
-        key: Hashable,
-        batch: Batch,
-        compute: Callable[[Batch, Any], Outcome],
-        step: int,
-        progress: float,
-        book: Book,
-    ) -> Outcome:
+    def _recorded(self, moment: Moment, book: Book) -> tuple[_Replay | None, Outcome]:
         """Take the step, record it, and see whether a replay does the same."""
-        x, labels, rows = (t.clone() for t in _tensors(batch))
-        own = Batch(x, labels, rows, batch.look, batch.feeds)
+        x, labels, rows = (t.clone() for t in _tensors(moment.batch))
+        own = Batch(x, labels, rows, moment.batch.look, moment.batch.feeds)
         before = _State(self.crew)
-        expected = compute(batch, progress)
+        expected = moment.now()
         after = _State(self.crew)
         before.restore()
+        replay = None
         try:
-            outcome, again = self.recorder.record(lambda: compute(own, Unreadable()))
+            outcome, again = self.recorder.record(lambda: moment.compute(own, Unreadable()))
         except Exception as error:
             self._over(str(error).splitlines()[0] if str(error) else type(error).__name__)
         else:
             before.restore()
             replay = _Replay(own, book, outcome, again)
-            loss, _ = replay(batch, step, progress)
-            if after.near(_State(self.crew)) and _near(loss, expected[0]):
-                self._kept[key] = replay
-            else:
+            loss, _ = replay(moment)
+            if not (after.near(_State(self.crew)) and _near(loss, expected[0])):
                 self._over("a replayed step differed from the step")
+                replay = None
         after.restore()
-        return expected
+        return replay, expected
 
     def _over(self, why: str) -> None:
         self.why = why

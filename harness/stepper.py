@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import memory
 from harness.batch import Batch
-from harness.capture import GRAPH, Recorder, Replays
+from harness.capture import GRAPH, Moment, Recorder, Replays
 from harness.classifier import Classifier
 from harness.crew import Crew
 from harness.step import Outcome, train_step
@@ -54,7 +54,7 @@ class Stepper:
             found = None
             if self.replays:
                 key = (id(net), self.parts, batch.look if teacher else None)
-                found = self.replays.take(key, batch, compute, step, progress)
+                found = self.replays.take(Moment(key, batch, compute, step, progress))
             return compute(batch, progress) if found is None else found
 
         while True:
