@@ -1,6 +1,7 @@
 """A replayed step is the step, whatever changes between two; what cannot be replayed is not."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from harness.ways import steps
 from tests.harness.tape import Tapes
 
 CPU = torch.device("cpu")
-FEW = ["data=digits", "train.batch_size=4"]
+TINY = Path(__file__).parents[1] / "tiny" / "flat.json"
+FEW = ["data=digits", "train.batch_size=4", f"backbone={TINY}", "pretrained=random"]
 SLEEPERS = {"coto"}  # parts of it do not move in some steps
 
 
