@@ -23,7 +23,7 @@ BUILDS = ("flat", "nested", "custom", "bidirectional", "eos")
 NAMES = ("cat", "dog", "magnifying glass", "tree")
 TEMPLATE = "a photo of a {}."
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
