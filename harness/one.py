@@ -1,17 +1,19 @@
 """Running specs as a command does: skip what is done, record what happens, say how it went."""
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from harness import console
+from harness.capture import GRAPH
 from harness.home import home
 from harness.ledger import Ledger, Run, open_ledger
 from harness.result import Result, failure
 from harness.run import attempt, check, pick_device
 from harness.spec import Spec
+from harness.stepper import MICRO
 from harness.together import attempt_all
 from harness.watch import Watch
 from methods.kit.warm import ERRORS
@@ -31,6 +33,7 @@ class Done:
     found: bool = False
     delivered: bool = True
     cache: str = ""  # what was computed once, and what it saved
+    steps: Mapping[str, str] = field(default_factory=dict)  # tags on how steps were computed
 
     @property
     def ok(self) -> bool:
@@ -129,12 +132,17 @@ def from_result(result: Result, delivered: bool = True) -> Done:
         result.error,
         delivered=delivered,
         cache=result.tags.get("cache", ""),
+        steps=_steps(result.tags),
     )
 
 
 def from_ledger(spec: Spec, run: Run) -> Done:
-    error, cache = run.tags.get("error", ""), run.tags.get("cache", "")
-    return Done(spec, run.status, run.metrics, error, run.id, found=True, cache=cache)
+    error, cache, steps = run.tags.get("error", ""), run.tags.get("cache", ""), _steps(run.tags)
+    return Done(spec, run.status, run.metrics, error, run.id, found=True, cache=cache, steps=steps)
+
+
+def _steps(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: tags[key] for key in (MICRO, GRAPH) if key in tags}
 
 
 def sentence(done: Done) -> str:
@@ -173,6 +181,7 @@ def show(done: Done, as_json: bool, quiet: bool) -> int:
                 "error": done.error,
                 "metrics": done.metrics,
                 "cache": done.cache,
+                "steps": dict(done.steps),
                 "spec": done.spec.as_dict(),
             }
         )
@@ -180,7 +189,15 @@ def show(done: Done, as_json: bool, quiet: bool) -> int:
         console.say(sentence(done))
     if done.cache and not as_json and not quiet:
         console.say(done.cache)
+    if done.steps and not as_json and not quiet:
+        console.say("; ".join(_said(key, value) for key, value in done.steps.items()))
     return 0 if done.ok else 1
+
+
+def _said(key: str, value: str) -> str:
+    if key == MICRO:
+        return f"memory ran out: batches passed in parts of at most {value} images, the same steps"
+    return f"recorded steps: {value}"
 
 
 def plan(spec: Spec, as_json: bool) -> int:

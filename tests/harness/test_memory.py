@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import methods
-from harness import config, memory, prepared, step
+from harness import cli, config, memory, prepared, step
 from harness.batch import Batch
 from harness.crew import Crew, Trial
 from harness.evaluate import predict
@@ -170,3 +170,14 @@ def test_memory_that_really_runs_out() -> None:
     assert tight[0] == "finished", tight
     assert int(tight[1]) < 280
     assert tight[2] == pytest.approx(roomy[2], rel=1e-3)
+
+
+def test_the_user_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(step, "_gradients", short(4))
+    words = ["run", "base_to_novel", *FEW, "method=linear_probe"]
+    assert cli.call(words) == 0
+    assert "parts of at most 4 images, the same steps" in capsys.readouterr().err
+    assert cli.call([*words, "--json"]) == 0  # already recorded
+    assert json.loads(capsys.readouterr().out)["steps"] == {MICRO: "4"}
