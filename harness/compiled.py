@@ -4,6 +4,7 @@ The step is traced as it is taken, with its backward pass and all that it reads 
 nothing of a method has to be understood. The optimiser's kernel is called as it is.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -42,6 +43,7 @@ def _compiled(traced: GraphModule) -> Callable[[], Outcome]:
     order = {node.name: i for i, node in enumerate(traced.graph.nodes)}
     moves = [n for n in traced.graph.nodes if getattr(n.target, "overloadpacket", None) in KERNELS]
     first = order[moves[0].name]
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no GPU: no matter
     parts: Any = split_module(traced, torch.nn.Module(), lambda n: int(order[n.name] >= first))
     parts.submod_0 = torch.compile(parts.submod_0, fullgraph=True)
     found: Callable[[], Outcome] = parts
