@@ -40,7 +40,9 @@ def sweep(uri: str | None, run_id: str, name: str) -> None:
     with TemporaryDirectory() as place:
         folder = Path(place)
         try:
-            studies.front(sweeps.read(name), folder, "front")
+            part = studies.front(sweeps.read(name), "front")
+            studies.draw([part], folder)
+            (folder / "front.csv").write_text(part.text)
             for path in (home() / "sweeps" / name).glob("*.*"):
                 shutil.copy(path, folder)
             open_ledger(uri).attach(run_id, folder)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.home import home
+from harness.ledger import Run
 from methods.kit.errors import UsageError, unknown
 from reports.pareto import front
 
@@ -49,6 +50,16 @@ class Sweep:
     def complete(self) -> pd.DataFrame:
         return self.trials[self.trials["end"] == "complete"].reset_index(drop=True)
 
+    @property
+    def digests(self) -> set[str]:
+        """Of the runs of its trials; none are known of sweeps that older versions wrote."""
+        return {d for row in self.trials.to_dict("records") for d in digests_of(row)}
+
+    def behind(self, runs: Iterable[Run]) -> list[Run]:
+        """The finished runs of its trials; several of one digest where one was repeated."""
+        wanted = self.digests
+        return [r for r in runs if r.digest in wanted and r.status == "finished"]
+
 
 def names() -> tuple[str, ...]:
     """The sweeps and contests that are stored here."""
@@ -72,6 +83,12 @@ def read(name: str) -> Sweep:
     if found.complete.empty:
         raise UsageError(f"sweep {name}: no trial is complete yet")
     return found
+
+
+def digests_of(trial: dict[str, Any]) -> list[str]:
+    """The digests of a trial's runs, from its row."""
+    said = trial.get("digests")
+    return said.split() if isinstance(said, str) else []
 
 
 def parts(contest: dict[str, Any]) -> list[str]:

@@ -302,9 +302,9 @@ def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> Non
 
     table = pd.read_csv(sweep(own_home) / "trials.csv")
     both = [
-        planted.run("adaring", d, 1, {"acc/val_hmean": 51.5}, {"ring_rank": 1},
+        planted.run("adaring", d, 1, {"acc/val_hmean": value}, {"ring_rank": 1},
                     protocol="base_to_novel", git_commit="c0ffee", selection="val")
-        for d in ("digits", "flags")
+        for d, value in (("digits", 51.5), ("flags", 48.5))
     ]  # fmt: skip
     table["digests"] = [" ".join(r.digest.replace(" ", "_") for r in both), *[""] * 10]
     table.to_csv(own_home / "sweeps/mine/trials.csv", index=False)
@@ -327,7 +327,12 @@ def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> Non
     records = site / source.TUNED
     records.write_text(records.read_text().replace("51.5", "58.5"))
     named = {p.file for p in verify.verify(site, "records", None).problems}
-    assert named == {source.TUNED, "sweeps/mine/trials/0.html"}
+    assert named == {source.TUNED, "sweeps/mine/trials/0.html", "sweeps/mine/trials.csv"}
+    found.tuned[0].metrics["acc/val_hmean"] = 58.5  # as who forges it builds all anew
+    store.write(lambda: made.files(found, drawn=False), site)
+    (told,) = verify.verify(site, "records", None).problems
+    expected = "sweeps/mine/trials.csv: trial 0, acc/val_hmean: is 50.0, should be 53.5"
+    assert str(told) == expected
 
 
 def test_tables_of_the_commands_say_which_runs_they_are_made_of(
