@@ -27,8 +27,9 @@ def of_sweep(sweep: Sweep, wanted: Wanted, found: Sequence[Part], runs: Sequence
 
 
 def of_front(sweep: Sweep, cost: str, quality: str, found: Part, runs: Sequence[Run]) -> Tables:
-    settings = {"command": FRONT, "cost": cost, "quality": quality}
-    return _tables("pareto", settings, studies.texts([found]), [sweep], runs)
+    """``found`` is the front of the sweep; its files are called by its stem."""
+    settings = {"command": FRONT, "stem": found.stem, "cost": cost, "quality": quality}
+    return _tables(found.stem, settings, studies.texts([found]), [sweep], runs)
 
 
 def of_contest(
@@ -65,7 +66,7 @@ def make(settings: dict[str, Any], runs: Sequence[Run], fetch: Fetch) -> Tables:
     (sweep,) = tuned
     if settings["command"] == FRONT:
         cost, quality = settings["cost"], settings["quality"]
-        part = studies.front(sweep, "pareto", cost, quality)
+        part = studies.front(sweep, settings["stem"], cost, quality)
         return of_front(sweep, cost, quality, part, runs)
     wanted = Wanted(settings["map"], settings["best"])
     parts = [p for p in studies.parts(sweep, wanted) if p.stem != "importances" or not later(seen)]

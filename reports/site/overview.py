@@ -33,8 +33,8 @@ def pages(site: Site) -> list[File]:
                 "rows": len(model.main(best)),
                 "picture": ""
                 if cost is None
-                else plane_pages.picture(whole, cost, costs[cost], "index.html",
-                                         f"plane-{tables[-1].name}"),
+                else plane_pages.picture(whole, plane_pages.dots(whole, cost), costs[cost],
+                                         "index.html", f"plane-{tables[-1].name}"),
             }
         )  # fmt: skip
     newest = max(run.started for run in site.runs)
