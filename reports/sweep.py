@@ -16,6 +16,7 @@ from reports.pareto import front
 
 COST = "params/trainable"
 RATE = "train.lr"
+MARGIN = 0.1  # of a range: how far the plane reaches beyond the worst trial
 MAP_LIMIT = 16  # values of a key beyond which a map would be dust
 
 
@@ -117,13 +118,14 @@ def hypervolume(
 ) -> float:
     """The share of the plane that (cost, quality) pairs dominate, cost on a logarithmic axis.
 
-    The plane spans all pairs of ``whole``; 1 would be the best quality at the least cost.
+    The plane spans all pairs of ``whole`` and a tenth of its range beyond the worst of each, as
+    in reports/families.py: else the dearest trial would add nothing, however good. 1 would be the
+    best quality at the least cost.
     """
-    costs = [math.log10(1 + c) for c, _ in whole]
-    left, right = min(costs), max(costs)
-    low, high = min(q for _, q in whole), max(q for _, q in whole)
-    if left == right or low == high:
-        return 1.0 if any(q == high and math.log10(1 + c) == left for c, q in pairs) else 0.0
+    costs, values = [math.log10(1 + c) for c, _ in whole], [q for _, q in whole]
+    left, high = min(costs), max(values)
+    right = max(costs) + MARGIN * ((max(costs) - left) or 1)
+    low = min(values) - MARGIN * ((high - min(values)) or 1)
     area, best = 0.0, low
     for i in sorted(front(pairs), key=lambda i: pairs[i]):
         cost, quality = pairs[i]

@@ -22,7 +22,7 @@ def pages(site: Site) -> Iterator[File]:
     for board, front in zip(site.whole, site.fronts, strict=True):
         path = f"{places.board(board)}/pareto.html"
         costs = model.quantities(board)
-        found = {cost: dots(board, cost) for cost in costs}
+        found = {cost: dots(board, cost, front) for cost in costs}
         charts = [
             (
                 picture(board, found[cost], label, path, _name(cost)),
@@ -57,11 +57,14 @@ def picture(board: Board, found: list[Dot], label: str, path: str, name: str) ->
     return plane.picture(found, name, (label, f"{quality(board)}, %"), about, places.root(path))
 
 
-def dots(board: Board, cost: str) -> list[Dot]:
-    """Every configuration with its interval and its chance of being on the front."""
+def dots(board: Board, cost: str, front: Front) -> list[Dot]:
+    """Every configuration with its interval and its chance of being on the front; ``front`` is the
+    one over trainable parameters."""
     rows = model.main(board)
     rows = rows[rows[f"{board.headline}_mean"].notna() & rows[f"{cost}_mean"].notna()]
-    chances = {p.group: p.chance for p in points(board, cost, board.headline)}
+    known = front.asked.cost.name == cost
+    judged = front.panels[0] if known else points(board, cost, board.headline)
+    chances = {p.group: p.chance for p in judged}
     found = []
     for _, row in rows.iterrows():
         chance = chances[row["group"]]

@@ -20,7 +20,8 @@ from planted_site import Planted
 from harness import cli
 from harness.ledger import Run, open_ledger
 from methods.kit.errors import UsageError
-from reports.site import answers, differ, licence, made, places, store
+from reports import families, pareto, table
+from reports.site import answers, axes, differ, licence, made, places, store
 
 BOARD = "boards/base_to_novel-embedded"
 RUNS = planted_site.suite(methods=3)
@@ -74,6 +75,31 @@ def test_the_leaderboard_shows_the_planted_means_and_links_to_their_runs(built: 
         assert f'href="../../../{places.run(run)}"' in row.read_text()
         page = (built / places.run(run)).read_text()
         assert all(f">{v}<" in page for v in (run.digest, run.tags["git_commit"]))
+
+
+def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> None:
+    """What `ringbench pareto` says of the same runs."""
+    (board,) = table.boards(RUNS)
+    asked = pareto.axes(board, "params/trainable", "acc/hmean")
+    found = pareto.points(board, "params/trainable", "acc/hmean")
+    tables = differ.tables((built / BOARD / "pareto.html").read_bytes())
+    heads, *rows = tables["plane-params-trainable-table"]
+    place = heads.index("chance of it")
+    assert {r[0]: r[place] for r in rows} == {p.label: f"{p.chance:.0%}" for p in found}
+    heads, *rows = tables["families"]
+    measured = families.measure(board, found, asked)
+    assert [r[0] for r in rows] == [f.method for f in measured]
+    assert [r[2] for r in rows] == [f"{f.share:.1%}" for f in measured]
+    csv = pd.read_csv(built / BOARD / "files" / "pareto-families.csv")
+    assert csv["dominated_low"].tolist() == pytest.approx([f.low for f in measured])
+    assert csv["dominated_low"].between(0, 1).all()
+
+
+def test_ticks_of_a_cost_are_round_and_three_or_more() -> None:
+    for low, high in ((8192, 8192), (7e8, 1.6e9), (7e3, 4.2e4), (10, 1e6), (0.02, 0.5)):
+        texts = [text for _, text in axes.costs([low, high], "bytes").ticks]
+        assert len(texts) >= 3
+        assert all(len(text) <= 4 for text in texts), texts
 
 
 def test_a_run_page_has_confusion_and_changes_against_zero_shot(built: Path) -> None:
