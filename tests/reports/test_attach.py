@@ -41,7 +41,7 @@ def test_a_suite_is_a_run_with_its_runs_below_and_its_report_beside(
     )
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert {r.info.run_name for r in children} == {
-        "lora rank=4 digits 1-shot seed 1",
+        "lora rank=4 train.epochs=1 digits 1-shot seed 1",
         "zero_shot digits 1-shot seed 1",
     }
     for run in children:
