@@ -36,7 +36,7 @@ def tracking_uri() -> str:
 
 def report_folder(out: Path | None = None) -> Path:
     """The folder of reports, made if it is missing. Raises UsageError where it cannot be."""
-    return home() / "report" if out is None else writable(out, "set --out")
+    return writable(home() / "report" if out is None else out, "set --out")
 
 
 def writable(folder: Path, remedy: str) -> Path:
