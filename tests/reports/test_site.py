@@ -92,7 +92,7 @@ def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> Non
     assert [r[2] for r in rows] == [f"{f.share:.1%}" for f in measured]
     csv = pd.read_csv(built / BOARD / "files" / "pareto-families.csv")
     assert csv["dominated_low"].tolist() == pytest.approx([f.low for f in measured])
-    assert csv["dominated_low"].between(0, 1).all()
+    assert (csv["dominated_low"] >= 0).all()
 
 
 def test_ticks_of_a_cost_are_round_and_three_or_more() -> None:
