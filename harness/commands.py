@@ -116,9 +116,12 @@ def doctor(json: Json = False, tracking_uri: Tracking = None) -> int:
 
 def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of MLflow; 0: any free one.")] = 0,
+    storage: Annotated[
+        str | None, typer.Option(help="Sweeps in a database, postgresql://..., not those here.")
+    ] = None,
     tracking_uri: Tracking = None,
 ) -> None:
     """Look at all runs in the browser: MLflow over the ledger, Optuna over the sweeps."""
     from harness import view as pages
 
-    pages.view(tracking_uri, port)
+    pages.view(tracking_uri, port, storage)

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import methods
+from harness import config
 from harness.result import ONLY_VAL
 from harness.spec import flatten
 
@@ -29,14 +30,22 @@ def tags_of(result: dict[str, Any], entry: str) -> dict[str, str]:
 
 
 def name_of(result: dict[str, Any]) -> str:
-    """What MLflow lists a run as: ``lora rank=4 digits 16-shot seed 1``."""
+    """What MLflow lists a run as: ``lora rank=4 train.lr=0.02 digits 16-shot seed 1``. Settings as
+    they usually are for this method, protocol and backbone are left out."""
     spec, tags = result["spec"], result["tags"]
     known = tags["method"] in methods.names()
-    usual = _usual(tags["method"]) if known else {}
-    mine = {k: v for k, v in spec["method"].items() if k != "name" and v != usual.get(k)}
-    words = " ".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in mine.items())
+    odd = _odd(spec["method"], _usual(tags["method"]) if known else {})
+    if known and result["metrics"].get("params/trainable") != 0:
+        host = str(spec["method"].get("host", ""))
+        usual = _usual_training(tags["protocol"], tags["method"], host, tags["backbone"])
+        odd += [f"train.{word}" for word in _odd(spec["train"], usual)]
     where = f"{tags['dataset']} {tags['shots']}-shot seed {tags['seed']}"
-    return f"{tags['method']} {words} {where}".replace("  ", " ")[:250]
+    return " ".join([tags["method"], *odd, where])[:250]
+
+
+def _odd(settings: dict[str, Any], usual: dict[str, Any]) -> list[str]:
+    mine = {k: v for k, v in settings.items() if k != "name" and v != usual.get(k)}
+    return [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in mine.items()]
 
 
 @cache
@@ -44,6 +53,14 @@ def _usual(method: str) -> dict[str, Any]:
     """The settings of a method as its file gives them, as JSON has them."""
     made: Any = methods.find(method)()
     found: dict[str, Any] = json.loads(json.dumps(asdict(made)))
+    return found
+
+
+@cache
+def _usual_training(protocol: str, method: str, host: str, backbone: str) -> dict[str, Any]:
+    """How a method is trained where nobody says otherwise, as JSON has it."""
+    words = [f"method={method}", f"backbone={backbone}"] + [f"method.host={host}"] * bool(host)
+    found: dict[str, Any] = json.loads(json.dumps(asdict(config.build(protocol, words).train)))
     return found
 
 

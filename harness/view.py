@@ -5,6 +5,7 @@ leaves none behind.
 """
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from harness import console
+from harness import console, database
 from harness.home import place, tracking_uri
 from methods.kit.errors import UsageError
 
@@ -27,6 +28,7 @@ HOST = "127.0.0.1"
 START = 120.0  # seconds that a server may take until it answers
 SWEEPS = "sweeps.db"
 DASHBOARD = "optuna_dashboard"
+STORAGE = "RINGBENCH_VIEW_STORAGE"
 MISSING = 'pip install "ringbench[view]"'
 
 
@@ -44,27 +46,26 @@ class Page:
         return f"http://{HOST}:{self.port}"
 
 
-def view(uri: str | None, port: int) -> None:
+def view(uri: str | None, port: int, storage: str | None = None) -> None:
     """Start the pages, print their addresses, and wait for Ctrl-C. A server that is there already
-    is only named. Raises UsageError."""
+    is only named. ``storage`` is a database of sweeps instead of the file here. Raises UsageError.
+    """
     uri = uri or tracking_uri()
-    if uri.startswith(("http://", "https://")):
+    there = uri.startswith(("http://", "https://"))
+    if there:
         console.out.print(f"MLflow: {uri}", soft_wrap=True)
-        _say_sweeps()
-        return
-    pages = [_mlflow(uri, port)]
-    sweeps = place() / SWEEPS
-    if sweeps.is_file() and importlib.util.find_spec(DASHBOARD):
-        pages.append(_optuna(sweeps))
+    pages = [] if there else [_mlflow(uri, port)]
+    pages += _sweeps(storage)
     with ExitStack() as stack:
         servers = [(page, *stack.enter_context(_running(page))) for page in pages]
         for page, server, log in servers:
             _until_it_answers(page, server, log)
             console.out.print(f"{page.name}: {page.address}", soft_wrap=True)
-        if len(pages) == 1:
-            _say_sweeps()
-        console.say("Ctrl-C ends")
-        _watch(servers)
+        if storage is None:
+            _say_more()
+        if servers:
+            console.say("Ctrl-C ends")
+            _watch(servers)
 
 
 def _mlflow(uri: str, port: int) -> Page:
@@ -77,16 +78,35 @@ def _mlflow(uri: str, port: int) -> Page:
     return Page("MLflow", command, _port(port), (("MLFLOW_BACKEND_STORE_URI", uri),))
 
 
-def _optuna(path: Path) -> Page:
-    program = "from optuna_dashboard._cli import main; main()"
-    return Page("Optuna", (sys.executable, "-c", program, f"sqlite:///{path}", "--host", HOST),
-                _port(0))  # fmt: skip
+def _sweeps(storage: str | None) -> list[Page]:
+    """Optuna's pages over sweeps, where there are any and what shows them is installed.
+
+    The address is passed by the environment, as it may hold a password. Raises UsageError.
+    """
+    file = place() / SWEEPS
+    if not importlib.util.find_spec(DASHBOARD):
+        if storage is not None:
+            raise UsageError(f"--storage: is shown after: {MISSING}")
+        return []
+    if storage is None and not file.is_file():
+        return []
+    program = (
+        f"import os, sys; sys.argv.append(os.environ.pop({STORAGE!r}));"
+        f" from {DASHBOARD}._cli import main; main()"
+    )
+    url = f"sqlite:///{file}" if storage is None else database.driven(storage)
+    command = (sys.executable, "-c", program, "--host", HOST)
+    return [Page("Optuna", command, _port(0), ((STORAGE, url),))]
 
 
-def _say_sweeps() -> None:
-    """Sweeps have pages of their own, if what shows them is installed."""
+def _say_more() -> None:
+    """Sweeps that are not shown: for want of a dashboard, or as they lie in another database."""
     if (place() / SWEEPS).is_file() and not importlib.util.find_spec(DASHBOARD):
         console.say(f"sweeps are shown too after: {MISSING}")
+    facts = [json.loads(p.read_text()) for p in (place() / "sweeps").glob("*/sweep.json")]
+    urls = {database.shown(str(f["storage"])) for f in facts if "storage" in f}
+    for url in sorted(u for u in urls if not u.startswith("sqlite:///")):
+        console.say(f"sweeps in another database: ringbench view --storage {url}")
 
 
 def _port(wanted: int) -> int:

@@ -12,9 +12,9 @@ from harness import console
 from harness.home import home
 from harness.ledger import open_ledger
 from methods.kit.errors import UsageError
-from reports import leaderboard, pareto, studies
+from reports import again, pareto, stamp, studies, tuned
 from reports import sweep as sweeps
-from reports.table import boards
+from reports.table import Board, boards
 
 COST = "params/trainable"
 
@@ -27,12 +27,23 @@ def suite(uri: str | None, run_id: str, digests: Collection[str]) -> None:
         try:
             ledger = open_ledger(uri)
             found = boards(r for r in ledger.runs() if r.digest in wanted and r.tested)
-            leaderboard.write(found, folder)
+            stamp.write(again.leaderboard(found, False), folder)
             for board in found:
-                pareto.write(board, folder, COST, board.headline)
+                _front(board, folder)
             ledger.attach(run_id, folder)
         except UsageError as error:
             console.say(f"  no report beside the suite in MLflow: {error}")
+
+
+def _front(board: Board, folder: Path) -> None:
+    """Nothing where the grid of every configuration is incomplete."""
+    from reports import draw_pareto  # matplotlib is slow to import
+
+    asked = pareto.axes(board, COST, board.headline)
+    if pareto.points(board, COST, board.headline, judged=False):
+        found = again.front(board, asked, per_data=False)
+        drawn = draw_pareto.write(found.panels, board, asked, None, folder)
+        stamp.write(again.front_tables(found, board), folder, drawn)
 
 
 def sweep(uri: str | None, run_id: str, name: str) -> None:
@@ -40,9 +51,12 @@ def sweep(uri: str | None, run_id: str, name: str) -> None:
     with TemporaryDirectory() as place:
         folder = Path(place)
         try:
-            studies.front(sweeps.read(name), folder, "front")
+            found, ledger = sweeps.read(name), open_ledger(uri)
+            part = studies.front(found, "front")
+            tables = tuned.of_front(found, found.cost, found.quality, part, list(ledger.runs()))
+            stamp.write(tables, folder, studies.draw([part], folder))
             for path in (home() / "sweeps" / name).glob("*.*"):
                 shutil.copy(path, folder)
-            open_ledger(uri).attach(run_id, folder)
+            ledger.attach(run_id, folder)
         except UsageError as error:
             console.say(f"  no report beside the sweep in MLflow: {error}")

@@ -1,16 +1,18 @@
 """From the ledger to boards, and from sweeps to their files."""
 
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness import console
-from harness.ledger import open_ledger
+from harness.ledger import Run, open_ledger
 from harness.spec import MULTI
 from methods.kit.errors import UsageError
 from reports.table import Board, boards, pick
 
 if TYPE_CHECKING:
     from reports.studies import Results
+    from reports.sweep import Sweep
 
 
 def collect(
@@ -79,30 +81,57 @@ def sweep(
     name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
 ) -> list[Path]:
     """All files of a sweep or contest; a contest's table and a table of best values are shown."""
-    from reports import studies
+    from reports import stamp, studies, tuned
     from reports import sweep as sweeps
 
     facts = sweeps.facts_of(name)
     if facts["kind"] == "contest":
         if keys or best:
             raise UsageError("--map and --best: go with one sweep of the contest")
-        results = studies.results(facts, uri)
-        if shown:
-            _show_contest(name, results)
-        return studies.write_contest(facts, results, folder)
-    paths = studies.write(name, folder, studies.Wanted(keys, best))
+        return _contest(facts, folder, uri, shown)
+    found, wanted = sweeps.read(name), studies.Wanted(keys, best)
+    parts = studies.parts(found, wanted)
+    tables = tuned.of_sweep(found, wanted, parts, _runs(found, uri))
+    paths = stamp.write(tables, folder, studies.draw(parts, folder))
     if shown:
-        found = sweeps.read(name)
-        key = sweeps.best_key(found, best)
-        if key is not None:
-            table = sweeps.best_table(found, key)
-            rows = [[sweeps.plain(v) for v in row] for row in table.to_numpy(dtype=object)]
-            place = list(table.columns).index(key)
-            for row in rows:
-                row[place] = f"{row[place]:g}" if isinstance(row[place], float) else row[place]
-                row[-2] = "-" if row[-2] != row[-2] else row[-2]  # only one value was tried
-            console.table(list(table.columns), rows, f"{name}: best {key}")
+        _show_best(found, best)
     return paths
+
+
+def _contest(facts: dict[str, Any], folder: Path, uri: str | None, shown: bool) -> list[Path]:
+    from reports import stamp, studies, tuned
+    from reports import sweep as sweeps
+
+    ledger = open_ledger(uri)
+    runs = list(ledger.runs())
+    found = studies.results(facts, runs, cache(ledger.predictions))
+    parts = [sweeps.read(part) for part in sweeps.parts(facts)]
+    curves = studies.contest_curves(facts, parts)
+    if shown:
+        _show_contest(facts["name"], found)
+    tables = tuned.of_contest(facts, parts, found, curves, runs)
+    return stamp.write(tables, folder, studies.draw([curves], folder))
+
+
+def _runs(sweep: "Sweep", uri: str | None) -> list[Run]:
+    """The runs of a sweep's trials; no ledger is opened for a sweep that knows none."""
+    return list(open_ledger(uri).runs()) if sweep.digests else []
+
+
+def _show_best(sweep: "Sweep", word: str | None) -> None:
+    """Print the best value of a key for each setting of the others, where there is one."""
+    from reports import sweep as sweeps
+
+    key = sweeps.best_key(sweep, word)
+    if key is None:
+        return
+    table = sweeps.best_table(sweep, key)
+    rows = [[sweeps.plain(v) for v in row] for row in table.to_numpy(dtype=object)]
+    place = list(table.columns).index(key)
+    for row in rows:
+        row[place] = f"{row[place]:g}" if isinstance(row[place], float) else row[place]
+        row[-2] = "-" if row[-2] != row[-2] else row[-2]  # only one value was tried
+    console.table(list(table.columns), rows, f"{sweep.name}: best {key}")
 
 
 def _show_contest(name: str, found: "Results") -> None:
@@ -118,16 +147,18 @@ def _show_contest(name: str, found: "Results") -> None:
 
 
 def front_of_sweep(
-    name: str, cost: str | None, quality: str | None, folder: Path, as_json: bool
+    name: str, cost: str | None, quality: str | None, folder: Path, uri: str | None, as_json: bool
 ) -> None:
     """Draw and show the front of a sweep."""
-    from reports import studies
+    from reports import stamp, studies, tuned
     from reports import sweep as sweeps
 
     found = sweeps.read(name)
     cost, quality = cost or found.cost, quality or found.quality
-    paths = studies.front(found, folder, "pareto", cost, quality)
-    table = sweeps.front_table(found, cost, quality)
+    part = studies.front(found, "pareto", cost, quality)
+    tables = tuned.of_front(found, cost, quality, part, _runs(found, uri))
+    paths = stamp.write(tables, folder, studies.draw([part], folder))
+    table = part.table
     best = table[table["front"]].sort_values(cost)
     if as_json:
         console.as_json(

@@ -122,7 +122,7 @@ def pareto(
         raise UsageError("--sweep: name one, or say --curves")
     if sweep:
         folder = out or report_folder() / sweep[0]
-        return build.front_of_sweep(sweep[0], cost, quality, folder, json)
+        return build.front_of_sweep(sweep[0], cost, quality, folder, tracking_uri, json)
     return fronts.show(wanted, protocol, backbone, out, tracking_uri, json)
 
 

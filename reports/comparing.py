@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -191,15 +190,6 @@ def texts(found: Sequence[Comparison], title: str) -> dict[str, str]:
         "compare.csv": pairs_table(found).to_csv(index=False, lineterminator="\n"),
         "compare-datasets.csv": datasets_table(found).to_csv(index=False, lineterminator="\n"),
     }
-
-
-def write(found: Sequence[Comparison], title: str, folder: Path) -> list[Path]:
-    """Write the texts; same rows, same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = {folder / name: text for name, text in texts(found, title).items()}
-    for path, text in made.items():
-        path.write_text(text)
-    return list(made)
 
 
 def records(found: Sequence[Comparison]) -> list[dict[str, Any]]:

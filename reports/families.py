@@ -62,7 +62,8 @@ def measure(board: Board, found: Sequence[Point], asked: Axes) -> list[Family]:
     families = []
     for name, rows in mine.items():
         known = bool(moved.known[rows].all())
-        low, high = np.quantile(drawn[name], [0.025, 0.975]) if known else (math.nan, math.nan)
+        ends = np.maximum(np.quantile(drawn[name], [0.025, 0.975]), 0)  # the box may be too small
+        low, high = ends if known else (math.nan, math.nan)
         chance = float((drawn[name] >= top - 1e-12).mean()) if known else math.nan
         families.append(
             Family(

@@ -1,7 +1,6 @@
 """The leaderboard: as rows of text for the terminal and Markdown, and as a tidy CSV."""
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -170,15 +169,6 @@ def texts(found: list[Board]) -> dict[str, str]:
         "leaderboard.tex": latex.document(found),
         "leaderboard.html": html.page(found),
     }
-
-
-def write(found: list[Board], folder: Path) -> list[Path]:
-    """Write the texts; same rows, same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = {folder / name: text for name, text in texts(found).items()}
-    for path, text in made.items():
-        path.write_text(text)
-    return list(made)
 
 
 def _md(cells: list[str]) -> str:

@@ -1,13 +1,14 @@
 """Compute the tables beside a manifest again from the ledger, and say what differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.ledger import Ledger, Run
 from harness.spool import PREDICTIONS
 from methods.kit.errors import UsageError
-from reports import again, stamp
+from reports import again, stamp, tuned
+from reports import sweep as sweeps
 from reports.site import differ, store, sums
 from reports.site.differ import Problem
 from reports.stamp import Manifest, Tables
@@ -18,12 +19,13 @@ LEDGER = "the ledger"
 @dataclass
 class Report:
     """What was found. ``files`` were hashed, ``tables`` of them made again of ``runs`` runs;
-    ``newer`` runs of the same kind were not among those."""
+    ``newer`` runs of the same kind were not among those, nor ``later`` trials of the sweep."""
 
     files: int = 0
     tables: int = 0
     runs: int = 0
     newer: int = 0
+    later: int = 0
     same_code: bool = True
     problems: list[Problem] = field(default_factory=list)
 
@@ -42,7 +44,13 @@ def verify(path: Path, ledger: Ledger) -> Report:
             f"{path}: none of its {len(wanted)} runs is in the ledger {ledger.uri};"
             " set RINGBENCH_HOME or --tracking-uri to where they were recorded"
         )
-    report = Report(files=len(names), runs=len(runs), newer=_newer(every, runs))
+    report = Report(files=len(names), runs=len(runs))
+    seen = manifest.settings.get("trials")
+    if seen is None:
+        report.newer = _newer(every, runs)
+    else:
+        report.later = tuned.later(seen)
+        report.problems += _trials(seen, every)
     report.same_code = manifest.code == store.code()
     odd = _hashes(manifest, names)
     absent = sorted(wanted - {run.id for run in runs})
@@ -54,6 +62,12 @@ def verify(path: Path, ledger: Ledger) -> Report:
     behind = (run for run in runs if run.id in manifest.runs)
     report.problems += sums.problems(LEDGER, behind, lambda run: ledger.artifact(run, PREDICTIONS))
     return report
+
+
+def _trials(names: Iterable[str], every: list[Run]) -> Iterator[Problem]:
+    """Numbers of the stored trials that the ledger contradicts."""
+    for name in (n for n in names if n in sweeps.names()):
+        yield from sums.trials(f"sweeps/{name}/trials.csv", sweeps.read(name), every)
 
 
 def _newer(every: list[Run], runs: list[Run]) -> int:

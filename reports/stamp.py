@@ -129,6 +129,8 @@ def read(path: Path) -> Manifest:
         found = Manifest(path, **facts)
         named = (*found.files.items(), *((run, told["digest"]) for run, told in found.runs.items()))
         whole = all(isinstance(word, str) for pair in named for word in pair)
+        seen = found.settings.get("trials", {}).values()
+        whole &= all(isinstance(number, int) for numbers in seen for number in numbers)
         if not whole or any(Path(name).name != name for name in found.files):
             raise ValueError(path)
         found.settings["command"], set(found.read), [row["runs"] for row in found.rows]

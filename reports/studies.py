@@ -1,16 +1,19 @@
-"""All pictures and tables of a sweep or of a contest, written to a folder."""
+"""All pictures and tables of a sweep or of a contest."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
-from harness.ledger import open_ledger
+from harness.ledger import Run
 from methods.kit.errors import UsageError
 from reports import comparing, leaderboard, rivals
 from reports import sweep as sweeps
 from reports.compare import Comparison
+from reports.images import Fetch
 from reports.sweep import Sweep
 from reports.table import Board, boards
 
@@ -24,6 +27,20 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A table, and how ``reports.draw_sweep`` draws it to a PNG and, beside it, SVG and PDF; None
+    for one that is no picture."""
+
+    stem: str
+    table: pd.DataFrame
+    drawn: Callable[[ModuleType, Path], None] | None
+
+    @property
+    def text(self) -> str:
+        return self.table.to_csv(index=False, lineterminator="\n")
+
+
+@dataclass(frozen=True)
 class Results:
     """What the winners of a contest reached, and each against the first."""
 
@@ -31,87 +48,90 @@ class Results:
     against: list[Comparison]
 
 
-def write(name: str, folder: Path, wanted: Wanted = Wanted()) -> list[Path]:
-    """Everything there is to say about a sweep; returns the files."""
-    sweep = sweeps.read(name)
-    curve = sweeps.curve(sweep, sweep.facts["method"])
+def parts(sweep: Sweep, wanted: Wanted = Wanted()) -> list[Part]:
+    """Everything there is to say about a sweep. Raises UsageError for keys that it has not."""
     best = sweeps.best_key(sweep, wanted.best)
     keys = sweeps.chosen_keys(sweep, wanted.map) if wanted.map else sweeps.map_keys(sweep)
+    curve = sweeps.curve(sweep, sweep.facts["method"])
+    weights = sweeps.importances(sweep)
     return [
-        *front(sweep, folder, "front"),
-        *_map(sweep, keys, folder),
-        *([] if best is None else _csv(sweeps.best_table(sweep, best), [folder / "best.csv"])),
-        *_importances(sweep, folder),
-        *_curves(curve, sweep.facts["objectives"][0], _title(sweep), False, folder),
+        front(sweep, "front"),
+        *([] if keys is None else [_map(sweep, keys)]),
+        *([] if best is None else [Part("best", sweeps.best_table(sweep, best), None)]),
+        *([] if weights.empty else [_importances(sweep, weights)]),
+        _curves(curve, sweep.facts["objectives"][0], _title(sweep), False),
     ]
 
 
-def front(
-    sweep: Sweep, folder: Path, stem: str, cost: str | None = None, quality: str | None = None
-) -> list[Path]:
-    """The front of a sweep with its hypervolume over trials."""
-    from reports import draw_sweep  # matplotlib is slow to import
-
+def front(sweep: Sweep, stem: str, cost: str | None = None, quality: str | None = None) -> Part:
+    """The front of a sweep with its hypervolume over trials. Raises UsageError."""
     cost, quality = cost or sweep.cost, quality or sweep.quality
     table = sweeps.front_table(sweep, cost, quality)
-    paths = _paths(folder, stem)
-    draw_sweep.front(table, cost, quality, _title(sweep), paths[0])
-    return _csv(table, paths)
+    title = _title(sweep)
+    return Part(stem, table, lambda pens, png: pens.front(table, cost, quality, title, png))
 
 
-def results(facts: dict[str, Any], uri: str | None) -> Results:
-    """Of a contest's winners. Raises UsageError before they are tested."""
+def contest_curves(facts: dict[str, Any], tuned: Sequence[Sweep]) -> Part:
+    """How the tuning of each entrant went; ``tuned`` are their sweeps in order."""
+    labels = [m["label"] for m in facts["methods"]]
+    table = pd.concat([sweeps.curve(s, label) for s, label in zip(tuned, labels, strict=True)])
+    timed = "minutes" in facts["goal"]
+    return _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed)
+
+
+def results(facts: dict[str, Any], runs: Sequence[Run], fetch: Fetch) -> Results:
+    """Of a contest's winners among ``runs``. Raises UsageError before they are tested."""
     digests = {d for m in facts["methods"] for d in m["digests"]}
-    runs = [r for r in open_ledger(uri).runs() if r.digest in digests and r.tested]
-    found = boards(runs) if runs else []
+    mine = [r for r in runs if r.digest in digests and r.tested]
+    found = boards(mine) if mine else []
     if not found:
         name = facts["name"]
         raise UsageError(f"contest {name}: no winner is tested yet; the same command goes on")
-    return Results(found, rivals.comparisons(facts, uri))
+    return Results(found, rivals.comparisons(facts, mine, fetch))
 
 
-def write_contest(facts: dict[str, Any], found: Results, folder: Path) -> list[Path]:
-    """The tuning curves of a contest, its leaderboard, and the winners compared."""
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = [(m["label"], sweeps.read(m["sweep"])) for m in facts["methods"]]
-    table = pd.concat([sweeps.curve(sweep, method) for method, sweep in parts])
-    timed = "minutes" in facts["goal"]
-    written = _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed,
-                      folder)  # fmt: skip
+def contest_texts(facts: dict[str, Any], found: Results, curves: Part) -> dict[str, str]:
+    """The leaderboard of the winners, the winners compared, and the tuning curves."""
     title = f"contest {facts['name']}"
-    paired = comparing.write(found.against, title, folder) if found.against else []
-    return [*leaderboard.write(found.boards, folder), *paired, *written]
+    paired = comparing.texts(found.against, title) if found.against else {}
+    return {**leaderboard.texts(found.boards), **paired, **texts([curves])}
 
 
-def _map(sweep: Sweep, keys: tuple[str, str] | None, folder: Path) -> list[Path]:
-    from reports import draw_sweep
+def texts(found: Sequence[Part]) -> dict[str, str]:
+    return {f"{part.stem}.csv": part.text for part in found}
 
-    if keys is None:
-        return []
-    cells = sweeps.map_table(sweep, keys)
+
+def draw(found: Sequence[Part], folder: Path) -> list[Path]:
+    """The pictures of parts; returns their paths. Same rows, same bytes."""
+    from reports import draw_sweep  # matplotlib is slow to import
+
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for part in found:
+        if part.drawn is not None:
+            part.drawn(draw_sweep, folder / f"{part.stem}.png")
+            paths += [folder / f"{part.stem}.{kind}" for kind in ("png", "svg", "pdf")]
+    return paths
+
+
+def _map(sweep: Sweep, keys: tuple[str, str]) -> Part:
+    cells, title = sweeps.map_table(sweep, keys), _title(sweep)
     values = (sweeps.grid(sweep, keys[0]), sweeps.grid(sweep, keys[1]))
-    paths = _paths(folder, "map")
-    draw_sweep.heat_map(cells, keys, values, sweep.quality, _title(sweep), paths[0])
-    return _csv(cells, paths)
+    return Part(
+        "map",
+        cells,
+        lambda pens, png: pens.heat_map(cells, keys, values, sweep.quality, title, png),
+    )
 
 
-def _importances(sweep: Sweep, folder: Path) -> list[Path]:
-    from reports import draw_sweep
-
-    table = sweeps.importances(sweep)
-    if table.empty:
-        return []
-    paths = _paths(folder, "importances")
-    draw_sweep.importances(table, _title(sweep), paths[0])
-    return _csv(table, paths)
+def _importances(sweep: Sweep, weights: pd.DataFrame) -> Part:
+    title = _title(sweep)
+    return Part("importances", weights, lambda pens, png: pens.importances(weights, title, png))
 
 
-def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool, folder: Path) -> list[Path]:
-    from reports import draw_sweep
-
-    paths = _paths(folder, "curves")
-    draw_sweep.curves(table, aim, "seconds" if timed else "trial", title, paths[0])
-    return _csv(table, paths)
+def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool) -> Part:
+    by = "seconds" if timed else "trial"
+    return Part("curves", table, lambda pens, png: pens.curves(table, aim, by, title, png))
 
 
 def _title(sweep: Sweep) -> str:
@@ -119,13 +139,3 @@ def _title(sweep: Sweep) -> str:
     data = ", ".join(dict.fromkeys(d for d, _ in cells))
     seeds = len({s for _, s in cells})
     return f"{sweep.name}: {sweep.facts['protocol']} on {data}, {seeds} seed" + "s" * (seeds > 1)
-
-
-def _paths(folder: Path, stem: str) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return [folder / f"{stem}.{kind}" for kind in ("png", "svg", "pdf", "csv")]
-
-
-def _csv(table: pd.DataFrame, paths: list[Path]) -> list[Path]:
-    paths[-1].write_text(table.to_csv(index=False, lineterminator="\n"))
-    return paths

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 
 from harness.home import home
+from harness.ledger import Run
 from methods.kit.errors import UsageError, unknown
 from reports.pareto import front
 
 COST = "params/trainable"
 RATE = "train.lr"
+MARGIN = 0.1  # of a range: how far the plane reaches beyond the worst trial
 MAP_LIMIT = 16  # values of a key beyond which a map would be dust
 
 
@@ -49,6 +51,16 @@ class Sweep:
     def complete(self) -> pd.DataFrame:
         return self.trials[self.trials["end"] == "complete"].reset_index(drop=True)
 
+    @property
+    def digests(self) -> set[str]:
+        """Of the runs of its trials; none are known of sweeps that older versions wrote."""
+        return {d for row in self.trials.to_dict("records") for d in digests_of(row)}
+
+    def behind(self, runs: Iterable[Run]) -> list[Run]:
+        """The finished runs of its trials; several of one digest where one was repeated."""
+        wanted = self.digests
+        return [r for r in runs if r.digest in wanted and r.status == "finished"]
+
 
 def names() -> tuple[str, ...]:
     """The sweeps and contests that are stored here."""
@@ -72,6 +84,12 @@ def read(name: str) -> Sweep:
     if found.complete.empty:
         raise UsageError(f"sweep {name}: no trial is complete yet")
     return found
+
+
+def digests_of(trial: dict[str, Any]) -> list[str]:
+    """The digests of a trial's runs, from its row."""
+    said = trial.get("digests")
+    return said.split() if isinstance(said, str) else []
 
 
 def parts(contest: dict[str, Any]) -> list[str]:
@@ -100,13 +118,14 @@ def hypervolume(
 ) -> float:
     """The share of the plane that (cost, quality) pairs dominate, cost on a logarithmic axis.
 
-    The plane spans all pairs of ``whole``; 1 would be the best quality at the least cost.
+    The plane spans all pairs of ``whole`` and a tenth of its range beyond the worst of each, as
+    in reports/families.py: else the dearest trial would add nothing, however good. 1 would be the
+    best quality at the least cost.
     """
-    costs = [math.log10(1 + c) for c, _ in whole]
-    left, right = min(costs), max(costs)
-    low, high = min(q for _, q in whole), max(q for _, q in whole)
-    if left == right or low == high:
-        return 1.0 if any(q == high and math.log10(1 + c) == left for c, q in pairs) else 0.0
+    costs, values = [math.log10(1 + c) for c, _ in whole], [q for _, q in whole]
+    left, high = min(costs), max(values)
+    right = max(costs) + MARGIN * ((max(costs) - left) or 1)
+    low = min(values) - MARGIN * ((high - min(values)) or 1)
     area, best = 0.0, low
     for i in sorted(front(pairs), key=lambda i: pairs[i]):
         cost, quality = pairs[i]

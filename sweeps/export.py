@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from harness import database
 from harness.home import home
 from sweeps.lease import SAMPLED
 from sweeps.plan import Plan
@@ -28,7 +29,7 @@ def write(study: Study) -> Path:
     facts = study.plan.as_dict() | {
         "kind": "sweep",
         "digest": study.plan.digest(),
-        "storage": study.url,
+        "storage": database.shown(study.url),
         "importances": study.importances(),
         "grid": study.plan.space.grids(),
     }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harness import console
+from harness import console, database
 from harness.run import check
 from methods.kit.errors import UsageError
 from sweeps.plan import Plan
@@ -59,7 +59,7 @@ def found(result: Found, as_json: bool, quiet: bool = False) -> int:
             f" nevertheless, {missed} entered the front"
         )
     if not quiet:
-        console.say(f"  optuna-dashboard {result.url}")
+        console.say(f"  optuna-dashboard {database.shown(result.url)}")
         console.say(f"  ringbench report --sweep {result.plan.name}")
     return result.code
 
@@ -68,7 +68,7 @@ def record(result: Found) -> dict[str, Any]:
     """A sweep's outcome as plain values."""
     return result.plan.as_dict() | {
         "digest": result.plan.digest(),
-        "storage": result.url,
+        "storage": database.shown(result.url),
         "folder": str(result.folder),
         "goal": str(result.goal),
         "reached": result.reached,

@@ -1,6 +1,5 @@
 """Where studies lie: a SQLite file of this place, or a database server by its URL."""
 
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import optuna
 from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
+from harness import database
 from harness.home import home
 from methods.kit.errors import UsageError
 from sweeps import lease
@@ -45,18 +45,12 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         beats["heartbeat_stale_trial_callback"] = partial(lease.again, tries=lease.TRIES)
     try:
         with FileLock(str(lock_folder(url) / "sweeps.lock")), quiet():
-            return optuna.storages.RDBStorage(_driven(url), engine_kwargs=kwargs, **beats)
+            return optuna.storages.RDBStorage(database.driven(url), engine_kwargs=kwargs, **beats)
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         if isinstance(error, ImportError):
             text += '; pip install "ringbench[db]" has the driver of PostgreSQL'
-        shown = re.sub(r"//[^@/]*@", "//", url)  # without a password
-        raise UsageError(f"--storage {shown}: cannot be opened ({text})") from None
-
-
-def _driven(url: str) -> str:
-    """PostgreSQL by the driver that comes with ringbench[db], where the URL names none."""
-    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+        raise UsageError(f"--storage {database.shown(url)}: cannot be opened ({text})") from None
 
 
 @contextmanager

@@ -74,16 +74,9 @@ def costs(values: Sequence[float], label: str) -> Axis:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    """1, 10, 100 over long spans; 1, 2, 5, 10 over short ones, and finer still."""
-    choices = (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 5, 7),
-        tuple(i / 10 for i in range(10, 100, 2)),
-    )
+    """1, 10, 100 over long spans; 1, 2, 5, 10 over short ones; equal steps where both are few."""
     found: list[float] = []
-    for digits in choices:
+    for digits in ((1,), (1, 3), (1, 2, 5)):
         found = [
             d * 10.0**e
             for e in range(math.floor(low), math.ceil(high) + 1)
@@ -91,8 +84,8 @@ def _decades(low: float, high: float) -> list[float]:
             if low - 1e-9 <= math.log10(d * 10.0**e) <= high + 1e-9
         ]
         if len(found) >= 3:
-            break
-    return _apart(found)
+            return _apart(found)
+    return _apart(_round(10**low, 10**high, whole=False))
 
 
 def _apart(values: Sequence[float]) -> list[float]:

@@ -88,6 +88,8 @@ def _tables(path: Path, source: Where, json: bool, uri: str | None) -> int:
         console.say("written by another version: numbers were compared, not whole files")
     if report.newer:
         console.say(f"the ledger has {report.newer} more runs of this protocol and backbone")
+    if report.later:
+        console.say(f"the sweep has {report.later} more trials by now")
     return _end(report.problems)
 
 

@@ -23,7 +23,6 @@ from reports.site.model import Site
 from reports.site.places import File
 from reports.site.source import Source
 
-COST = "params/trainable"
 PRINTED = (".png", ".svg", ".pdf")
 
 
@@ -54,14 +53,14 @@ def files(source: Source, drawn: bool = True) -> Iterator[File]:
 
 def papers(site: Site) -> Iterator[File]:
     """The tables of each board as files for papers."""
-    for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
-        found = pareto.points(whole, COST, whole.headline)
+    boards = zip(site.best, site.whole, site.fronts, site.distributions, strict=True)
+    for best, whole, front, known in boards:
         texts = {
             "leaderboard.csv": leaderboard.csv([best]),
             "leaderboard.md": "# Leaderboard\n\n" + leaderboard.markdown(best),
             "leaderboard.tex": latex.document([best]),
             "configurations.csv": leaderboard.csv([whole]),
-            "pareto.csv": pareto.csv(found, pareto.axes(whole, COST, whole.headline)),
+            **pareto.texts(front.panels, front.measured, front.asked),
         }
         for name, table in known.items():
             texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
@@ -74,7 +73,7 @@ def pictures(site: Site) -> Iterator[File]:
     for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
         with TemporaryDirectory() as scrap:
             folder = Path(scrap)
-            pareto.write(whole, folder, COST, whole.headline)
+            pareto.write(whole, folder, model.COST, whole.headline)
             distributions.write(best, folder, known)
             for path in sorted(folder.iterdir()):
                 if path.suffix in PRINTED:

@@ -7,15 +7,17 @@ import pandas as pd
 
 from harness.ledger import Run
 from methods.kit.errors import UsageError
-from reports import distributions
+from reports import distributions, families, pareto
+from reports.again import Front
 from reports.judge import REFERENCE
 from reports.site import places
 from reports.site.source import Source
 from reports.table import SAME_DATA, Board, boards
 
 MANY = 2000  # finished runs beyond which not every page shows answers and curve
+COST = "params/trainable"
 COSTS = {
-    "params/trainable": "trainable parameters",
+    COST: "trainable parameters",
     "params/inference": "parameters at inference",
     "time/train_seconds": "training time in seconds",
     "memory/peak_bytes": "peak memory in bytes",
@@ -43,6 +45,11 @@ class Site:
     def distributions(self) -> list[dict[str, pd.DataFrame]]:
         """For each board what is said of all its runs together."""
         return [distributions.tables_of(board) for board in self.best]
+
+    @cached_property
+    def fronts(self) -> list[Front]:
+        """The front of every configuration of each board over trainable parameters."""
+        return [_front(board) for board in self.whole]
 
     @cached_property
     def methods(self) -> list[str]:
@@ -78,6 +85,13 @@ class Site:
     def zero_shot(self, run: Run) -> Run | None:
         """The zero-shot run on the same data and weights, of the same seed if there is one."""
         return self._zero.get((*_key(run), run.tags["seed"])) or self._zero.get(_key(run))
+
+
+def _front(board: Board) -> Front:
+    """Without points where no configuration has a whole grid."""
+    asked = pareto.axes(board, COST, board.headline)
+    found = pareto.points(board, COST, board.headline)
+    return Front([found], families.measure(board, found, asked), asked, per_data=False)
 
 
 def _key(run: Run) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ FEW = 6  # rows of a leaderboard that stand here
 def pages(site: Site) -> list[File]:
     """The overview, and the list of all runs."""
     boards, tables = [], []
-    for best, whole in zip(site.best, site.whole, strict=True):
+    for best, whole, front in zip(site.best, site.whole, site.fronts, strict=True):
         tables.append(_top(best))
         costs = model.quantities(whole)
         cost = next(iter(costs), None)
@@ -33,8 +33,8 @@ def pages(site: Site) -> list[File]:
                 "rows": len(model.main(best)),
                 "picture": ""
                 if cost is None
-                else plane_pages.picture(whole, cost, costs[cost], "index.html",
-                                         f"plane-{tables[-1].name}"),
+                else plane_pages.picture(whole, plane_pages.dots(whole, cost, front), costs[cost],
+                                         "index.html", f"plane-{tables[-1].name}"),
             }
         )  # fmt: skip
     newest = max(run.started for run in site.runs)

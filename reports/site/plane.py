@@ -11,10 +11,14 @@ from reports.pareto import front
 from reports.site import axes, marks
 from reports.site.axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis
 
+LETTER = 7.4  # user units that a letter of a name takes at most, on average
+LONGEST = 40  # letters of a name
+
 
 @dataclass(frozen=True)
 class Dot:
-    """``says`` is what is told when it is pointed at; ``href`` a path from the site's root."""
+    """``says`` is what is told when it is pointed at; ``chance`` that of being on the front, were
+    the seeds others; ``href`` a path from the site's root."""
 
     method: str
     label: str
@@ -23,6 +27,7 @@ class Dot:
     low: float
     high: float
     says: str
+    chance: float
     href: str
 
 
@@ -104,11 +109,12 @@ def _dot(d: Dot, x: Axis, y: Axis, styles: dict[str, tuple[str, str]], on: bool,
 
 
 def _labels(named: Sequence[Dot], dots: Sequence[Dot], x: Axis, y: Axis) -> list[str]:
-    """Names of the front, where they cover neither a mark nor each other."""
+    """Names of the front, where they cover neither a mark nor each other; long ones are cut."""
     taken = [(x.place(d.cost) - 7, y.place(d.mean) - 7, 14.0, 14.0) for d in dots]
     lines = []
     for d in named:
-        a, b, width = x.place(d.cost), y.place(d.mean), 6.6 * len(d.label)
+        name = d.label if len(d.label) <= LONGEST else f"{d.label[: LONGEST - 1]}…"
+        a, b, width = x.place(d.cost), y.place(d.mean), LETTER * len(name)
         beside = [(left, base) for left in (a + 10, a - 10 - width) for base in (b - 8, b + 18)]
         tries = [*beside, (a - width / 2, b - 14), (a - width / 2, b + 24)]
         for left, base in tries:
@@ -120,7 +126,7 @@ def _labels(named: Sequence[Dot], dots: Sequence[Dot], x: Axis, y: Axis) -> list
                 taken.append(box)
                 lines.append(
                     f'<text class="label" data-method="{escape(d.method)}" x="{left:.1f}"'
-                    f' y="{base:.1f}">{escape(d.label)}</text>'
+                    f' y="{base:.1f}">{escape(name)}</text>'
                 )
                 break
     return lines

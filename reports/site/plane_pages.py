@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterator
 
+from reports import families
+from reports.again import Front
 from reports.leaderboard import title
-from reports.pareto import where
+from reports.pareto import points, where
 from reports.site import model, places, plane
 from reports.site.board_pages import count, number
 from reports.site.model import Site
@@ -17,54 +19,61 @@ from reports.verdict import OF
 
 
 def pages(site: Site) -> Iterator[File]:
-    for board in site.whole:
+    for board, front in zip(site.whole, site.fronts, strict=True):
         path = f"{places.board(board)}/pareto.html"
+        costs = model.quantities(board)
+        found = {cost: dots(board, cost, front) for cost in costs}
         charts = [
             (
-                picture(board, cost, label, path),
+                picture(board, found[cost], label, path, _name(cost)),
                 plane.legend(_methods(board), _name(cost)),
                 label,
                 _name(cost),
             )
-            for cost, label in model.quantities(board).items()
+            for cost, label in costs.items()
         ]
-        tables = [_table(board, cost, label) for cost, label in model.quantities(board).items()]
+        tables = [_table(board, found[cost], cost, label) for cost, label in costs.items()]
+        tables += [_families(board, front)] if front.measured else []
         yield page(
             path,
             "pareto.html",
             f"Accuracy against cost: {title(board)}",
             tables,
             charts=charts,
+            dominated=families.legend(front.measured, front.asked) if front.measured else "",
             board=title(board),
             where=where(board),
             folder=places.board(board),
         )
 
 
-def picture(board: Board, cost: str, label: str, path: str, name: str = "") -> str:
+def picture(board: Board, found: list[Dot], label: str, path: str, name: str) -> str:
     """The plane of a board for a page at ``path``."""
-    found = dots(board, cost)
     best = sorted((found[i] for i in plane.best(found)), key=lambda d: d.cost)
     about = (
         f"{quality(board)} against {label}, {len(found)} configurations. On the front, cheapest"
         f" first: {', '.join(d.label for d in best)}. The table below has every number."
     )
-    return plane.picture(
-        found, name or _name(cost), (label, f"{quality(board)}, %"), about, places.root(path)
-    )
+    return plane.picture(found, name, (label, f"{quality(board)}, %"), about, places.root(path))
 
 
-def dots(board: Board, cost: str) -> list[Dot]:
-    """Every configuration with its interval."""
+def dots(board: Board, cost: str, front: Front) -> list[Dot]:
+    """Every configuration with its interval and its chance of being on the front; ``front`` is the
+    one over trainable parameters."""
     rows = model.main(board)
     rows = rows[rows[f"{board.headline}_mean"].notna() & rows[f"{cost}_mean"].notna()]
+    known = front.asked.cost.name == cost
+    judged = front.panels[0] if known else points(board, cost, board.headline)
+    chances = {p.group: p.chance for p in judged}
     found = []
     for _, row in rows.iterrows():
+        chance = chances[row["group"]]
         low, mean, high = (float(row[f"{board.headline}_{e}"]) for e in ("low", "mean", "high"))
         half = "" if math.isnan(high) else f" ± {high - mean:.2f}"
         says = f"{model.name(row)}: {mean:.2f}{half} %, {model.COSTS[cost]}"
         says += f" {row[f'{cost}_mean']:,.{0 if 'seconds' not in cost else 1}f},"
         says += f" {int(row[f'{board.headline}_n'])} seeds"
+        says += "" if math.isnan(chance) else f", chance of the front {chance:.0%}"
         at = places.row(board, row["group"], row["method"])
         found.append(
             Dot(
@@ -75,6 +84,7 @@ def dots(board: Board, cost: str) -> list[Dot]:
                 low,
                 high,
                 says,
+                chance,
                 at,
             )
         )
@@ -86,11 +96,11 @@ def quality(board: Board) -> str:
     return OF.get(board.headline, board.headline).removeprefix("points of ")
 
 
-def _table(board: Board, cost: str, label: str) -> Table:
-    found = dots(board, cost)
+def _table(board: Board, found: list[Dot], cost: str, label: str) -> Table:
     on = plane.best(found)
     heads = [Head("method", "text"), Head(label), Head(f"{quality(board)}, %"), Head("95 % from")]
     heads += [Head("to"), Head("on the front", "text")]
+    heads += [Head("chance of it", about="were the seeds others")]
     rows = []
     for i in sorted(
         range(len(found)), key=lambda i: (found[i].cost, -found[i].mean, found[i].label)
@@ -104,9 +114,35 @@ def _table(board: Board, cost: str, label: str) -> Table:
                 number(d.low, 2, d.href),
                 number(d.high, 2, d.href),
                 Cell("yes" if i in on else "no"),
+                _percent(d.chance, 0, d.href),
             ]
         )
     return Table(f"{_name(cost)}-table", f"{quality(board)} and {label}", heads, rows)
+
+
+def _families(board: Board, front: Front) -> Table:
+    """How much of the plane of trainable parameters each method dominates."""
+    heads = [Head("method", "text"), Head("configurations"), Head("dominated")]
+    heads += [Head("95 % from"), Head("to"), Head("chance of most", about="were the seeds others")]
+    rows = [
+        [
+            Cell(f.method, places.method(f.method)),
+            Cell(str(f.points)),
+            _percent(f.share, 1),
+            _percent(f.low, 1),
+            _percent(f.high, 1),
+            _percent(f.chance, 0),
+        ]
+        for f in front.measured
+    ]
+    caption = f"How much of {quality(board)} against trainable parameters each method dominates"
+    return Table("families", caption, heads, rows)
+
+
+def _percent(share: float, digits: int, href: str = "") -> Cell:
+    if math.isnan(share):
+        return Cell("-")
+    return Cell(f"{share:.{digits}%}", href, value=share)
 
 
 def _methods(board: Board) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from harness.ledger import Ledger
-from reports.site import differ, made, store, sums
+from reports.site import differ, made, store, sums, sweep_pages
 from reports.site.differ import Problem
 from reports.site.source import (
     ANSWERS,
@@ -75,6 +75,7 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
             ]
     report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
     report.problems += sums.problems(RECORDS, chosen.runs, chosen.file)
+    report.problems += _trials(chosen)
     return report
 
 
@@ -170,6 +171,18 @@ def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
         yield from differ.between(path, found, expected)
     except (ValueError, KeyError, TypeError) as error:
         yield Problem(path, "", f"cannot be read ({error})", "")
+
+
+def _trials(chosen: Source) -> Iterator[Problem]:
+    """Trials whose numbers are not the means of their runs'."""
+    runs = [*chosen.runs, *chosen.tuned]
+    for name, stored in chosen.sweeps.items():
+        file = f"sweeps/{name}/trials.csv"
+        try:
+            if stored.trials:
+                yield from sums.trials(file, sweep_pages.read(stored), runs)
+        except (ValueError, KeyError, TypeError) as error:
+            yield Problem(file, "", f"cannot be read ({error})", "")
 
 
 def _sweeps(mine: dict[str, Stored], theirs: dict[str, Stored]) -> Iterator[Problem]:

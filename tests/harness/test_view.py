@@ -1,5 +1,6 @@
 """``ringbench view`` as a process: its pages answer, and nothing outlives it."""
 
+import json
 import os
 import re
 import shutil
@@ -18,8 +19,6 @@ import pytest
 
 from harness import cli
 
-COMMAND = [sys.executable, "-c", "from harness import cli; cli.main(['view'])"]
-
 
 @pytest.fixture
 def home(store: Path, own_home: Path) -> Path:
@@ -30,9 +29,11 @@ def home(store: Path, own_home: Path) -> Path:
 
 
 @contextmanager
-def viewing(pages: int) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
+def viewing(pages: int, *words: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """The command while it runs, with the addresses that it prints."""
-    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    program = f"from harness import cli; cli.main(['view', *{list(words)!r}])"
+    command = [sys.executable, "-c", program]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(pages)]
@@ -106,3 +107,26 @@ def test_what_cannot_be_shown_is_told_in_one_line(
 def test_a_server_that_is_there_already_is_only_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.call(["view", "--tracking-uri", "http://ledger.example:5000"]) == 0
     assert capsys.readouterr().out == "MLflow: http://ledger.example:5000\n"
+
+
+def test_sweeps_in_another_database_are_shown_when_asked_for_and_named_when_not(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The address is in no list of processes: it may hold a password."""
+    far = f"sqlite:///{tmp_path}/far.db"
+    optuna.create_study(storage=far, study_name="theirs")
+    words = ("--storage", far, "--tracking-uri", "http://ledger.example:5000")
+    with viewing(2, *words) as (process, (mlflow, sweeps)):
+        assert mlflow == "http://ledger.example:5000"
+        assert "theirs" in answer(f"{sweeps}/api/studies")[1]
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert started
+        assert not any("far.db" in " ".join(p.cmdline()) for p in started)
+    folder = home / "sweeps" / "theirs"
+    folder.mkdir(parents=True)
+    facts = {"kind": "sweep", "storage": "postgresql://me:secret@db.example/sweeps"}
+    (folder / "sweep.json").write_text(json.dumps(facts))
+    assert cli.call(["view", "--tracking-uri", "http://ledger.example:5000"]) == 0
+    told = capsys.readouterr().err
+    assert "ringbench view --storage postgresql://me@db.example/sweeps" in told
+    assert "secret" not in told

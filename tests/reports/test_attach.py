@@ -41,7 +41,7 @@ def test_a_suite_is_a_run_with_its_runs_below_and_its_report_beside(
     )
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {parent.info.run_id}
     assert {r.info.run_name for r in children} == {
-        "lora rank=4 digits 1-shot seed 1",
+        "lora rank=4 train.epochs=1 digits 1-shot seed 1",
         "zero_shot digits 1-shot seed 1",
     }
     for run in children:
@@ -51,10 +51,14 @@ def test_a_suite_is_a_run_with_its_runs_below_and_its_report_beside(
     kinds = ("csv", "html", "md", "tex")
     tables = {f"report/leaderboard.{kind}" for kind in kinds}
     pictures = {f"report/pareto.{kind}" for kind in ("png", "svg", "pdf", "csv")}
-    assert names(client, parent) == tables | pictures | {"report/pareto-families.csv"}
+    manifests = {f"report/{name}.manifest.json" for name in ("leaderboard", "pareto")}
+    assert names(client, parent) == tables | pictures | manifests | {"report/pareto-families.csv"}
     assert cli.call(["leaderboard", "--out", str(tmp_path / "again")]) == 0
-    kept = client.download_artifacts(parent.info.run_id, "report/leaderboard.csv", str(tmp_path))
-    assert Path(kept).read_text() == (tmp_path / "again" / "leaderboard.csv").read_text()
+    kept = Path(client.download_artifacts(parent.info.run_id, "report", str(tmp_path)))
+    csv = (kept / "leaderboard.csv").read_text()
+    assert csv == (tmp_path / "again" / "leaderboard.csv").read_text()
+    for name in ("leaderboard.md", "pareto.manifest.json"):
+        assert cli.call(["verify", str(kept / name)]) == 0
 
 
 def test_a_suite_with_a_hole_has_no_report_yet(own_home: Path) -> None:
@@ -66,7 +70,7 @@ def test_a_suite_with_a_hole_has_no_report_yet(own_home: Path) -> None:
     assert names(client, parents["suite"]) == set()
 
 
-def test_a_sweep_has_its_front_and_its_trials_beside(own_home: Path) -> None:
+def test_a_sweep_has_its_front_and_its_trials_beside(own_home: Path, tmp_path: Path) -> None:
     words = ["ring_rank", *FAST, "--trials", "2", "--name", "mine", "-q"]
     assert cli.call(["sweep", *words]) == 0
     client, children, parents = shown(own_home)
@@ -75,9 +79,12 @@ def test_a_sweep_has_its_front_and_its_trials_beside(own_home: Path) -> None:
     assert "Settings of **adaring**" in sweep.data.tags["mlflow.note.content"]
     assert names(client, sweep) == {
         f"report/{name}"
-        for name in ("front.png", "front.svg", "front.pdf", "front.csv", "sweep.json", "trials.csv")
-    }
+        for name in ("front.png", "front.svg", "front.pdf", "front.csv", "front.manifest.json",
+                     "sweep.json", "trials.csv")
+    }  # fmt: skip
     assert {r.data.tags["mlflow.parentRunId"] for r in children} == {sweep.info.run_id}
     assert all("never tested" in r.data.tags["mlflow.note.content"] for r in children)
     kept = client.download_artifacts(sweep.info.run_id, "report/sweep.json")
     assert json.loads(Path(kept).read_text())["name"] == "mine"
+    beside = client.download_artifacts(sweep.info.run_id, "report", str(tmp_path))
+    assert cli.call(["verify", f"{beside}/front.manifest.json"]) == 0

@@ -15,7 +15,7 @@ from harness import cli
 from harness.ledger import Run, open_ledger
 from harness.protocols import harmonic_mean
 from methods.kit.errors import UsageError
-from reports import leaderboard, pareto, table
+from reports import again, leaderboard, pareto, stamp, table
 from reports.stats import t_interval
 
 
@@ -163,12 +163,13 @@ def test_the_front_is_what_its_definition_says(pairs: list[tuple[float, float]])
 def test_the_picture_and_the_tables_are_the_same_bytes_for_the_same_rows(tmp_path: Path) -> None:
     for name in ("one", "two"):
         boards = table.boards(GRID)
-        leaderboard.write(boards, tmp_path / name)
+        stamp.write(again.leaderboard(boards, best=False), tmp_path / name)
         pareto.write(boards[0], tmp_path / name, "params/trainable", "acc/hmean")
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == [
-        "leaderboard.csv", "leaderboard.html", "leaderboard.md", "leaderboard.tex",
-        "pareto-families.csv", "pareto.csv", "pareto.pdf", "pareto.png", "pareto.svg",
+        "leaderboard.csv", "leaderboard.html", "leaderboard.manifest.json", "leaderboard.md",
+        "leaderboard.tex", "pareto-families.csv", "pareto.csv", "pareto.pdf", "pareto.png",
+        "pareto.svg",
     ]  # fmt: skip
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

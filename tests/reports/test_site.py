@@ -20,7 +20,8 @@ from planted_site import Planted
 from harness import cli
 from harness.ledger import Run, open_ledger
 from methods.kit.errors import UsageError
-from reports.site import answers, differ, licence, made, places, store
+from reports import families, pareto, table
+from reports.site import answers, axes, differ, licence, made, places, store
 
 BOARD = "boards/base_to_novel-embedded"
 RUNS = planted_site.suite(methods=3)
@@ -74,6 +75,31 @@ def test_the_leaderboard_shows_the_planted_means_and_links_to_their_runs(built: 
         assert f'href="../../../{places.run(run)}"' in row.read_text()
         page = (built / places.run(run)).read_text()
         assert all(f">{v}<" in page for v in (run.digest, run.tags["git_commit"]))
+
+
+def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> None:
+    """What `ringbench pareto` says of the same runs."""
+    (board,) = table.boards(RUNS)
+    asked = pareto.axes(board, "params/trainable", "acc/hmean")
+    found = pareto.points(board, "params/trainable", "acc/hmean")
+    tables = differ.tables((built / BOARD / "pareto.html").read_bytes())
+    heads, *rows = tables["plane-params-trainable-table"]
+    place = heads.index("chance of it")
+    assert {r[0]: r[place] for r in rows} == {p.label: f"{p.chance:.0%}" for p in found}
+    heads, *rows = tables["families"]
+    measured = families.measure(board, found, asked)
+    assert [r[0] for r in rows] == [f.method for f in measured]
+    assert [r[2] for r in rows] == [f"{f.share:.1%}" for f in measured]
+    csv = pd.read_csv(built / BOARD / "files" / "pareto-families.csv")
+    assert csv["dominated_low"].tolist() == pytest.approx([f.low for f in measured])
+    assert (csv["dominated_low"] >= 0).all()
+
+
+def test_ticks_of_a_cost_are_round_and_three_or_more() -> None:
+    for low, high in ((8192, 8192), (7e8, 1.6e9), (7e3, 4.2e4), (10, 1e6), (0.02, 0.5)):
+        texts = [text for _, text in axes.costs([low, high], "bytes").ticks]
+        assert len(texts) >= 3
+        assert all(len(text) <= 4 for text in texts), texts
 
 
 def test_a_run_page_has_confusion_and_changes_against_zero_shot(built: Path) -> None:
@@ -302,9 +328,9 @@ def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> Non
 
     table = pd.read_csv(sweep(own_home) / "trials.csv")
     both = [
-        planted.run("adaring", d, 1, {"acc/val_hmean": 51.5}, {"ring_rank": 1},
+        planted.run("adaring", d, 1, {"acc/val_hmean": value}, {"ring_rank": 1},
                     protocol="base_to_novel", git_commit="c0ffee", selection="val")
-        for d in ("digits", "flags")
+        for d, value in (("digits", 51.5), ("flags", 48.5))
     ]  # fmt: skip
     table["digests"] = [" ".join(r.digest.replace(" ", "_") for r in both), *[""] * 10]
     table.to_csv(own_home / "sweeps/mine/trials.csv", index=False)
@@ -327,7 +353,12 @@ def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> Non
     records = site / source.TUNED
     records.write_text(records.read_text().replace("51.5", "58.5"))
     named = {p.file for p in verify.verify(site, "records", None).problems}
-    assert named == {source.TUNED, "sweeps/mine/trials/0.html"}
+    assert named == {source.TUNED, "sweeps/mine/trials/0.html", "sweeps/mine/trials.csv"}
+    found.tuned[0].metrics["acc/val_hmean"] = 58.5  # as who forges it builds all anew
+    store.write(lambda: made.files(found, drawn=False), site)
+    (told,) = verify.verify(site, "records", None).problems
+    expected = "sweeps/mine/trials.csv: trial 0, acc/val_hmean: is 50.0, should be 53.5"
+    assert str(told) == expected
 
 
 def test_tables_of_the_commands_say_which_runs_they_are_made_of(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import planted
 import planted_site
 import pytest
 
-from reports.site import made, places, store
+from reports.site import axes, made, places, store
 
 BOARD = "boards/base_to_novel-embedded"
 RUNS = planted_site.suite(methods=5, datasets=("x", "y"), seeds=2) + [
@@ -124,6 +125,27 @@ def test_a_mark_says_what_it_is_and_leads_to_its_runs(chrome: Any, site: Path) -
     linked = {a.get_attribute("href").rsplit("/")[-1]
               for a in chrome.find_elements("css selector", "main table a")}  # fmt: skip
     assert linked == {places.run(r).split("/")[1] for r in adaring}
+
+
+def test_names_lie_inside_their_picture_and_on_no_other(chrome: Any, tmp_path: Path) -> None:
+    runs = [
+        planted.run("lora", "x", s, {"acc/base": 50.0 + i, "acc/novel": 50.0 + s,
+                                     "params/trainable": 1e4 * 1.3**i},
+                    {"rank": i, "dropout": 0.25 + i / 100, "alpha": 1.248, "sites": "q,k,v,o"[:i]},
+                    protocol="base_to_novel")
+        for i in range(1, 7) for s in (1, 2)
+    ]  # fmt: skip
+    store.write(lambda: made.files(planted_site.Planted(runs), drawn=False), tmp_path / "site")
+    browser.width(chrome, 1440)
+    browser.show(chrome, tmp_path / "site", f"{BOARD}/pareto.html")
+    boxes = chrome.execute_script(
+        "return [...document.querySelectorAll('#plane-params-trainable text.label')]"
+        ".map(t => t.getBBox()).map(b => [b.x, b.y, b.x + b.width, b.y + b.height])"
+    )
+    assert len(boxes) >= 2
+    assert all(left > 0 and right < axes.WIDTH for left, _, right, _ in boxes)
+    for a, b in combinations(boxes, 2):
+        assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] + 3 or b[3] <= a[1] + 3, (a, b)
 
 
 def test_methods_are_switched_off_in_a_picture(chrome: Any, site: Path) -> None:

@@ -52,7 +52,8 @@ def test_a_sweep_is_drawn_and_the_same_rows_give_the_same_bytes(
         assert cli.call(["report", "--sweep", "mine", "--out", str(tmp_path / copy)]) == 0
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     stems = ("curves", "front", "importances", "map")
-    assert files == sorted(f"{s}.{kind}" for s in stems for kind in ("png", "svg", "pdf", "csv"))
+    drawn = [f"{s}.{kind}" for s in stems for kind in ("png", "svg", "pdf", "csv")]
+    assert files == sorted([*drawn, "sweep.manifest.json"])
     for name in files:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -76,17 +77,18 @@ def test_the_front_and_its_hypervolume_are_what_they_say(
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), min_size=2, max_size=12))
 def test_the_hypervolume_is_the_share_of_dominated_cells(pairs: list[tuple[int, int]]) -> None:
-    """On a lattice whose logarithm of cost is whole, the area can be counted."""
+    """On a lattice whose logarithm of cost is whole, the area can be counted in tenths: the plane
+    reaches a tenth of the range, or of one, beyond the worst."""
     costs = [(10.0**c - 1, float(q)) for c, q in pairs]
-    left, right = min(c for c, _ in pairs), max(c for c, _ in pairs)
-    low, high = min(q for _, q in pairs), max(q for _, q in pairs)
+    left, high = min(c for c, _ in pairs), max(q for _, q in pairs)
+    wide, tall = (max(v) - min(v) for v in zip(*pairs, strict=True))
+    columns, rows = 10 * wide + (wide or 1), 10 * tall + (tall or 1)
+    inside = sum(
+        any(10 * (c - left) <= x and 10 * (high - q) <= y for c, q in pairs)
+        for x in range(columns) for y in range(rows)
+    )  # fmt: skip
     found = sweeps.hypervolume(costs, costs)
-    if left == right or low == high:
-        assert found in (0.0, 1.0)
-        return
-    cells = [(x, y) for x in range(left, right) for y in range(low, high)]
-    inside = sum(any(c <= x and q >= y + 1 for c, q in pairs) for x, y in cells)
-    assert found == pytest.approx(inside / len(cells), abs=1e-6)
+    assert found == pytest.approx(inside / (columns * rows), abs=1e-6)
 
 
 def test_the_map_has_the_best_of_each_cell(own_home: Path) -> None:
@@ -109,13 +111,10 @@ def test_the_curve_counts_what_cost_something(own_home: Path) -> None:
     assert table["best"].iloc[-1] == table[AIMS[0]].max()
 
 
-def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(
-    own_home: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(own_home: Path) -> None:
     planted(own_home, objectives=AIMS[:1], directions=["maximize"], importances={},
             dims={"method.ring_rank": ""})  # fmt: skip
-    written = studies.write("mine", tmp_path)
-    assert {p.stem for p in written} == {"front", "curves"}
+    assert [p.stem for p in studies.parts(sweeps.read("mine"))] == ["front", "curves"]
 
 
 def test_wrong_input_is_told_in_one_line(

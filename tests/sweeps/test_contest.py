@@ -47,7 +47,10 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
     assert pair["difference"] == pytest.approx(means["clip_adapter"] - means["linear_probe"])
     curves = pd.read_csv(own_home / "report" / "fair" / "curves.csv")
     assert curves["method"].value_counts().to_dict() == {"linear_probe": 2, "clip_adapter": 2}
+    manifest = str(own_home / "report" / "fair" / "contest.manifest.json")
     capsys.readouterr()
+    assert cli.call(["verify", manifest]) == 0
+    assert "files: 11 hashed, 8 made again of 12 runs" in capsys.readouterr().err
     again = sweep(capsys, *words, "seeds=1,2", "--name", "fair")
     assert again["table"] == found["table"]
     assert len(list(open_ledger().runs())) == len(runs)

@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from harness import database
 from methods.kit.errors import UsageError
 from sweeps import lease, plan
 from sweeps.lease import FileLeases
@@ -259,3 +260,11 @@ def test_a_heart_that_stops_is_noticed_across_machines(
     states = [t.state for t in far.get_trials()]
     assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     here.release(alive.number)
+
+
+def test_the_address_of_a_database_is_shown_without_its_password() -> None:
+    far = "postgresql://me:secret@db.example:5432/sweeps"
+    assert database.shown(far) == "postgresql://me@db.example:5432/sweeps"
+    for plain in ("postgresql://me@db.example/sweeps", "sqlite:////home/me/sweeps.db"):
+        assert database.shown(plain) == plain
+    assert database.driven(far).startswith("postgresql+psycopg://me:secret@")
