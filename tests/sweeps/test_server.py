@@ -156,7 +156,7 @@ def test_two_commands_share_a_study_and_one_is_killed(server: str) -> None:
 
 
 def test_two_workers_of_one_command_and_one_is_killed(server: str, own_home: Path) -> None:
-    words = [*FAST, "--trials", "8", "--name", "crew", "--workers", "2", "--storage", server]
+    words = [*FAST, "--trials", "6", "--name", "crew", "--workers", "2", "--storage", server]
     running = command(*words)
     until = time.monotonic() + WAIT
     while time.monotonic() < until and len(trials_of(server, "crew")) < 3:
@@ -165,7 +165,7 @@ def test_two_workers_of_one_command_and_one_is_killed(server: str, own_home: Pat
     _, shown = running.communicate(timeout=2 * WAIT)
     assert running.returncode == 0, shown
     states = [t.state for t in trials_of(server, "crew")]
-    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 8
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 6
     assert TrialState.RUNNING not in states
 
 
