@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from harness import backbone as backbones
-from harness import config, data, datasets, run
+from harness import config, data, datasets, prepared
 from harness.backbone import Backbone
 from harness.batch import Batch
 from harness.data import Images
@@ -132,7 +132,7 @@ class Loop:
             else peers.split_lora(self.backbone.model, method.rank, method.scale, method.dropout)
         )
         if lora != "peft":
-            peers.give_split(run.attach(spec, self.backbone, self.split).adapter, self.model)
+            peers.give_split(prepared.attach(spec, self.backbone, self.split).adapter, self.model)
         self.params = peers.trained(self.model)
 
     def run(self) -> Ended:
@@ -200,7 +200,7 @@ class Loop:
         train, cfg = self.split.train, self.spec.train
         rows = torch.arange(min(cfg.batch_size, len(train)))
         pixels: Any = train.pixels
-        net = run.attach(self.spec, self.backbone, self.split)
+        net = prepared.attach(self.spec, self.backbone, self.split)
         ours = Trainer.of(net, Batch(pixels[rows], train.labels[rows], rows), cfg)
         x = self.backbone.transform.normalise(pixels[rows])
         optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, weight_decay=cfg.weight_decay)

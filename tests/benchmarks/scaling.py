@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from harness import pixels, run
+from harness import pixels, prepared
 from harness.run import execute
 from harness.store import kept
 from methods.kit.adapter import stack
@@ -128,7 +128,7 @@ def shots(count: int) -> Point:
         kept.clear()
         execute(spec, test=False)
 
-    net = run.attach(spec, backbone("embedded"), _split(spec))
+    net = prepared.attach(spec, backbone("embedded"), _split(spec))
     net.adapter.eval()
     method = replace(spec.method, dropout=0.0)  # type: ignore[type-var]
     images = min(BATCH, count * CLASSES)
