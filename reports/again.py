@@ -8,7 +8,7 @@ from typing import Any
 from harness.ledger import Ledger, Run
 from harness.quantities import find
 from methods.kit.errors import UsageError
-from reports import affinity, choose, comparing, curves, families, pareto, stamp, tuned
+from reports import affinity, choose, comparing, curves, families, insides, pareto, stamp, tuned
 from reports import leaderboard as boards_text
 from reports.choose import Asked, Compared
 from reports.curves import Picture
@@ -102,6 +102,8 @@ def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Table
     Raises UsageError, KeyError, TypeError or ValueError where these runs give no such tables.
     """
     command = settings["command"]
+    if command in insides.COMMANDS:
+        return insides.make(settings, runs, ledger)
     if command in tuned.COMMANDS:
         return tuned.make(settings, runs, cache(ledger.predictions))
     if command == "compare":

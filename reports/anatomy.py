@@ -93,19 +93,6 @@ def tables(parts: Anatomy) -> Mapping[str, pd.DataFrame]:
     return found | ({"anatomy-ranks": parts.usage} if len(parts.usage) else {})
 
 
-def write(parts: Anatomy, title: str, out: Path) -> list[Path]:
-    """anatomy.png and .svg and the CSV files; same numbers, same bytes."""
-    from reports import draw_anatomy  # matplotlib is slow to import
-
-    out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"anatomy.{kind}" for kind in ("png", "svg")]
-    draw_anatomy.draw(parts, title, *paths)
-    for name, table in tables(parts).items():
-        paths.append(out / f"{name}.csv")
-        paths[-1].write_text(table.to_csv(index=False, lineterminator="\n"))
-    return paths
-
-
 def shares(parts: Anatomy, tower: str) -> pd.DataFrame:
     """Layers by ranks: the share of each rank in each layer of a tower, from input to output."""
     rows = parts.usage[parts.usage["row"].str.startswith(f"{tower}.")]

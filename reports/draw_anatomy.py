@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.anatomy import Anatomy, clamp, shares, towers
-from reports.draw import COLOURS, STYLE
+from reports.draw import COLOURS, STYLE, save
 
 COLUMNS = 4
 
 
-def draw(parts: Anatomy, title: str, png: Path, svg: Path) -> None:
-    """A heat map a ring; below, the use of ranks by layer (if there are several) and the cores."""
+def write(parts: Anatomy, title: str, folder: Path) -> list[Path]:
+    """anatomy.png, .svg and .pdf: a heat map a ring; below, the use of ranks by layer (if there are
+    several) and the cores."""
     used = towers(parts)
     rows = math.ceil(len(parts.alike) / COLUMNS)
     with mpl.rc_context(STYLE):
@@ -31,8 +32,7 @@ def draw(parts: Anatomy, title: str, png: Path, svg: Path) -> None:
             _usage(figure.add_subplot(grid[rows, i]), parts, tower)
         _cores(figure.add_subplot(grid[rows, len(used) :]), parts)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
-        figure.savefig(png, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
+        return save(figure, folder, "anatomy")
 
 
 def _heat(axes: Any, name: str, cosines: Any) -> Any:

@@ -9,14 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from reports.draw import COLOURS, MARKS, STYLE
+from reports.draw import COLOURS, MARKS, STYLE, save
 from reports.redundancy import Fit, Spectrum, front
 
 
-def draw(
-    spectra: Sequence[Spectrum], rings: Sequence[Fit], title: str, png: Path, svg: Path
-) -> None:
-    """Left: energy in the first k directions across layers. Right: a ring's error by its size."""
+def write(
+    spectra: Sequence[Spectrum], rings: Sequence[Fit], title: str, folder: Path
+) -> list[Path]:
+    """redundancy.png, .svg and .pdf. Left: energy in the first k directions across layers. Right: a
+    ring's error by its size."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.4), dpi=200, layout="constrained")
         FigureCanvasAgg(figure)
@@ -34,8 +35,7 @@ def draw(
         right.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
         right.set_ylim(0, 101)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
-        figure.savefig(png, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
+        return save(figure, folder, "redundancy")
 
 
 def _spectrum(axes: Any, one: Spectrum, look: dict[str, Any]) -> None:

@@ -29,25 +29,20 @@ def redundancy(
     tracking_uri: Tracking = None,
 ) -> None:
     """How much the layers of a trained full_rank, adapter or LoRA run repeat each other."""
-    from harness import console, export
-    from harness.config import from_dict
+    from harness import console
     from harness.home import report_folder
     from harness.ledger import open_ledger
-    from harness.stacks import stacks
+    from reports import draw_redundancy, insides, stamp
     from reports import redundancy as measured
 
-    sizes, ranks = numbers("--slices", slices), numbers("--rings", rings)
+    asked = (numbers("--slices", slices), numbers("--rings", rings), as_trained)
     ledger = open_ledger(tracking_uri)
     found = ledger.pick(run)
-    with ledger.artifacts(found) as folder:
-        config, state = export.read(folder)
-    stacked = stacks(from_dict(config["spec"]), state, not as_trained)
-    spectra = [measured.spectrum(name, stack) for name, stack in stacked.items()]
-    fitted = [
-        f for name, stack in stacked.items() for f in measured.fits(name, stack, sizes, ranks)
-    ]
-    title = f"{found.tags['method']} on {found.tags['dataset']}, seed {found.tags['seed']}"
-    paths = measured.write(spectra, fitted, title, out or report_folder())
+    spectra, fitted = insides.repeats(ledger, found, *asked)
+    title = insides.title(found)
+    made = insides.redundancy_tables((spectra, fitted), found, *asked)
+    folder = report_folder(out)
+    paths = stamp.write(made, folder, draw_redundancy.write(spectra, fitted, title, folder))
     if json:
         tables = measured.tables(spectra, fitted)
         console.as_json({name: table.to_dict("records") for name, table in tables.items()})
@@ -63,19 +58,18 @@ def redundancy(
 
 def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Tracking = None) -> None:
     """What a trained AdaRing run looks like inside: slices, cores, and which ranks layers use."""
-    from harness import console, export
+    from harness import console
     from harness.home import report_folder
     from harness.ledger import open_ledger
     from reports import anatomy as seen
+    from reports import draw_anatomy, insides, stamp
 
     ledger = open_ledger(tracking_uri)
     found = ledger.pick(run)
-    with ledger.artifacts(found) as folder:
-        _, state = export.read(folder)
-        usage = seen.usage(folder)
-    parts = seen.read(state, usage, found.tags["method"])
-    title = f"{found.tags['method']} on {found.tags['dataset']}, seed {found.tags['seed']}"
-    paths = seen.write(parts, title, out or report_folder())
+    parts, title = insides.look(ledger, found), insides.title(found)
+    folder = report_folder(out)
+    drawn = draw_anatomy.write(parts, title, folder)
+    paths = stamp.write(insides.anatomy_tables(parts, found), folder, drawn)
     started, start = seen.start(found.tags), seen.start_errors(found.metrics)
     if json:
         tables: dict[str, object] = {n: t.to_dict("records") for n, t in seen.tables(parts).items()}

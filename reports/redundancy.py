@@ -8,7 +8,6 @@ most s^2 of them. Its approximation error against its size answers how far the l
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -107,16 +106,3 @@ def front(rings: Sequence[Fit]) -> list[Fit]:
                 best = ring.error
                 found.append(ring)
     return found
-
-
-def write(spectra: Sequence[Spectrum], rings: Sequence[Fit], title: str, out: Path) -> list[Path]:
-    """redundancy.png and .svg and the CSV files; same numbers, same bytes."""
-    from reports import draw_redundancy  # matplotlib is slow to import
-
-    out.mkdir(parents=True, exist_ok=True)
-    paths = [out / f"redundancy.{kind}" for kind in ("png", "svg")]
-    draw_redundancy.draw(spectra, rings, title, *paths)
-    for name, table in tables(spectra, rings).items():
-        paths.append(out / f"{name}.csv")
-        paths[-1].write_text(table.to_csv(index=False, lineterminator="\n"))
-    return paths

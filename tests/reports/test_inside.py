@@ -90,6 +90,16 @@ def test_a_recorded_run_is_drawn_twice_alike(
     assert "anatomy-ranks.csv" in names
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    for name in ("redundancy", "anatomy"):
+        manifest = tmp_path / "one" / f"{name}.manifest.json"
+        assert cli.call(["verify", str(manifest)]) == 0
+    rings = tmp_path / "one" / "redundancy-rings.csv"
+    changed = pd.read_csv(rings)
+    changed.loc[0, "error"] += 0.1
+    changed.to_csv(rings, index=False)
+    capsys.readouterr()
+    assert cli.call(["verify", str(rings)]) != 0
+    assert "error" in capsys.readouterr().out
     usage = pd.read_csv(tmp_path / "one" / "anatomy-ranks.csv")
     assert usage.groupby("row")["value"].sum().tolist() == pytest.approx([1.0] * 18)
     capsys.readouterr()
