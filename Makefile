@@ -94,7 +94,7 @@ check: .venv/.tested
 
 # idle threads that spin take the cores from the other process: twice as slow
 test: check
-	OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -n 2 --dist worksteal
 
 clean:
 	rm -rf .venv runs
