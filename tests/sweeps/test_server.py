@@ -28,7 +28,7 @@ from methods.kit.errors import UsageError
 from sweeps import plan
 from sweeps.plan import Options
 from sweeps.study import Goal, Study
-from tests.sweeps.driving import children, sweep
+from tests.sweeps.driving import sweep
 
 FAST = ["clip_adapter", "data=digits", "data.shots=1", "train.epochs=2", "--sampler", "random"]
 NAMED = [*FAST, "--name", "far"]
@@ -153,20 +153,6 @@ def test_two_commands_share_a_study_and_one_is_killed(server: str) -> None:
     assert [t.number for t in trials if t.state == TrialState.FAIL] == retried
     recorded = [run.digest for run in open_ledger().runs() if run.status == "finished"]
     assert len(recorded) == len(set(recorded))
-
-
-def test_two_workers_of_one_command_and_one_is_killed(server: str, own_home: Path) -> None:
-    words = [*FAST, "--trials", "6", "--name", "crew", "--workers", "2", "--storage", server]
-    running = command(*words)
-    until = time.monotonic() + WAIT
-    while time.monotonic() < until and len(trials_of(server, "crew")) < 3:
-        time.sleep(0.1)
-    os.kill(children(running.pid)[0], signal.SIGKILL)
-    _, shown = running.communicate(timeout=2 * WAIT)
-    assert running.returncode == 0, shown
-    states = [t.state for t in trials_of(server, "crew")]
-    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 6
-    assert TrialState.RUNNING not in states
 
 
 def test_the_study_is_plain_optuna_for_whoever_reads_it(
