@@ -151,15 +151,16 @@ class Replays:
         replay = None
         try:
             outcome, again = self.recorder.record(lambda: moment.compute(own, Unreadable()))
-        except Exception as error:
-            self._over(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        else:
             before.restore()
             replay = _Replay(own, book, outcome, again)
             loss, _ = replay(moment)
+        except Exception as error:
+            replay = None
+            self._over(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        else:
             if not (after.near(_State(self.crew)) and _near(loss, expected[0])):
-                self._over("a replayed step differed from the step")
                 replay = None
+                self._over("a replayed step differed from the step")
         after.restore()
         return replay, expected
 

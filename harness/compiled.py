@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.passes.split_module import split_module
 
-Outcome = tuple[Tensor, Tensor]
+from harness.step import Outcome
+
 KERNELS = (torch.ops.aten._fused_adamw_, torch.ops.aten._fused_sgd_)
 
 

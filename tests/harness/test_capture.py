@@ -120,6 +120,22 @@ def test_a_replay_that_is_wrong_is_not_believed(
     same(found, trained(["method=lora"]))
 
 
+def test_a_replay_that_fails_leaves_the_step_as_it_was(
+    tapes: Tapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tapes.record
+
+    def broken(run: Any) -> Any:
+        outcome, _ = record(run)
+        return outcome, lambda: 1 / 0
+
+    monkeypatch.setattr(tapes, "record", broken)
+    found = trained(["method=lora"])
+    assert found[2][GRAPH] == "no: division by zero"
+    monkeypatch.setattr(tapes, "record", None)
+    same(found, trained(["method=lora"]))
+
+
 def test_who_asks_for_the_progress_is_computed_as_ever(
     tapes: Tapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
