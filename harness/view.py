@@ -83,6 +83,8 @@ def _sweeps(storage: str | None) -> list[Page]:
 
     The address is passed by the environment, as it may hold a password. Raises UsageError.
     """
+    if storage is not None and "://" not in storage:
+        raise UsageError(f"--storage {storage!r}: expected an address, such as postgresql://...")
     file = place() / SWEEPS
     if not importlib.util.find_spec(DASHBOARD):
         if storage is not None:

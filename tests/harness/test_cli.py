@@ -176,6 +176,7 @@ WRONG = {
     ("run", "base_to_novel", "method=lora", "data=digits", "--tracking-uri", "postgresql://a/b"): (
         "does not answer"
     ),
+    ("view", "--storage", "sweeps"): "expected an address, such as postgresql://",
     ("suite", "base_to_novel", "methods=lora", "--workers", "0"): "--workers",
     ("suite", "base_to_novel", "methods=lora", "seeds=1,1.5"): "seed: expected a whole number",
     ("ls", "method"): "did you mean 'methods'?",
