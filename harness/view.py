@@ -50,6 +50,8 @@ def view(uri: str | None, port: int, storage: str | None = None) -> None:
     """Start the pages, print their addresses, and wait for Ctrl-C. A server that is there already
     is only named. ``storage`` is a database of sweeps instead of the file here. Raises UsageError.
     """
+    if storage is not None and "://" not in storage:
+        raise UsageError(f"--storage {storage!r}: expected an address, such as postgresql://...")
     uri = uri or tracking_uri()
     there = uri.startswith(("http://", "https://"))
     if there:
@@ -83,8 +85,6 @@ def _sweeps(storage: str | None) -> list[Page]:
 
     The address is passed by the environment, as it may hold a password. Raises UsageError.
     """
-    if storage is not None and "://" not in storage:
-        raise UsageError(f"--storage {storage!r}: expected an address, such as postgresql://...")
     file = place() / SWEEPS
     if not importlib.util.find_spec(DASHBOARD):
         if storage is not None:
