@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.activation import gelu_tanh, quick_gelu
 from harness.tower import Shape
 from methods.kit.clip import Clip
 from methods.kit.clip import Tower as TowerView
@@ -200,16 +200,6 @@ def _activation(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
     if isinstance(module, nn.GELU):
         return F.gelu if module.approximate == "none" else gelu_tanh
     raise _refuse(name, f"its activation is {type(module).__name__}")
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """x * sigmoid(1.702 x), as the OpenAI weights were trained with."""
-    return x * torch.sigmoid(1.702 * x)
-
-
-def gelu_tanh(x: Tensor) -> Tensor:
-    """The tanh approximation of GELU."""
-    return F.gelu(x, approximate="tanh")
 
 
 def _view(shape: Shape) -> TowerView:

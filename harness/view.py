@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -58,7 +58,7 @@ def view(uri: str | None, port: int, storage: str | None = None) -> None:
         console.out.print(f"MLflow: {uri}", soft_wrap=True)
     pages = [] if there else [_mlflow(uri, port)]
     pages += _sweeps(storage)
-    with ExitStack() as stack:
+    with ExitStack() as stack, suppress(KeyboardInterrupt):  # that is how it is meant to end
         servers = [(page, *stack.enter_context(_running(page))) for page in pages]
         for page, server, log in servers:
             _until_it_answers(page, server, log)
@@ -168,12 +168,9 @@ def _last_line(log: IO[bytes]) -> str:
 
 
 def _watch(servers: Sequence[tuple[Page, "subprocess.Popen[bytes]", IO[bytes]]]) -> None:
-    """Until Ctrl-C, or until a server ends. Raises UsageError then."""
-    try:
-        while True:
-            for page, server, log in servers:
-                if server.poll() is not None:
-                    raise UsageError(f"{page.name} ended: {_last_line(log)}")
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        return
+    """Until a server ends. Raises UsageError then."""
+    while True:
+        for page, server, log in servers:
+            if server.poll() is not None:
+                raise UsageError(f"{page.name} ended: {_last_line(log)}")
+        time.sleep(0.5)

@@ -48,7 +48,8 @@ def plan(units: Tensor, reference: Tensor) -> Tensor:
     )
     rows, columns = linear_sum_assignment(cost.cpu().numpy())
     t = torch.zeros(cost.shape, dtype=units.dtype, device=units.device)
-    t[torch.as_tensor(rows), torch.as_tensor(columns)] = 1.0
+    places = (torch.as_tensor(found, device=t.device) for found in (rows, columns))
+    t[tuple(places)] = 1.0
     return t
 
 

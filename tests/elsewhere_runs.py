@@ -1,0 +1,146 @@
+"""Runs on the CPU and elsewhere, their numbers as JSON: python tests/elsewhere_runs.py
+
+In a process of its own, as torch wants to know its devices before the first backward pass.
+"""
+
+import json
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import elsewhere
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+import methods
+from harness import config, datasets, run, together
+from harness.memory import ran_out
+from harness.result import Result
+from harness.spec import Spec
+
+TINY = Path(__file__).parent / "tiny" / "flat.json"
+FEW = ("few_shot", "data=OWN", "shots=2", "train.epochs=2", "train.batch_size=4")
+UPPER = ("method.layers=top:1", "data.views=2")
+TASKS = ("multi_task", "data=digits+fashion-mnist", "shots=1", "train.epochs=1")
+CLASSES, EACH = 4, 8  # of the digits, cut small
+TEACHER = ("consistency_image=1", "consistency_text=1", "consistency_logits=0.3")
+
+RUNS: dict[str, tuple[str, ...]] = {
+    **{name: (*FEW, f"method={name}") for name in methods.names()},
+    "novel classes": ("base_to_novel", *FEW[1:], "method=adaring", "train.augment=none"),
+    "kept images": (*FEW, "method=lora", "method.towers=image", *UPPER),
+    "kept text": (*FEW, "method=lora", "method.towers=text", "method.layers=top:1"),
+    "a teacher": (*FEW, "method=adaring", *(f"method.{word}" for word in TEACHER)),
+    "form adapter": (*FEW, "method=adaring", "method.form=adapter", "method.ranks=[[1,4],[2,2]]"),
+    "a gate": (*FEW, "method=adaring", "method.form=adapter", "method.combine=input_gate",
+               "method.ranks=[[1,4],[2,2]]"),
+    "merged by weights": (*FEW, "method=mera", "method.merge=ot_weights"),
+    "merged by activations": (*FEW, "method=mera", "method.merge=ot_activations"),
+    "several tasks": (*TASKS, "method=lora"),
+    "several tasks, vtagml": (*TASKS, "method=vtagml"),
+    "sgd": (*FEW, "method=lora", "train.optimizer=sgd", "train.clip_grad=1"),
+}  # fmt: skip
+SIDE_BY_SIDE = (
+    "method=lora", "method=lora method.rank=2 train.lr=1e-4", "method=adaring", "method=coto",
+    "method=clip_adapter", "method=mosa seed=2",
+)  # fmt: skip
+
+
+def numbers(result: Result) -> dict[str, Any]:
+    assert result.status == "finished", (result.status, result.error)
+    scores = {key: value for key, value in result.metrics.items() if key.startswith("acc/")}
+    learnt = {name: float(value.double().norm()) for name, value in result.state.items()}
+    return {"losses": result.losses, "scores": scores, "learnt": learnt}
+
+
+@cache
+def own() -> str:
+    """A small data set in a file."""
+    table = datasets.read("digits")
+    rows = [
+        i
+        for label in range(CLASSES)
+        for split in ("train", "test")
+        for i in [
+            i for i, at in enumerate(table.labels) if at == label and table.split[i] == split
+        ][:EACH]
+    ]
+    columns = {
+        "image": [table.images[i] for i in rows],
+        "label": [table.classnames[int(table.labels[i])] for i in rows],
+        "split": [str(table.split[i]) for i in rows],
+    }
+    path = Path(tempfile.mkdtemp()) / "cut.parquet"
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def spec_of(words: Sequence[str]) -> Spec:
+    preset, *rest = (word.replace("OWN", own()) for word in words)
+    return config.build(preset, [*rest, f"backbone.name={TINY}", "backbone.pretrained=random"])
+
+
+def alone(words: Sequence[str]) -> Callable[[str], object]:
+    return lambda device: numbers(run.execute(spec_of(words), device))
+
+
+def all_at_once(device: str) -> object:
+    specs = [spec_of((*FEW, *words.split())) for words in SIDE_BY_SIDE]
+    found = {r.spec.digest(): r for r in together.attempt_all(specs, device)}
+    assert {r.tags[together.TAG] for r in found.values()} == {str(len(specs))}
+    each = [numbers(found[s.digest()]) for s in specs]
+    return {
+        "losses": [loss for one in each for loss in one["losses"]],
+        **{what: {f"{i} {name}": value for i, one in enumerate(each) for name, value in
+                  one[what].items()} for what in ("scores", "learnt")},
+    }  # fmt: skip
+
+
+def misplaced(device: str) -> object:
+    """What must not pass: a constant of the CPU beside what is elsewhere."""
+    return float((torch.ones(3, device=device) + torch.ones(3)).sum())
+
+
+def in_parts(device: str) -> object:
+    """With memory for two images at a time."""
+    from harness import step
+
+    whole = step._gradients
+
+    def small(net, crew, batch, cut, *rest):  # type: ignore[no-untyped-def]
+        if cut.stop - cut.start > 2:
+            raise torch.OutOfMemoryError("no more")
+        return whole(net, crew, batch, cut, *rest)
+
+    assert ran_out(torch.OutOfMemoryError("no more"))
+    step._gradients = small
+    try:
+        return alone((*FEW, "method=lora"))(device)
+    finally:
+        step._gradients = whole
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with elsewhere.device() as there:
+        name = str(there)
+    for module in (run, together):
+        module.pick_device = torch.device  # type: ignore[attr-defined]
+    cases = {title: alone(words) for title, words in RUNS.items()}
+    cases |= {"side by side": all_at_once, "in parts": in_parts, "misplaced": misplaced}
+    for title, case in cases.items():
+        found: dict[str, object] = {"title": title, "cpu": case("cpu")}
+        try:
+            with elsewhere.device():
+                found["there"] = case(name)
+        except Exception:
+            found["error"] = traceback.format_exc()
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
