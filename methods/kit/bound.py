@@ -101,8 +101,13 @@ class Bound:
         if not hung.adds:
             return plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
         if self.noise is not None and any(a.dropout for a in hung.adds):
-            y = plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
-            return self._with_dropout(key, hung.adds, x, y, weight, rows)
+            w, b, rate = cut(w, rows, 2), cut(b, rows, 1), hung.adds[0].dropout
+            if all(a.dropout == rate for a in hung.adds):
+                down, up = self._fuse(key, hung.adds, weight, rate)
+                up = cut(up, rows, 2)
+                if fused.fits(x, w, b, down, up):
+                    return fused.linear(x, w, b, down, up, self._mask(key, x, rate))
+            return self._with_dropout(key, hung.adds, x, plain_linear(x, w, b), weight, rows)
         down, up = self._fuse(key, hung.adds, weight)
         if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
             return plain_linear(x, cut(w + up @ down, rows, 2), cut(b, rows, 1))
@@ -333,14 +338,16 @@ class Bound:
     def _with_dropout(
         self, key: Key, adds: Sequence[Add], x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None
     ) -> Tensor:
-        assert self.noise is not None
         for rate in sorted({a.dropout for a in adds}):
             pair = self._fuse(key, [a for a in adds if a.dropout == rate], weight, rate)
-            seen = x
-            if rate:
-                seen = x * self.noise.dropout((*key, rate), x.shape[-2:], rate).to(x.dtype)
+            seen = x * self._mask(key, x, rate) if rate else x
             y = low_rank(y, seen, pair[0], cut(pair[1], rows, 2))
         return y
+
+    def _mask(self, key: Key, x: Tensor, rate: float) -> Tensor:
+        """What the low-rank paths of a site with this dropout see of its input: 0 or more of it."""
+        assert self.noise is not None
+        return self.noise.dropout((*key, rate), x.shape[-2:], rate).to(x.dtype)
 
 
 def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -119,9 +119,17 @@ def _placed(
     return placed.to(dtype).to(device)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> Tensor:
-    """W x + b + up(down(x)) over rows with frozen W and b; x and the pair may have trials."""
-    y: Tensor = _Linear.apply(x, weight, bias, down, up)
+def linear(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    down: Tensor,
+    up: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """W x + b + up(down(mask x)) over rows with frozen W and b; x, the pair and the mask may have
+    trials."""
+    y: Tensor = _Linear.apply(x, weight, bias, down, up, mask)
     return y
 
 
@@ -141,11 +149,19 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        down: Tensor,
+        up: Tensor,
+        mask: Tensor | None,
     ) -> Tensor:
         y = F.linear(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
-        small = x @ down.mT
-        ctx.save_for_backward(x, small, weight, down, up)
+        seen = x if mask is None else x * mask
+        small = seen @ down.mT
+        ctx.save_for_backward(seen, small, weight, down, up, mask)
+        ctx.shape = x.shape
         if y.dim() == 2 and small.dim() == 2:
             return torch.addmm(y, small, up.mT, out=y)
         return torch.baddbmm(y, small, up.mT, out=None if y.dim() == 2 else y)
@@ -153,16 +169,19 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, small, weight, down, up = ctx.saved_tensors
-        wants_x, _, _, wants_down, wants_up = ctx.needs_input_grad
+        seen, small, weight, down, up, mask = ctx.saved_tensors
+        wants_x, _, _, wants_down, wants_up, _ = ctx.needs_input_grad
         grad_x = grad_down = grad_up = None
         back = grad @ up
         if wants_x:
-            grad_x = (grad.flatten(0, -2) @ weight).unflatten(0, x.shape[:-1])
-            add = torch.addmm if x.dim() == 2 else torch.baddbmm
-            grad_x = add(grad_x, back, down, out=grad_x)
+            grad_x = (grad.flatten(0, -2) @ weight).unflatten(0, ctx.shape[:-1])
+            if mask is not None:
+                grad_x.addcmul_(back @ down, mask)
+            else:
+                add = torch.addmm if grad_x.dim() == 2 else torch.baddbmm
+                grad_x = add(grad_x, back, down, out=grad_x)
         if wants_down:
-            grad_down = back.mT @ x
+            grad_down = back.mT @ seen
         if wants_up:
             grad_up = grad.mT @ small
-        return grad_x, None, None, grad_down, grad_up
+        return grad_x, None, None, grad_down, grad_up, None

@@ -6,6 +6,7 @@ draws can shift what another part of the run draws.
 
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -85,15 +86,35 @@ class Noise:
         start, stop, whole = self.part or (0, 1, 1)
         each = rows // (stop - start)  # rows of an image
         cut = self.part is not None and place[0] == "image"
-        drawn = torch.empty((each * whole if cut else rows, *width), device=self.device)
-        drawn.bernoulli_(1 - rate, generator=self._generator(seed, place, self.device))
-        return (drawn[each * start : each * stop] if cut else drawn).div_(1 - rate)
+        rng = self._generator(seed, place, self.device)
+        drawn = mask((each * whole if cut else rows, *width), rate, rng, self.device)
+        return drawn[each * start : each * stop] if cut else drawn
 
     def _generator(
         self, seed: int, place: object, device: torch.device | str = "cpu"
     ) -> torch.Generator:
         turn = (self.turn,) if self.turn else ()
         return generator(seed, self.step, place, *turn, device=device)
+
+
+LEVELS = 1 << 16  # of the numbers that masks are drawn by on a CPU
+
+
+def mask(
+    shape: Sequence[int], rate: float, rng: torch.Generator, device: torch.device | str = "cpu"
+) -> Tensor:
+    """0 with a probability of ``rate``, else what keeps the mean at 1.
+
+    On a CPU a number of 64 bits serves four entries, which takes a fifth of the time of torch's
+    own way; the rate is rounded to a multiple of 2^-16.
+    """
+    if torch.device(device).type == "cuda":
+        return torch.empty(*shape, device=device).bernoulli_(1 - rate, generator=rng).div_(1 - rate)
+    count, dropped = prod(shape), round(rate * LEVELS)
+    bits = torch.empty(-(-count // 4), dtype=torch.int64, device=device)
+    numbers = bits.random_(-(1 << 63), None, generator=rng).view(torch.int16)[:count]
+    kept = numbers >= dropped - LEVELS // 2
+    return kept.view(*shape).to(torch.float32).mul_(LEVELS / (LEVELS - dropped))
 
 
 Entry = Callable[[Noise], Tensor]

@@ -10,21 +10,21 @@ from harness.ledger import open_ledger
 from harness.one import Done
 from harness.spec import Spec
 from sweeps import workers
-from tests.benchmarks.common import Loop, spec_of
-from tests.benchmarks.loop import LORA, SETS, forget
+from tests.benchmarks.common import Loop
+from tests.benchmarks.loop import SETTINGS, forget
 from tests.benchmarks.measure import Arm, Case
 from tests.benchmarks.rows import row
 
 RANKS = range(1, 17)
 A_ROUND = 4  # of the peer's 16 runs in each round, its time then times 4
-EPOCHS = ("train.epochs=4", "train.epochs=2")
+PLANS = ((4, 3.5), (2, 10.0), (4, 3.5), (1, 10.0))  # epochs and goal of each setting
 
 
 @row("sweep.rank16", "16 ranks of LoRA, trained, tested and recorded; the peer is peft, run by run")
 def rank16(quick: bool) -> Iterator[Case]:
-    for (name, classes, words, _), epochs, goal in zip(SETS, EPOCHS, (3.5, 10.0), strict=True):
-        kept = [w for w in (*LORA, *words) if not w.startswith("train.epochs")]
-        base = spec_of(name, classes, *dict.fromkeys((*kept, epochs)))
+    for setting, (epochs, goal) in zip(SETTINGS, PLANS, strict=True):
+        setting = replace(setting, epochs=epochs)
+        base = setting.spec()
         specs = [replace(base, method=replace(base.method, rank=r)) for r in RANKS]  # type: ignore[type-var]
         facts: dict[str, Any] = {"peer": f"{A_ROUND} of 16 runs a round, times {16 // A_ROUND}"}
         peer = _peft(specs)
@@ -34,10 +34,11 @@ def rank16(quick: bool) -> Iterator[Case]:
             open_ledger().finished()  # makes it
             Loop(replace(base, method=replace(base.method, dropout=0.0)), "split").agrees()  # type: ignore[type-var]
 
-        title = f"{name}, {classes} classes, {base.train.epochs} epochs"
         goals = {"peft in the common loop": goal}
         weights = {"peft in the common loop": len(specs) / A_ROUND}
-        yield Case(title, arms, check, goals, rounds=2, warm=0, facts=facts, weights=weights)
+        yield Case(
+            setting.title, arms, check, goals, rounds=2, warm=0, facts=facts, weights=weights
+        )
 
 
 def _suite(specs: list[Spec]) -> Arm:

@@ -50,24 +50,27 @@ def test_a_pair_is_the_sum_of_its_paths(name: str, trials: tuple[int, ...]) -> N
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("lifted", ["", "pair", "all"])
-def test_the_one_function_is_the_three_it_stands_for(lifted: str, bias: bool) -> None:
+def test_the_one_function_is_the_three_it_stands_for(lifted: str, bias: bool, masked: bool) -> None:
     torch.manual_seed(1)
     lead = (2,) if lifted else ()
     x = leaf(*(lead if lifted == "all" else ()), 5, WIDTH)
     x.requires_grad_(lifted != "pair")
     weight, b = torch.randn(OUT, WIDTH), torch.randn(OUT) if bias else None
     down, up = leaf(*lead, 2, WIDTH), leaf(*lead, OUT, 2)
+    mask = torch.randint(0, 2, (*lead, 5, WIDTH)) / 0.5 if masked else None
     assert fused.fits(x, weight, b, down, up)
     with FlopCounterMode(display=False) as mine:
-        y = fused.linear(x, weight, b, down, up)
+        y = fused.linear(x, weight, b, down, up, mask)
         y.sin().sum().backward()
     grads = [t.grad for t in (x, down, up)]
     for t in (x, down, up):
         t.grad = None
     with FlopCounterMode(display=False) as theirs:
-        expected = low_rank(plain_linear(x, weight, b), x, down, up)
+        seen = x if mask is None else x * mask
+        expected = low_rank(plain_linear(x, weight, b), seen, down, up)
         expected.sin().sum().backward()
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(grads, [t.grad for t in (x, down, up)])
