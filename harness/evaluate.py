@@ -11,7 +11,6 @@ from harness.classifier import Classifier
 from harness.data import Images, Vault
 from harness.memory import Rowwise
 
-BATCH = 256
 Table = dict[str, dict[str, float]]  # row, column, number
 BINS = 15
 
@@ -42,7 +41,8 @@ def predict(net: Classifier, images: Images, again: bool = False) -> Predictions
     text = net.text(bound)
     inputs, device = net.inputs(images, again), net.backbone.device
     logits = Rowwise(lambda x: net(x.to(device), bound, text).logits.float())
-    chances = torch.cat([logits(x) for x in inputs.split(BATCH)]).softmax(-1).cpu()
+    parts = inputs.split(net.backbone.image.shape.at_once(device))
+    chances = torch.cat([logits(x) for x in parts]).softmax(-1).cpu()
     top, predicted = chances.max(-1)
     mine = chances.gather(1, images.labels[:, None])[:, 0]
     return Predictions(
@@ -63,7 +63,7 @@ def tables(net: Classifier, images: Images) -> dict[str, Table]:
     bound = net.adapter.bind(watch=True)
     if any(report.key is not None for report in reports):
         text, device = net.text(bound), net.backbone.device
-        for x in net.inputs(images).split(BATCH):
+        for x in net.inputs(images).split(net.backbone.image.shape.at_once(device)):
             net(x.to(device), bound, text)
     return bound.tables()
 

@@ -12,8 +12,6 @@ from harness.memory import Rowwise
 from harness.pixels import Pixels, batches
 from harness.store import kept
 
-BATCH = 256
-
 
 def image_features(backbone: Backbone, images: Images, view: View = PLAIN) -> Tensor:
     """Frozen features (n, dim) of images, not normalised, on the backbone's device."""
@@ -36,7 +34,7 @@ def encode(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -
     """The frozen image tower at a point for uint8 pixels, in big batches."""
     tower, parts = backbone.image, []
     warps = view.warps(len(pixels), backbone.transform.size)
-    places = torch.arange(len(pixels)).split(BATCH)
+    places = torch.arange(len(pixels)).split(tower.shape.at_once(backbone.device))
 
     def run(x: Tensor) -> Tensor:
         if point > tower.shape.depth:

@@ -20,6 +20,8 @@ from methods.kit.clip import Key, weight_name
 from methods.kit.rig import Rig
 
 FROZEN = Bound(Rig(), {})
+MOST_AT_ONCE = 256
+NEAR = 8_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,14 @@ class Shape:
     def cuts(self) -> bool:
         """Whether padding behind the pooled token can be left out."""
         return self.causal and self.pool in ("argmax", "eos")
+
+    def at_once(self, device: torch.device) -> int:
+        """Sequences that best pass together where nothing is learnt: many on a GPU, on a CPU as
+        many as keep the widest layer near its caches (each new page of memory costs time too)."""
+        if device.type != "cpu":
+            return MOST_AT_ONCE
+        fitting = NEAR // (4 * self.length * self.hidden)
+        return max(16, min(MOST_AT_ONCE, fitting))
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def cases(quick: bool) -> Iterator[Case]:
             bound = net.adapter.bind(trials=None)
             bound._merges = lambda *_: False  # type: ignore[method-assign]
             text = net.text(bound)
-            parts = [net(b, bound, text).logits for b in x.split(evaluate.BATCH)]
+            size = model.image.shape.at_once(x.device)
+            parts = [net(b, bound, text).logits for b in x.split(size)]
             return torch.cat(parts).softmax(-1).max(-1).values
 
         @torch.no_grad()

@@ -48,6 +48,7 @@ SETTINGS = (
     Setting("icon-concepts", 10, TEN, (3.0, 2.2), 6, str(ALIKE)),
     Setting("emoji-things", 100, HUNDRED, (9.0, 8.0), 2, str(ALIKE)),
 )
+WORKERS = "common loop, 2 workers that start each epoch"
 LORA = ("method=lora", "method.rank=4", "data.val_shots=0", "train.lr=2e-3")
 
 
@@ -73,9 +74,11 @@ def cases(quick: bool) -> Iterator[Case]:
             "common loop": _peer("common loop", spec, "split", seen),
             "common loop with peft": _peer("common loop with peft", spec, "peft", seen),
         }
-        least = dict(zip(list(arms)[1:], setting.goals, strict=True))
+        goals = dict(zip(list(arms)[1:], setting.goals, strict=True))
+        if setting.classes == 10:
+            arms[WORKERS] = _peer(WORKERS, spec, "split", seen, 2)
         yield Case(
-            setting.title, arms, check, least, rounds=7, warm=0, facts=facts,
+            setting.title, arms, check, goals, rounds=5, warm=0, clock="wall", facts=facts,
             after=_noted(seen, facts),
         )  # fmt: skip
 
@@ -92,11 +95,11 @@ def _ours(spec: Any, seen: dict[str, list[Ended]]) -> Arm:
     return arm
 
 
-def _peer(name: str, spec: Any, lora: str, seen: dict[str, list[Ended]]) -> Arm:
+def _peer(name: str, spec: Any, lora: str, seen: dict[str, list[Ended]], workers: int = 0) -> Arm:
     seeds = iter(range(1, 1000))
 
     def arm() -> None:
-        seen.setdefault(name, []).append(Loop(replace(spec, seed=next(seeds)), lora).run())
+        seen.setdefault(name, []).append(Loop(replace(spec, seed=next(seeds)), lora, workers).run())
 
     return arm
 
