@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,23 @@ def test_a_row_runs_as_a_user_would_run_it(tmp_path: Path) -> None:
     assert {t["row"] for t in found["timings"]} == {"optim.flat"}
     assert all(math.isfinite(t["median"]) for t in found["timings"])
     assert found["machine"]["processor"]
+
+
+def test_a_row_whose_results_differ_is_told_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def differs() -> None:
+        raise AssertionError("not the same")
+
+    def bad(quick: bool) -> Iterator[Case]:
+        yield Case("planted", {"ours": lambda: None, "peer": lambda: None}, differs)
+
+    rows.find([])
+    monkeypatch.setitem(rows.ROWS, "optim.bad", rows.Row("optim.bad", "", bad))
+    path = tmp_path / "m.json"
+    assert command.main(["optim", "--quick", "--json", str(path)]) == 1
+    found = json.loads(path.read_text())
+    assert {t["row"] for t in found["timings"]} == {"optim.flat"}
+    told = {"what": "optim.bad, planted", "error": "AssertionError: not the same"}
+    assert found["failed"] == [told]
+    assert "optim.bad, planted: failed" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from harness.spec import BackboneSpec, TrainSpec
 from harness.step import train_step
 from methods import Method, Task
 from methods.kit.adapter import Adapter
+from tests.benchmarks import place
 
 B32, B16 = "ViT-B-32-quickgelu", "ViT-B-16-quickgelu"
 TEMPLATE = "a photo of a {}."
@@ -26,18 +27,23 @@ def names(count: int) -> tuple[str, ...]:
     return tuple(f"{WORDS[i % len(WORDS)]} {i // len(WORDS)}" for i in range(count))
 
 
-@cache
 def backbone(name: str, precision: str = "fp32") -> Backbone:
     """A model with random weights; the embedded one with its own."""
+    return _backbone(name, precision, place.device())
+
+
+@cache
+def _backbone(name: str, precision: str, device: torch.device) -> Backbone:
     weights = "" if name == "embedded" else "random"
-    return backbones.load(BackboneSpec(name, weights, precision))  # type: ignore[arg-type]
+    return backbones.load(BackboneSpec(name, weights, precision), device)  # type: ignore[arg-type]
 
 
 def attached(method: Method, model: Backbone, classes: int, move: float = 0.02) -> Adapter:
     """A method's adapter, moved from its start so that every path does something."""
     torch.manual_seed(0)
     prompts = model.prompts(TEMPLATE, names(classes))
-    adapter = method.attach(model.clip, Task(names(classes), TEMPLATE, prompts.ids))
+    with torch.device(model.device):
+        adapter = method.attach(model.clip, Task(names(classes), TEMPLATE, prompts.ids))
     for p in adapter.parameters() if move else ():
         torch.nn.init.normal_(p, std=move)
     return adapter
@@ -47,7 +53,8 @@ def pixels(model: Backbone, images: int, seed: int = 0) -> Tensor:
     """Random uint8 pixels (images, 3, h, w)."""
     rng = torch.Generator().manual_seed(seed)
     size = model.image.shape.image_size
-    return torch.randint(0, 256, (images, 3, *size), dtype=torch.uint8, generator=rng)
+    drawn = torch.randint(0, 256, (images, 3, *size), dtype=torch.uint8, generator=rng)
+    return drawn.to(model.device)
 
 
 class Trainer:
@@ -58,8 +65,8 @@ class Trainer:
 
     def __init__(self, method: Method, model: Backbone, images: int, classes: int = 40) -> None:
         prompts = model.prompts(TEMPLATE, names(classes))
-        labels = torch.arange(images) % classes
-        batch = Batch(pixels(model, images), labels, torch.arange(images))
+        rows = torch.arange(images, device=model.device)
+        batch = Batch(pixels(model, images), rows % classes, rows)
         # A rate of almost 0 keeps arms where they are equal, at the cost of a real step.
         still = TrainSpec(lr=1e-30, weight_decay=0.0)
         self._begin(Classifier(model, attached(method, model, classes), prompts), batch, still)
@@ -106,7 +113,7 @@ def tokens(model: Backbone, classes: int) -> Tensor:
     """Prompts as open_clip pads them, (classes, context)."""
     tokenizer = open_clip.SimpleTokenizer(context_length=model.context)
     found: Tensor = tokenizer([TEMPLATE.format(name) for name in names(classes)])
-    return found
+    return found.to(model.device)
 
 
 def same(mine: list[Tensor], theirs: list[Tensor], near: float = 2e-3) -> None:

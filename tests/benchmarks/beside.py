@@ -69,5 +69,5 @@ def _arms(of: Of, model: Backbone) -> tuple[Arm, Arm]:
     net = Classifier(model, adapters[0], alone[0].net.prompts, rig=crew.rig)
     return (
         lambda: train_step(net, crew, batch)[0],
-        lambda: torch.tensor([one.step(batch) for one in alone]),
+        lambda: torch.tensor([one.step(batch) for one in alone], device=model.device),
     )

@@ -35,7 +35,7 @@ from harness.backbone import Backbone
 from harness.batch import Batch
 from harness.data import Images
 from harness.spec import Spec
-from tests.benchmarks import peers
+from tests.benchmarks import peers, place
 from tests.benchmarks.arms import Trainer
 
 TEST_BATCH = 100
@@ -81,6 +81,7 @@ class Phases:
     def of(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
         yield
+        place.wait()
         self.spent[name] += time.perf_counter() - began
 
     def through(self, name: str, loader: Iterator[Any]) -> Iterator[Any]:
@@ -120,7 +121,8 @@ class Loop:
 
     def __init__(self, spec: Spec, lora: str, workers: int = 0) -> None:
         self.spec, self.lora, self.workers = spec, lora, workers
-        self.backbone: Backbone = backbones.load(spec.backbone)
+        self.device = place.device()
+        self.backbone: Backbone = backbones.load(spec.backbone, self.device)
         self.split = data.load(spec, self.backbone.transform)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=self.backbone.context)
         names = self.split.train.classnames
@@ -167,11 +169,16 @@ class Loop:
             accuracy = self.test(self.model, tests)
         return Ended(accuracy, dict(phases.spent))
 
+    def tokens(self) -> Tensor:
+        found: Tensor = self.tokenizer(self.texts)
+        return found.to(self.device)
+
     def step(
         self, x: Tensor, labels: Tensor, optimizer: torch.optim.Optimizer, phases: Phases
     ) -> float:
+        x, labels = x.to(self.device), labels.to(self.device)
         with phases.of("text"):
-            text = self.model.encode_text(self.tokenizer(self.texts), normalize=True)
+            text = self.model.encode_text(self.tokens(), normalize=True)
         with phases.of("vision"):
             image = self.model.encode_image(x, normalize=True)
         logits = self.model.logit_scale.exp() * image @ text.T
@@ -187,11 +194,11 @@ class Loop:
     @torch.no_grad()
     def test(self, model: Any, images: Files) -> float:
         """Accuracy in per cent."""
-        text = model.encode_text(self.tokenizer(self.texts), normalize=True)
+        text = model.encode_text(self.tokens(), normalize=True)
         right = 0
         for x, labels in DataLoader(images, TEST_BATCH, num_workers=self.workers):
-            found = (model.encode_image(x, normalize=True) @ text.T).argmax(-1)
-            right += int((found == labels).sum())
+            found = (model.encode_image(x.to(self.device), normalize=True) @ text.T).argmax(-1)
+            right += int((found == labels.to(self.device)).sum())
         return 100 * right / len(images)
 
     def agrees(self, steps: int = 3) -> None:
@@ -202,7 +209,8 @@ class Loop:
         rows = torch.arange(min(cfg.batch_size, len(train)))
         pixels: Any = train.pixels
         net = prepared.attach(self.spec, self.backbone, self.split)
-        ours = Trainer.of(net, Batch(pixels[rows], train.labels[rows], rows), cfg)
+        parts = (t.to(self.device) for t in (pixels[rows], train.labels[rows], rows))
+        ours = Trainer.of(net, Batch(*parts), cfg)
         x = self.backbone.transform.normalise(pixels[rows])
         optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, weight_decay=cfg.weight_decay)
         losses = [

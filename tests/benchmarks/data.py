@@ -65,23 +65,24 @@ def _case(title: str, model: Backbone, files: list[bytes], quick: bool) -> Case:
     flip = transforms.RandomHorizontalFlip()
     shaken = Encoded(files, transforms.Compose([crop, flip, transforms.ToTensor(), normal]))
     plain = Encoded(files, transforms.Compose([t.crop, transforms.ToTensor(), normal]))
-    stored = torch.stack([_pixels(model, data) for data in files])
+    stored = torch.stack([_pixels(model, data) for data in files]).to(model.device)
     rng = torch.Generator().manual_seed(0)
 
     def ours() -> int:
         seen = 0
-        for rows in torch.randperm(len(stored), generator=rng).split(BATCH):
+        for rows in torch.randperm(len(stored), generator=rng).to(model.device).split(BATCH):
             x = augment.crop_flip(t.normalise(stored[rows]), rng, 0.08)
             seen += len(x)
         return seen
 
     def decoded(workers: int) -> int:
-        return sum(len(x) for x in DataLoader(shaken, BATCH, shuffle=True, num_workers=workers))
+        loader = DataLoader(shaken, BATCH, shuffle=True, num_workers=workers)
+        return sum(len(x.to(model.device)) for x in loader)
 
     def check() -> None:
         """The same pixels where nothing is drawn, and as many of them."""
         x = torch.stack([plain[i] for i in range(8)])
-        torch.testing.assert_close(t.normalise(stored[:8]), x, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(t.normalise(stored[:8]).cpu(), x, atol=1e-5, rtol=1e-4)
         assert ours() == decoded(0) == len(files)
 
     arms = {

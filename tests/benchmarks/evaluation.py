@@ -41,7 +41,7 @@ def cases(quick: bool) -> Iterator[Case]:
             text = net.text(bound)
             size = model.image.shape.at_once(x.device)
             parts = [net(b, bound, text).logits for b in x.split(size)]
-            return torch.cat(parts).softmax(-1).max(-1).values
+            return torch.cat(parts).softmax(-1).max(-1).values.cpu()
 
         @torch.no_grad()
         def each(split: Any = split, x: Tensor = x, ids: Tensor = ids) -> Tensor:
@@ -50,7 +50,7 @@ def cases(quick: bool) -> Iterator[Case]:
                 text = split.encode_text(ids, normalize=True)
                 image = F.normalize(split.encode_image(batch), dim=-1)
                 parts.append(split.logit_scale.exp() * image @ text.T)
-            return torch.cat(parts).softmax(-1).max(-1).values
+            return torch.cat(parts).softmax(-1).max(-1).values.cpu()
 
         arms = {"ours": ours, "not merged": unmerged, "text in each batch of 100": each}
 

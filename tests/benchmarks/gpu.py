@@ -1,11 +1,16 @@
 """What `make gpu-check` measures on a CUDA device, and nothing without one.
 
-    python -m tests.benchmarks.gpu [--json FILE]
+    python -m tests.benchmarks.gpu [tests] [steps] [sweeps] [suite] [--json FILE]
 
-ViT-B/16 in bf16 at random weights, 32 images a step, 100 classes: AdaRing and LoRA, trials side by
-side, as ever and replayed; LoRA of peft and in CLIP-LoRA's order as usually run; steps a second,
-the share of what products of one size reach, and peak memory. That trials side by side and
-replayed give the losses of trials alone is checked first. Then a sweep of 100 ranks, end to end.
+Without a word all four, in this order; what was measured is written after each.
+
+tests: those that have something to do with a device.
+steps: ViT-B/16 in bf16 at random weights, 32 images a step, 100 classes: AdaRing and LoRA, trials
+side by side, as ever and replayed; LoRA of peft and in CLIP-LoRA's order as usually run; steps a
+second, the share of what products of one size reach, and peak memory. That trials side by side and
+replayed give the losses of trials alone is checked first.
+sweeps: of 100 ranks, end to end.
+suite: every row of `make bench`, by the clock.
 """
 
 import argparse
@@ -14,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,10 +41,18 @@ from harness.stepper import Stepper
 from methods import Method, Task
 from methods.adaring import AdaRing
 from methods.lora import LoRA
-from tests.benchmarks import peers
+from tests.benchmarks import peers, place, report
+from tests.benchmarks.__main__ import suite as rows_of_the_suite
 from tests.benchmarks.arms import TEMPLATE, names
+from tests.benchmarks.common import folder
 
 ROOT = Path(__file__).parents[2]
+PARTS = ("tests", "steps", "sweeps", "suite")
+MODEL = "ViT-B-16-quickgelu"
+TESTS = (
+    "tests/harness/test_tower.py", "tests/harness/test_crew.py", "tests/harness/test_capture.py",
+    "tests/harness/test_memory.py", "tests/harness/test_ahead.py", "tests/methods/test_contract.py",
+)  # fmt: skip
 RANK = 4
 STILL = TrainSpec(lr=1e-30, weight_decay=0.0)
 METHODS: dict[str, Method] = {"adaring": AdaRing(), "lora": LoRA(rank=RANK)}
@@ -185,37 +199,59 @@ def peak_bytes(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
+def tested() -> int:
+    """The exit code of the tests that have something to do with a device."""
+    command = [sys.executable, "-m", "pytest", *TESTS]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def steps_of(name: str, device: torch.device) -> list[dict[str, Any]]:
+    spec = BackboneSpec(name, "random", "bf16")
+    return measured(backbones.load(spec, device), (1, 4, 8, 16))
+
+
+def suite(device: torch.device, words: list[str], quick: bool) -> dict[str, list[Any]]:
+    """The rows of the suite on a device."""
+    place.use(device)
+    os.environ["RINGBENCH_HOME"] = str(folder())  # what is recorded on the way is thrown away
+    return rows_of_the_suite(words, quick)
+
+
 def main(words: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.gpu")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; or all")
     parser.add_argument("--json", type=Path, help="instead of reports/measured/<device>.json")
     given = parser.parse_args(words)
+    unknown = [part for part in given.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {unknown[0]!r}; there are {', '.join(PARTS)}")
     if not torch.cuda.is_available():
         print("gpu-check: no CUDA device here; nothing was checked and nothing was written")
         return 0
-    files = ("test_tower.py", "test_crew.py", "test_capture.py", "test_memory.py", "test_ahead.py")
-    tests = [sys.executable, "-m", "pytest", *(f"tests/harness/{name}" for name in files)]
-    tests.append("tests/methods/test_contract.py")
-    code = subprocess.run(tests, cwd=ROOT, check=False).returncode
-    if code:
+    device, parts = torch.device("cuda"), given.parts or PARTS
+    name = versions.device_name(device)
+    path = given.json or report.FOLDER / f"{name.replace(' ', '-').lower()}.json"
+    if "tests" in parts and (code := tested()):
         print("gpu-check: tests fail; nothing was measured")
         return code
-    device = torch.device("cuda")
-    spec = BackboneSpec("ViT-B-16-quickgelu", "random", "bf16")
-    name = versions.device_name(device)
-    facts = {
-        "device": name,
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": versions.git()[0],
-        "versions": versions.libraries(),
-        "what": __doc__.split("\n\n")[2],
-        "rows": measured(backbones.load(spec, device), (1, 4, 8, 16)),
-        "sweeps": [swept("embedded", 100), swept(spec.name, 100)],
+    work: dict[str, Callable[[], dict[str, Any]]] = {
+        "steps": lambda: {"steps": steps_of(MODEL, device)},
+        "sweeps": lambda: {"sweeps": [swept("embedded", 100), swept(MODEL, 100)]},
+        "suite": lambda: suite(device, [], False),
     }
-    path = given.json or ROOT / "reports" / "measured" / f"{name.replace(' ', '-').lower()}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(facts, indent=1) + "\n")
-    print(f"written: {path}")
-    return 0
+    return max((noted(path, name, work[part]) for part in parts if part in work), default=0)
+
+
+def noted(path: Path, name: str, work: Callable[[], dict[str, Any]]) -> int:
+    """Measure something and put it into the file of a device; 1 where something went wrong."""
+    try:
+        found = work()
+    except Exception:  # the other parts are worth having
+        traceback.print_exc()
+        return 1
+    report.write(path, device=name, what=__doc__, **found)
+    print(f"written: {path}", flush=True)
+    return int(bool(found.get("failed")))
 
 
 if __name__ == "__main__":

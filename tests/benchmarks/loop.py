@@ -10,6 +10,7 @@ from harness import pixels
 from harness.run import execute
 from harness.spec import Spec
 from harness.store import kept
+from tests.benchmarks import place
 from tests.benchmarks.common import Ended, Loop, shares, spec_of
 from tests.benchmarks.measure import Arm, Case
 from tests.benchmarks.rows import row
@@ -88,7 +89,7 @@ def _ours(spec: Any, seen: dict[str, list[Ended]]) -> Arm:
 
     def arm() -> None:
         forget()
-        result = execute(replace(spec, seed=next(seeds)))
+        result = execute(replace(spec, seed=next(seeds)), str(place.device()))
         phases = {"training": result.metrics["time/train_seconds"]}
         seen.setdefault("ours", []).append(Ended(result.metrics["acc/test"], phases))
 

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import torch
 
+from tests.benchmarks import place
+
 Arm = Callable[[], object]
 SPREAD = 15  # per cent between quartiles; above it a case is measured once more
 SHORTEST = 0.02  # seconds; shorter arms are called several times a round
@@ -25,10 +27,10 @@ class Case:
     """Some ways to the same result; the first is ours, the others are its peers.
 
     ``check`` raises where the results differ. ``goals`` are the least ratios of peers' times to
-    ours. ``clock``: processor time, which other processes disturb little, or wall time where an
-    arm starts processes or threads. ``facts`` is what the case wants to be recorded; ``after`` runs
-    when all rounds are over, and may raise as ``check`` does. ``weights``: how often the work of an
-    arm would have to be done to equal that of the others.
+    ours, on a CPU. ``clock``: processor time, which other processes disturb little, or wall time
+    where an arm starts processes or threads, and on a GPU. ``facts`` is what the case wants to be
+    recorded; ``after`` runs when all rounds are over, and may raise as ``check`` does. ``weights``:
+    how often the work of an arm would have to be done to equal that of the others.
     """
 
     name: str
@@ -88,7 +90,8 @@ def measure(row: str, case: Case, quick: bool = False) -> Iterator[Timing]:
         yield Timing(
             row, case.name, ours, peer, low, median, high,
             1000 * statistics.median(mine), 1000 * statistics.median(theirs),
-            len(mine), case.clock, case.threads, case.goals.get(peer), repeated, load,
+            len(mine), case.clock if place.on_cpu() else "wall", case.threads,
+            case.goals.get(peer) if place.on_cpu() else None, repeated, load,
         )  # fmt: skip
 
 
@@ -102,15 +105,18 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 def _rounds(case: Case, quick: bool) -> dict[str, list[float]]:
     """Seconds of each arm in each round."""
     rounds, warm = (min(3, case.rounds), min(1, case.warm)) if quick else (case.rounds, case.warm)
-    clock = time.process_time if case.clock == "cpu" else time.perf_counter
+    cpu = case.clock == "cpu" and place.on_cpu()
+    clock = time.process_time if cpu else time.perf_counter
     calls = dict.fromkeys(case.arms, 1)
     took: dict[str, list[float]] = {name: [] for name in case.arms}
     for i in range(-warm, rounds):
         for name in random.sample(list(case.arms), len(case.arms)):
             arm, count = case.arms[name], calls[name]
+            place.wait()
             began = clock()
             for _ in range(count):
                 arm()
+            place.wait()
             each = (clock() - began) / count * case.weights.get(name, 1.0)
             if i < 0:
                 calls[name] = math.ceil(SHORTEST / max(each, 1e-6)) if each < SHORTEST else 1

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from methods.lora import LoRA
+from tests.benchmarks import place
 from tests.benchmarks.arms import B32, attached, backbone
 from tests.benchmarks.measure import Case
 from tests.benchmarks.rows import row
@@ -16,7 +17,8 @@ def cases(quick: bool) -> Iterator[Case]:
     adapter = attached(LoRA(rank=4), backbone(B32), 2)
     shapes = [p.shape for p in adapter.parameters()]
     total = sum(s.numel() for s in shapes)
-    start, grad = (torch.randn(total, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    rngs = (torch.Generator().manual_seed(i) for i in (0, 1))
+    start, grad = (torch.randn(total, generator=rng).to(place.device()) for rng in rngs)
 
     def params(flat: bool) -> list[Tensor]:
         sizes = [total] if flat else [s.numel() for s in shapes]

@@ -60,7 +60,7 @@ MODELS = (("embedded", 32), (B32, 4))  # with images a batch
 def equalise(ring: Trainer, peer: Trainer) -> None:
     """Give the matrices of a ring to its peer."""
     for p in ring.adapter.parameters():
-        p.add_(0.1 * torch.randn(p.shape))
+        p.add_(0.1 * torch.randn_like(p))
     bound, values = ring.adapter.bind(), peer.adapter.values()
     for (_, layer, _), hung in ring.adapter.rig.sites.items():
         for name, add in zip("qkv", hung.adds, strict=False):

@@ -33,18 +33,23 @@ class Products(TorchDispatchMode):
             self.found.append((getattr(torch, name), *given))  # type: ignore[arg-type]
         elif name in ("addmm", "addmm_"):
             self.found.append((torch.mm, *given[1:3]))  # type: ignore[arg-type]
-        elif "flash_attention" in name and name.endswith("backward"):
+        elif _fused(name) and name.endswith("backward"):
             self.found += _attention(*given[1:4])[:1] * 2 + _attention(*given[1:4])[1:] * 2
-        elif "flash_attention" in name:
+        elif _fused(name):
             self.found += _attention(*given[:3])
         return func(*args, **(kwargs or {}))
+
+
+def _fused(name: str) -> bool:
+    """Whether it is attention in one kernel, on a CPU or a GPU."""
+    return "flash_attention" in name or "efficient_attention" in name
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> list[Product]:
     """Scores, and the mean of values; the backward pass has two products of each of these sizes."""
     q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-    scores = torch.empty(*q.shape[:2], k.shape[1])
-    return [(torch.bmm, q, k.mT), (torch.bmm, scores.zero_(), v)]
+    scores = q.new_zeros(*q.shape[:2], k.shape[1])
+    return [(torch.bmm, q, k.mT), (torch.bmm, scores, v)]
 
 
 class Floor:

@@ -10,6 +10,7 @@ from harness.ledger import open_ledger
 from harness.one import Done
 from harness.spec import Spec
 from sweeps import workers
+from tests.benchmarks import place
 from tests.benchmarks.common import Loop
 from tests.benchmarks.loop import SETTINGS, forget
 from tests.benchmarks.measure import Arm, Case
@@ -47,7 +48,7 @@ def _suite(specs: list[Spec]) -> Arm:
     def arm() -> None:
         forget()
         bars = console.Bars(len(specs), quiet=True)
-        done: list[Done] = list(workers.run_all(specs, "cpu", None, None, 1, bars))
+        done: list[Done] = list(workers.run_all(specs, str(place.device()), None, None, 1, bars))
         assert all(d.ok for d in done), [d.error for d in done if not d.ok]
 
     return arm

@@ -37,7 +37,8 @@ def cases(quick: bool) -> Iterator[Case]:
     split: Any = peers.split_lora(model.model, RANK, method.scale)
     peers.give_split(adapter, split)
     prompts, ids = model.prompts(TEMPLATE, names(CLASSES)), tokens(model, CLASSES)
-    toward = torch.randn(model.clip.dim, generator=torch.Generator().manual_seed(1))
+    rng = torch.Generator().manual_seed(1)
+    toward = torch.randn(model.clip.dim, generator=rng).to(model.device)
     text = _Text(model.model)
     facts: dict[str, Any] = {}
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from methods.kit.adapter import Adapter
 from methods.lora import LoRA
-from tests.benchmarks import peers
+from tests.benchmarks import peers, place
 from tests.benchmarks.arms import B16, B32, attached, backbone, pixels, same
 from tests.benchmarks.measure import Case
 from tests.benchmarks.peers import PackedLoRA
@@ -26,7 +26,7 @@ class Pass:
 
     def __init__(self, encode: Callable[[Tensor], Tensor], x: Tensor, params: list[Any]) -> None:
         self.encode, self.x, self.params = encode, x, params
-        self.toward = torch.randn(1, generator=torch.Generator().manual_seed(1))
+        self.toward = torch.randn(1, generator=torch.Generator().manual_seed(1)).to(x.device)
         self.features = torch.empty(0)
 
     def __call__(self) -> None:
@@ -47,9 +47,11 @@ def theirs(model: Any, x: Tensor) -> Pass:
 
 @row("step.vision", "LoRA of rank 4 in all 12 blocks of the image tower, forward and backward")
 def cases(quick: bool) -> Iterator[Case]:
-    for name, title, images in ((B32, "ViT-B/32, 4 images", 4), (B16, "ViT-B/16, 2 images", 2)):
+    for name, short, few in ((B32, "ViT-B/32", 4), (B16, "ViT-B/16", 2)):
         if quick and name == B16:
             return
+        images = place.images(few)
+        title = f"{short}, {images} images"
         x = backbone(name).transform.normalise(pixels(backbone(name), images))
         yield _peft(name, title, x)
         yield _split(name, title, x)
