@@ -19,16 +19,18 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from harness import anatomy
+from harness import anatomy, lean
 from harness.spec import BackboneSpec
 from harness.tower import Prompts, Tower
 from methods.kit.clip import Clip
 from methods.kit.errors import UsageError, unknown
+
+with lean.without("transformers"):
+    import open_clip
 
 EMBEDDED = "embedded"
 RANDOM = "random"

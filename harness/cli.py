@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from harness import lean
+
 MODULES = (
     "harness.commands",
     "harness.data_commands",
@@ -44,6 +46,7 @@ def _app() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    lean.begin()
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -1,9 +1,13 @@
 """Reads a data set of the Hugging Face hub, or one saved on disk, with the `datasets` library."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -98,7 +102,8 @@ def _load(word: str) -> dict[str, Any]:
             found = datasets.load_from_disk(place)
         else:
             logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it tells each try
-            found = datasets.load_dataset(place, config or None)
+            with _what_is_here():
+                found = datasets.load_dataset(place, config or None)
     except Exception as error:  # whatever its transport, readers and scripts raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(f"{word}: cannot be loaded: {reason[:200]}") from None
@@ -109,6 +114,30 @@ def _load(word: str) -> dict[str, Any]:
     if not known:
         raise UsageError(f"{word}: its splits {', '.join(found)} are none of train, val, test")
     return known
+
+
+@contextmanager
+def _what_is_here() -> Iterator[None]:
+    """Where the hub has no address, its libraries look at the disk alone, at once: else they ask
+    again and again for half a minute."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if not before[0] and not getproxies() and not _known(urlsplit(constants.ENDPOINT).hostname):
+        constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _known(host: str | None) -> bool:
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
 
 
 def _columns(word: str, features: Any) -> tuple[str, str]:

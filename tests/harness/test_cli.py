@@ -281,3 +281,13 @@ def test_piped_output_is_plain_lines() -> None:
     assert done.stdout == ""
     assert "\x1b" not in done.stderr
     assert done.stderr.startswith("linear_probe on digits, seed 1: val")
+
+
+def test_the_command_does_not_load_what_it_does_not_need() -> None:
+    program = (
+        "import sys; from harness import cli, lean; lean.begin(); import harness.backbone;"
+        " assert 'transformers' not in sys.modules; import transformers;"
+        " assert transformers.__version__"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
