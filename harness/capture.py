@@ -38,18 +38,34 @@ class Recorder(Protocol):
         may or may not have been done once. Raises what ``run`` raises, or what cannot be recorded.
         """
 
+    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+        """What ``run`` returns: a step that is computed as ever, before one like it is recorded."""
+
 
 class Graphs:
-    """CUDA graphs that share their memory: one step at a time is taken."""
+    """CUDA graphs that share their memory: one step at a time is taken.
+
+    The steps before go over the stream on which graphs are recorded: autograd adds gradients on the
+    stream where a tensor was met first, and what is recorded must not wait for another.
+    """
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
+        self.stream = torch.cuda.Stream()
 
     def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             outcome = run()
         return outcome, graph.replay
+
+    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+        now = torch.cuda.current_stream()
+        self.stream.wait_stream(now)
+        with torch.cuda.stream(self.stream):
+            outcome = run()
+        now.wait_stream(self.stream)
+        return outcome
 
 
 def recorder(device: torch.device) -> Recorder | None:
@@ -121,16 +137,18 @@ class Replays:
         self.why = obstacle(self.crew)
 
     def take(self, moment: Moment) -> Outcome | None:
-        """The outcome of a step that could be replayed, or None: compute it as ever. Nothing has
-        moved where None is returned."""
+        """The outcome of a step that could be replayed or is to be recorded, or None: compute it
+        as ever. Nothing has moved where None is returned."""
         batch = moment.batch
         forms = (_form(t) for t in _tensors(batch))
         key = (moment.key, self.crew.changes, batch.feeds, *forms)
         if key in self._kept:
             return self._kept[key](moment)
         self._met[key] = self._met.get(key, 0) + 1
-        if self.why or self._met[key] <= WARM or len(self._kept) == MOST:
+        if self.why or len(self._kept) == MOST:
             return None
+        if self._met[key] <= WARM:
+            return self.recorder.ahead(moment.now)
         self.crew.book = book = Book()
         try:
             replay, outcome = self._recorded(moment, book)
@@ -145,7 +163,7 @@ class Replays:
         x, labels, rows = (t.clone() for t in _tensors(moment.batch))
         own = Batch(x, labels, rows, moment.batch.look, moment.batch.feeds)
         before = _State(self.crew)
-        expected = moment.now()
+        expected = self.recorder.ahead(moment.now)
         after = _State(self.crew)
         before.restore()
         replay = None

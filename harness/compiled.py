@@ -33,6 +33,9 @@ class Compiler:
 
         return (loss, right), again
 
+    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+        return run()
+
 
 def _compiled(traced: GraphModule) -> Callable[[], Outcome]:
     """The graph with all before the optimiser's first kernel compiled."""

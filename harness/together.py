@@ -130,6 +130,7 @@ def _train(members: Sequence[_Member], progress: Progress | None) -> tuple[plans
                     m.lost = row
                     continue
                 m.run.losses.extend(row.losses)
+                m.run.tags |= row.tags
                 m.seconds.extend(row.step_seconds)
                 m.goes_on = m.run.looked(row, m.watch, meter)
             stay = [t for t in crew.trials if by_trial[t].goes_on]

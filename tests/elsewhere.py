@@ -5,7 +5,7 @@ the CPU, as no GPU does. Runs whole and with the same numbers, so that what is l
 device shows: a constant that a function makes, a batch that was not moved, a mask.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -21,8 +21,15 @@ aten = torch.ops.aten
 CROSSES = (aten.copy_.default, aten._copy_from.default)  # between devices
 
 
+MOVES = (*CROSSES, aten._to_copy.default)
+
+
 class Misplaced(RuntimeError):
     """Tensors of two devices in one operation."""
+
+
+class Crossing(RuntimeError):
+    """The device and the machine wait for each other in what should be recorded."""
 
 
 class There(Tensor):
@@ -112,6 +119,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     draws = kwargs.get("generator")
     if there and draws is not None and draws.initial_seed() not in Draws.seeds:
         raise Misplaced(f"{func}: a generator of another device")
+    if _recorded and _waits(func, tensors, there):
+        raise Crossing(f"{func}: what is recorded may not wait for the machine")
     inside = {id(t.inner): t for t in tensors if isinstance(t, There)}
     bare_args, bare_kwargs = tree_map_only(There, lambda t: t.inner, (args, kwargs))
     if kwargs.get("pin_memory"):
@@ -127,7 +136,30 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return return_and_correct_aliasing(func, args, kwargs, found)
 
 
+def _waits(func: Any, tensors: Sequence[Tensor], there: bool) -> bool:
+    """Whether numbers go from one device to the other, or the result's size hangs on them."""
+    comes = any(isinstance(t, There) for t in tensors)
+    if func == aten._local_scalar_dense.default:
+        return comes
+    if func in MOVES:
+        return comes != there or len({isinstance(t, There) for t in tensors}) > 1
+    if func == aten.index.Tensor:  # by a mask; numbers do not matter
+        return comes and any(t.dtype in (torch.bool, torch.uint8) for t in tensors[1:])
+    return comes and torch.Tag.dynamic_output_shape in func.tags
+
+
 _named: list[str] = []
+_recorded: list[bool] = []
+
+
+@contextmanager
+def no_crossings() -> Iterator[None]:
+    """What happens inside could be recorded on a GPU: raises Crossing where it could not."""
+    _recorded.append(True)
+    try:
+        yield
+    finally:
+        _recorded.pop()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs on the CPU and elsewhere, their numbers as JSON: python tests/elsewhere_runs.py
+"""Runs on the CPU and elsewhere, their numbers as JSON: python -m tests.elsewhere_runs
 
 In a process of its own, as torch wants to know its devices before the first backward pass.
 """
@@ -7,20 +7,22 @@ import json
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import elsewhere
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 import methods
-from harness import config, datasets, run, together
+from harness import capture, config, datasets, optimizer, run, together
 from harness.memory import ran_out
 from harness.result import Result
 from harness.spec import Spec
+from harness.step import Outcome
+from tests import elsewhere
+from tests.harness.tape import Tape
 
 TINY = Path(__file__).parent / "tiny" / "flat.json"
 FEW = ("few_shot", "data=OWN", "shots=2", "train.epochs=2", "train.batch_size=4")
@@ -31,7 +33,8 @@ TEACHER = ("consistency_image=1", "consistency_text=1", "consistency_logits=0.3"
 
 RUNS: dict[str, tuple[str, ...]] = {
     **{name: (*FEW, f"method={name}") for name in methods.names()},
-    "novel classes": ("base_to_novel", *FEW[1:], "method=adaring", "train.augment=none"),
+    "novel classes": ("base_to_novel", *FEW[1:3], "train.epochs=4", "train.batch_size=4",
+                      "method=adaring", "train.augment=none"),
     "kept images": (*FEW, "method=lora", "method.towers=image", *UPPER),
     "kept text": (*FEW, "method=lora", "method.towers=text", "method.layers=top:1"),
     "a teacher": (*FEW, "method=adaring", *(f"method.{word}" for word in TEACHER)),
@@ -44,17 +47,38 @@ RUNS: dict[str, tuple[str, ...]] = {
     "several tasks, vtagml": (*TASKS, "method=vtagml"),
     "sgd": (*FEW, "method=lora", "train.optimizer=sgd", "train.clip_grad=1"),
 }  # fmt: skip
-SIDE_BY_SIDE = (
-    "method=lora", "method=lora method.rank=2 train.lr=1e-4", "method=adaring", "method=coto",
+AWAKE = (
+    "method=lora", "method=lora method.rank=2 train.lr=1e-4", "method=adaring",
     "method=clip_adapter", "method=mosa seed=2",
 )  # fmt: skip
+SIDE_BY_SIDE = (*AWAKE, "method=coto")
+
+
+RECORDED = "the step could be recorded"
+
+
+class Recording:
+    """Tries each step that would be recorded on a GPU, and goes on as ever."""
+
+    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+        with elsewhere.no_crossings(), Tape():
+            run()
+        raise RuntimeError(RECORDED)
+
+    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+        return run()
+
+
+def recorder(device: torch.device) -> Recording | None:
+    return Recording() if device.type == elsewhere.NAME else None
 
 
 def numbers(result: Result) -> dict[str, Any]:
     assert result.status == "finished", (result.status, result.error)
     scores = {key: value for key, value in result.metrics.items() if key.startswith("acc/")}
     learnt = {name: float(value.double().norm()) for name, value in result.state.items()}
-    return {"losses": result.losses, "scores": scores, "learnt": learnt}
+    graph = result.tags.get(capture.GRAPH)
+    return {"losses": result.losses, "scores": scores, "learnt": learnt, "graph": graph}
 
 
 @cache
@@ -88,12 +112,13 @@ def alone(words: Sequence[str]) -> Callable[[str], object]:
     return lambda device: numbers(run.execute(spec_of(words), device))
 
 
-def all_at_once(device: str) -> object:
-    specs = [spec_of((*FEW, *words.split())) for words in SIDE_BY_SIDE]
+def all_at_once(device: str, several: Sequence[str] = SIDE_BY_SIDE) -> object:
+    specs = [spec_of((*FEW, *words.split())) for words in several]
     found = {r.spec.digest(): r for r in together.attempt_all(specs, device)}
     assert {r.tags[together.TAG] for r in found.values()} == {str(len(specs))}
     each = [numbers(found[s.digest()]) for s in specs]
     return {
+        "graph": each[0]["graph"],
         "losses": [loss for one in each for loss in one["losses"]],
         **{what: {f"{i} {name}": value for i, one in enumerate(each) for name, value in
                   one[what].items()} for what in ("scores", "learnt")},
@@ -128,10 +153,17 @@ def main() -> None:
     torch.set_num_threads(1)
     with elsewhere.device() as there:
         name = str(there)
+    capture.recorder = recorder
+    optimizer.on_device = lambda rows: rows[0][0].device.type == elsewhere.NAME
     for module in (run, together):
         module.pick_device = torch.device  # type: ignore[attr-defined]
     cases = {title: alone(words) for title, words in RUNS.items()}
-    cases |= {"side by side": all_at_once, "in parts": in_parts, "misplaced": misplaced}
+    cases |= {
+        "side by side": all_at_once,
+        "in parts": in_parts,
+        "awake, side by side": partial(all_at_once, several=AWAKE),
+        "misplaced": misplaced,
+    }
     for title, case in cases.items():
         found: dict[str, object] = {"title": title, "cpu": case("cpu")}
         try:

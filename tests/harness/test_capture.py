@@ -1,7 +1,10 @@
 """A replayed step is the step, whatever changes between two; what cannot be replayed is not."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,6 +153,46 @@ def test_who_asks_for_the_progress_is_computed_as_ever(
 
     monkeypatch.setattr(LoRA, "attach", with_penalty)
     assert trained(["method=lora"])[2][GRAPH].startswith("no: unsupported operand")
+
+
+def test_steps_before_a_graph_go_over_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+
+    class Stream:
+        name = "side"
+
+        def wait_stream(self, other: "Stream") -> None:
+            log.append(f"{self.name} waits for {other.name}")
+
+    main = Stream()
+    main.name = "main"
+
+    @contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        log.append(f"on {stream.name}")
+        yield
+        log.append("back")
+
+    def graph(recorded: Any, pool: str, stream: Stream) -> Any:
+        return on(stream)
+
+    gpu = SimpleNamespace(
+        graph_pool_handle=lambda: "pool", Stream=Stream, stream=on, graph=graph,
+        current_stream=lambda: main, CUDAGraph=lambda: SimpleNamespace(replay=lambda: None),
+    )  # fmt: skip
+    monkeypatch.setattr(torch, "cuda", gpu)
+    outcome = torch.ones(1), torch.ones(1)
+
+    def run() -> Any:
+        log.append("step")
+        return outcome
+
+    graphs = capture.Graphs()
+    assert graphs.ahead(run) is outcome
+    assert log == ["side waits for main", "on side", "step", "back", "main waits for side"]
+    log.clear()
+    assert graphs.record(run)[0] is outcome
+    assert log == ["on side", "step", "back"]
 
 
 @pytest.mark.gpu
