@@ -31,7 +31,11 @@ REPLAYED = "replayed"
 
 
 class Recorder(Protocol):
-    """Something that records what a function does on the device."""
+    """Something that records what a function does on the device. ``keeps_gradients``: a replay
+    leaves the gradients where the step did."""
+
+    @property
+    def keeps_gradients(self) -> bool: ...
 
     def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         """What ``run`` returns, and a function that does the same to the same memory again. It
@@ -48,6 +52,8 @@ class Graphs:
     The steps before go over the stream on which graphs are recorded: autograd adds gradients on the
     stream where a tensor was met first, and what is recorded must not wait for another.
     """
+
+    keeps_gradients = True
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
@@ -109,32 +115,41 @@ class Moment:
 class _Replay:
     """A recorded step, and the batch in the memory that it reads."""
 
+    crew: Crew
     batch: Batch
     book: Book
     outcome: Outcome
     again: Callable[[], None]
+    gradients: list[Tensor | None]  # of the leaves, where it puts them
 
     def __call__(self, moment: Moment) -> Outcome:
         self.book.turn_to(moment.step, moment.progress)
         for mine, new in zip(_tensors(self.batch), _tensors(moment.batch), strict=True):
             mine.copy_(new)
         self.again()
+        for leaf, gradient in zip(self.crew.leaves, self.gradients, strict=True):
+            leaf.buffer.grad = gradient
         loss, right = self.outcome
         return loss.clone(), right.clone()
 
 
 @dataclass
 class Replays:
-    """The recorded steps of a crew."""
+    """The recorded steps of a crew. ``most``: shapes that are recorded; ``read``: somebody looks at
+    the gradients that a step leaves."""
 
     crew: Crew
     recorder: Recorder
+    most: int = MOST
+    read: bool = False
     why: str = ""  # it is over
     _met: dict[Hashable, int] = field(default_factory=dict)
     _kept: dict[Hashable, _Replay] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.why = obstacle(self.crew)
+        if self.read and not self.recorder.keeps_gradients:
+            self.why = "compiled steps keep no gradients, by which data sets are compared"
 
     def take(self, moment: Moment) -> Outcome | None:
         """The outcome of a step that could be replayed or is to be recorded, or None: compute it
@@ -145,7 +160,7 @@ class Replays:
         if key in self._kept:
             return self._kept[key](moment)
         self._met[key] = self._met.get(key, 0) + 1
-        if self.why or len(self._kept) == MOST:
+        if self.why or len(self._kept) == self.most:
             return None
         if self._met[key] <= WARM:
             return self.recorder.ahead(moment.now)
@@ -170,7 +185,8 @@ class Replays:
         try:
             outcome, again = self.recorder.record(lambda: moment.compute(own, Unreadable()))
             before.restore()
-            replay = _Replay(own, book, outcome, again)
+            left = [leaf.buffer.grad for leaf in self.crew.leaves]
+            replay = _Replay(self.crew, own, book, outcome, again, left)
             loss, _ = replay(moment)
         except Exception as error:
             replay = None

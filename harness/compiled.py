@@ -21,6 +21,8 @@ KERNELS = (torch.ops.aten._fused_adamw_, torch.ops.aten._fused_sgd_)
 class Compiler:
     """Records steps by compiling them."""
 
+    keeps_gradients = False
+
     def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         step = _compiled(make_fx(run)())
         with torch.no_grad():

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness import memory
 from harness.batch import Batch
-from harness.capture import GRAPH, Moment, Recorder, Replays
+from harness.capture import GRAPH, MOST, Moment, Recorder, Replays
 from harness.classifier import Classifier
 from harness.crew import Crew
 from harness.step import Outcome, train_step
@@ -25,12 +25,17 @@ class Stepper:
     """
 
     def __init__(
-        self, crew: Crew, around: StepHook | None = None, recorder: Recorder | None = None
+        self,
+        crew: Crew,
+        around: StepHook | None = None,
+        recorder: Recorder | None = None,
+        sets: int = 0,
     ) -> None:
+        """``sets``: data sets that take turns, whose gradients are looked at."""
         self.crew = crew
         self.around = around
         self.parts = 1
-        self.replays = recorder and Replays(crew, recorder)
+        self.replays = recorder and Replays(crew, recorder, MOST * max(1, sets), sets > 0)
         self._micro = 0
 
     @property

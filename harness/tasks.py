@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import evaluate
+from harness import capture, evaluate
 from harness import plan as plans
 from harness.affinity import Affinity
 from harness.backbone import Backbone
@@ -113,7 +113,7 @@ class Course:
         ]
         adapter.train()
         crew = Crew([Trial(adapter, cfg, seed)])
-        take = Stepper(crew, around)
+        take = Stepper(crew, around, capture.recorder(self.device), len(lessons))
         size = sum(len(images) for images in self.trains.values())
         total = sum(steps_of(len(images), cfg) for images in self.trains.values())
         step = 0

@@ -27,7 +27,13 @@ from tests.harness.tape import Tape
 TINY = Path(__file__).parent / "tiny" / "flat.json"
 FEW = ("few_shot", "data=OWN", "shots=2", "train.epochs=2", "train.batch_size=4")
 UPPER = ("method.layers=top:1", "data.views=2")
-TASKS = ("multi_task", "data=digits+fashion-mnist", "shots=1", "train.epochs=1")
+TASKS = (
+    "multi_task",
+    "data=digits+fashion-mnist",
+    "shots=1",
+    "train.batch_size=4",
+    "train.epochs=2",
+)
 CLASSES, EACH = 4, 8  # of the digits, cut small
 TEACHER = ("consistency_image=1", "consistency_text=1", "consistency_logits=0.3")
 
@@ -59,6 +65,8 @@ RECORDED = "the step could be recorded"
 
 class Recording:
     """Tries each step that would be recorded on a GPU, and goes on as ever."""
+
+    keeps_gradients = True
 
     def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         with elsewhere.no_crossings(), Tape():

@@ -47,6 +47,8 @@ class Tape(TorchDispatchMode):
 class Tapes:
     """Records each step on a tape of its own."""
 
+    keeps_gradients = True
+
     def __init__(self) -> None:
         self.tapes: list[Tape] = []
 

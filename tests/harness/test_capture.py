@@ -17,7 +17,8 @@ from harness.capture import GRAPH, MOST, REPLAYED, WARM
 from harness.crew import Crew, Trial
 from harness.fit import Row, fit_all
 from harness.plan import make
-from harness.run import past
+from harness.run import execute, past
+from harness.tasks import AFFINITY
 from harness.ways import steps
 from tests.harness.tape import Tapes
 
@@ -105,6 +106,36 @@ def test_trials_side_by_side_are_replayed_together(tapes: Tapes) -> None:
     assert found[2][GRAPH] == REPLAYED
     tapes.record = None  # type: ignore[assignment]
     same(found, trained(*crew))
+
+
+SETS = ["data=digits+fashion-mnist", "train.batch_size=4", f"backbone={TINY}", "pretrained=random"]
+
+
+@pytest.mark.parametrize("name", ["vtagml", "lora"])
+def test_data_sets_that_take_turns_are_replayed_each(name: str, tapes: Tapes) -> None:
+    words = [f"method={name}", *SETS, "shots=1", "train.epochs=5"]
+    spec = config.build("multi_task", words)
+    found = execute(spec, "cpu")
+    assert found.tags[GRAPH] == REPLAYED
+    assert len(tapes.tapes) == 4  # of each set, batches of 4 and of 2 images
+    tapes.record = None  # type: ignore[assignment]
+    expected = execute(spec, "cpu")
+    assert found.losses == pytest.approx(expected.losses, rel=1e-5)
+    cosines, as_ever = (r.tables[AFFINITY] for r in (found, expected))
+    assert cosines["digits"]["fashion-mnist"] != 0
+    for row, values in as_ever.items():
+        assert cosines[row] == pytest.approx(values, abs=1e-4)
+    for key, value in expected.state.items():
+        assert torch.allclose(found.state[key], value, rtol=1e-4, atol=1e-6), key
+
+
+def test_compiled_steps_that_keep_no_gradients_are_not_taken_where_they_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(steps, "word", "compiled")
+    words = ["method=lora", *SETS, "shots=1", "train.epochs=1"]
+    found = execute(config.build("multi_task", words), "cpu", test=False)
+    assert found.tags[GRAPH].startswith("no: compiled steps keep no gradients")
 
 
 def test_a_replay_that_is_wrong_is_not_believed(
