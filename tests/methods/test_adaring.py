@@ -22,6 +22,7 @@ from harness.data import Images
 from harness.fit import fit
 from harness.spec import BackboneSpec, TrainSpec
 from harness.step import train_step
+from harness.tower import Shape
 from methods.adaring import AdaRing
 from methods.kit.adapter import Adapter, Task
 from methods.kit.errors import UsageError
@@ -345,7 +346,7 @@ def test_usage_is_the_mean_over_the_tokens_of_all_images(
     adapter = attach(replace(PAIR, combine="input_gate"), backbone)
     net = net_of(backbone, adapter)
     whole = evaluate.tables(net, images)
-    monkeypatch.setattr(evaluate, "BATCH", 3)
+    monkeypatch.setattr(Shape, "at_once", lambda self, device: 3)
     parts = evaluate.tables(net, images)
     for layer, row in whole["rank_usage"].items():
         assert list(row.values()) == pytest.approx(list(parts["rank_usage"][layer].values()))
