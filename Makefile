@@ -75,7 +75,7 @@ study-budget: .venv/.installed
 	  data=flags,fashion-mnist,icon-concepts --workers 2 --name budget
 	$(STUDY) report --sweep budget
 
-# on a machine that does nothing else: about 10 and 5 minutes on two cores
+# on a machine that does nothing else: about 20 and 5 minutes on two cores
 bench: .venv/.tested
 	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.benchmarks --page
 
