@@ -146,7 +146,7 @@ def test_a_writer_killed_at_a_random_moment_leaves_whole_entries_only(
         "print('ready', flush=True)\n"
         f"while True: spool.write(Path({str(tmp_path / 'spool')!r}), result)"
     )
-    for delay in (0.05, 0.11, 0.23):
+    for delay in (0.07, 0.23):
         with subprocess.Popen(
             [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
         ) as writer:
