@@ -47,7 +47,6 @@ RUNS: dict[str, tuple[str, ...]] = {
     "form adapter": (*FEW, "method=adaring", "method.form=adapter", "method.ranks=[[1,4],[2,2]]"),
     "a gate": (*FEW, "method=adaring", "method.form=adapter", "method.combine=input_gate",
                "method.ranks=[[1,4],[2,2]]"),
-    "merged by weights": (*FEW, "method=mera", "method.merge=ot_weights"),
     "merged by activations": (*FEW, "method=mera", "method.merge=ot_activations"),
     "several tasks": (*TASKS, "method=lora"),
     "several tasks, vtagml": (*TASKS, "method=vtagml"),
