@@ -42,7 +42,7 @@ class Recorder(Protocol):
         may or may not have been done once. Raises what ``run`` raises, or what cannot be recorded.
         """
 
-    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+    def warm(self, run: Callable[[], Outcome]) -> Outcome:
         """What ``run`` returns: a step that is computed as ever, before one like it is recorded."""
 
 
@@ -65,7 +65,7 @@ class Graphs:
             outcome = run()
         return outcome, graph.replay
 
-    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+    def warm(self, run: Callable[[], Outcome]) -> Outcome:
         now = torch.cuda.current_stream()
         self.stream.wait_stream(now)
         with torch.cuda.stream(self.stream):
@@ -163,7 +163,7 @@ class Replays:
         if self.why or len(self._kept) == self.most:
             return None
         if self._met[key] <= WARM:
-            return self.recorder.ahead(moment.now)
+            return self.recorder.warm(moment.now)
         self.crew.book = book = Book()
         try:
             replay, outcome = self._recorded(moment, book)
@@ -178,7 +178,7 @@ class Replays:
         x, labels, rows = (t.clone() for t in _tensors(moment.batch))
         own = Batch(x, labels, rows, moment.batch.look, moment.batch.feeds)
         before = _State(self.crew)
-        expected = self.recorder.ahead(moment.now)
+        expected = self.recorder.warm(moment.now)
         after = _State(self.crew)
         before.restore()
         replay = None

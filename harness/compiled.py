@@ -35,7 +35,7 @@ class Compiler:
 
         return (loss, right), again
 
-    def ahead(self, run: Callable[[], Outcome]) -> Outcome:
+    def warm(self, run: Callable[[], Outcome]) -> Outcome:
         return run()
 
 

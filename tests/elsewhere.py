@@ -19,8 +19,6 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 NAME = "elsewhere"
 aten = torch.ops.aten
 CROSSES = (aten.copy_.default, aten._copy_from.default)  # between devices
-
-
 MOVES = (*CROSSES, aten._to_copy.default)
 
 

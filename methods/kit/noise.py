@@ -110,7 +110,7 @@ def mask(
     """
     if torch.device(device).type == "cuda":
         return torch.empty(*shape, device=device).bernoulli_(1 - rate, generator=rng).div_(1 - rate)
-    count, dropped = prod(shape), round(rate * LEVELS)
+    count, dropped = prod(shape), min(round(rate * LEVELS), LEVELS - 1)
     bits = torch.empty(-(-count // 4), dtype=torch.int64, device=device)
     numbers = bits.random_(-(1 << 63), None, generator=rng).view(torch.int16)[:count]
     kept = numbers >= dropped - LEVELS // 2

@@ -3,7 +3,7 @@
 The tower takes torch's fused kernel in fp32, and two products and a softmax in bf16 on a CPU.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -39,8 +39,8 @@ def cases(quick: bool) -> Iterator[Case]:
             yield Case(f"{kind}, {sizes}, {shape[2]} tokens", arms, check)
 
 
-def _leaf(shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
-    """Queries, keys or values (sequences, heads, tokens, 64)."""
+def _leaf(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Queries, keys or values (sequences, heads, tokens, head width)."""
     return torch.randn(shape, dtype=dtype, device=place.device(), requires_grad=True)
 
 

@@ -170,11 +170,11 @@ def timed(run: Callable[[], object], device: torch.device, steps: int) -> float:
     """Seconds a call, after three to warm up."""
     for _ in range(3):
         run()
-    wait(device)
+    place.wait(device)
     began = time.perf_counter()
     for _ in range(steps):
         run()
-    wait(device)
+    place.wait(device)
     return (time.perf_counter() - began) / steps
 
 
@@ -183,11 +183,6 @@ def product_rate(device: torch.device, size: int = 0) -> float:
     size = size or (8192 if device.type == "cuda" else 512)
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     return 2 * size**3 / timed(lambda: a @ a, device, 20)
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def reset(device: torch.device) -> None:

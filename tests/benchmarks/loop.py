@@ -29,8 +29,8 @@ class Setting:
     epochs: int
     model: str = ""  # the embedded one
 
-    def spec(self, *words: str) -> Spec:
-        words = (*LORA, *self.words, f"train.epochs={self.epochs}", *words)
+    def spec(self) -> Spec:
+        words: tuple[str, ...] = (*LORA, *self.words, f"train.epochs={self.epochs}")
         if self.model:
             words += (f"backbone.name={self.model}", "backbone.pretrained=random")
             words += ("method.dropout=0",)  # peft has none either

@@ -24,12 +24,13 @@ def on_cpu() -> bool:
     return _place.device.type == "cpu"
 
 
-def images(few: int, many: int = 32) -> int:
+def images(few: int) -> int:
     """Images a step: as few as a CPU has time for, or what is usual on a GPU."""
-    return few if on_cpu() else many
+    return few if on_cpu() else 32
 
 
-def wait() -> None:
-    """Until the device has done what it was told."""
-    if _place.device.type == "cuda":
-        torch.cuda.synchronize(_place.device)
+def wait(on: torch.device | None = None) -> None:
+    """Until a device, else that of the suite, has done what it was told."""
+    on = on or _place.device
+    if on.type == "cuda":
+        torch.cuda.synchronize(on)

@@ -59,5 +59,5 @@ class Tapes:
         self.tapes.append(tape)
         return outcome, tape.play
 
-    def ahead(self, run: Callable[[], Any]) -> Any:
+    def warm(self, run: Callable[[], Any]) -> Any:
         return run()

@@ -5,15 +5,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import datasets as hf
 import pandas as pd
 import pytest
+from huggingface_hub import constants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import class_folders, encoded, listed, split_folders, write
 
 from harness import backbone as backbones
 from harness import cli, datasets
-from harness.datasets import tabular
+from harness.datasets import hub, tabular
 from harness.spec import BackboneSpec
 from methods.kit.errors import UsageError
 
@@ -342,3 +344,27 @@ def test_a_flipped_byte_gives_pixels_or_a_reason(
         assert "\n" not in found
     else:
         assert found.shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_hub_without_an_address_is_not_asked_again_and_again(
+    there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def flags() -> tuple[bool, bool]:
+        return constants.HF_HUB_OFFLINE, hf.config.HF_HUB_OFFLINE
+
+    def load(*words: object) -> None:
+        seen.append(flags())
+        raise ConnectionError("nobody is there")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hf.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hf, "load_dataset", load)
+    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub, "_known", lambda host: there)
+    with pytest.raises(UsageError, match="hf:nobody/nothing: cannot be loaded: nobody is there"):
+        hub.read("hf:nobody/nothing", "{}")
+    assert seen == [(not there, not there)]
+    assert flags() == (False, False)

@@ -219,7 +219,7 @@ def test_steps_before_a_graph_go_over_its_stream(monkeypatch: pytest.MonkeyPatch
         return outcome
 
     graphs = capture.Graphs()
-    assert graphs.ahead(run) is outcome
+    assert graphs.warm(run) is outcome
     assert log == ["side waits for main", "on side", "step", "back", "main waits for side"]
     log.clear()
     assert graphs.record(run)[0] is outcome

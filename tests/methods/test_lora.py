@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.kit.bound import FOLD_ABOVE, Bound
-from methods.kit.noise import Noise
+from methods.kit.noise import LEVELS, Noise
 from methods.kit.rig import Add, Hung, Ref, Rig
 
 KEY = ("image", 0, "fc")
@@ -76,7 +76,8 @@ def test_dropout_acts_on_the_low_rank_path_alone_and_only_in_training() -> None:
     mask = Noise(seed_of, 3).dropout((*KEY, 0.4), (ROWS, D_IN), 0.4)
     expected = x @ weight.T + bias + 0.5 * ((x * mask) @ down.T @ up.T)
     torch.testing.assert_close(trained, expected, atol=1e-4, rtol=1e-4)
-    assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.6], rel=1e-4)  # by 2^-16
+    kept = 1 - round(0.4 * LEVELS) / LEVELS
+    assert mask.unique().tolist() == pytest.approx([0.0, 1 / kept])
     tested = Bound(rig, values).linear(KEY, x, weight, bias)
     torch.testing.assert_close(
         tested, x @ weight.T + bias + 0.5 * (x @ down.T @ up.T), atol=1e-4, rtol=1e-4

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from methods.kit.noise import generator, mask
+from methods.kit.noise import LEVELS, generator, mask
 
 
 @pytest.mark.parametrize("rate", [0.001, 0.1, 0.25, 0.5, 0.9, 0.999])
@@ -15,8 +15,13 @@ def test_a_mask_drops_as_often_as_it_should_and_keeps_the_mean(rate: float) -> N
     assert drawn.dtype == torch.float32
     assert len(drawn.unique()) == 2
     size = float(drawn.max())
-    assert size == pytest.approx(1 / (1 - rate), rel=2**-16 / (1 - rate))
+    assert size == pytest.approx(1 / (1 - round(rate * LEVELS) / LEVELS))
     assert drawn.double().mean() == pytest.approx(1, abs=5 * deviation * size + 1e-6)
+
+
+def test_a_rate_near_one_still_keeps_something() -> None:
+    drawn = mask((1000, 1000), 0.999999, generator("rare"))
+    assert drawn.unique().tolist() == [0, LEVELS]
 
 
 def test_entries_that_are_drawn_together_do_not_know_of_each_other() -> None:
