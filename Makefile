@@ -53,7 +53,7 @@ rates: .venv/.installed
 	$(BIN)/ringbench sweep $(RATES) --workers 2 --name ring-rates
 	$(BIN)/ringbench report --sweep ring-rates --map ring_rank,train.lr
 
-# six rates each, the test split stays shut; the last lines go into harness/presets/tuned.toml
+# six rates each, the test split stays shut; the last lines go into harness/spec/presets/tuned.toml
 rates-related: .venv/.installed
 	$(BIN)/ringbench sweep wide_rate --methods $(RELATED) --budget 6 --sampler grid --pruner none \
 	  --fresh 0 data=digits,fashion-mnist,flags --workers 2 --name rates-related
@@ -93,7 +93,7 @@ check: .venv/.tested
 	$(BIN)/lint-imports --no-cache > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 
 # idle threads that spin take the cores from the other process: twice as slow; processes that tests
-# start do so as the command's own do (harness/lean.py)
+# start do so as the command's own do (harness/model/open_clip_configs.py)
 test: check
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive RINGBENCH_COMMAND=1 $(BIN)/pytest -n 2 --dist worksteal
 

@@ -1,0 +1,1 @@
+"""The benchmark harness, from the definition of a run to its record."""

@@ -6,8 +6,8 @@ from importlib import import_module
 from inspect import getmembers, isabstract, isclass
 from pkgutil import iter_modules
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.errors import UsageError, unknown
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.errors import UsageError, unknown
 
 __all__ = ["Adapter", "Method", "Task", "UsageError", "find", "name_of", "names"]
 

@@ -20,11 +20,12 @@ from typing import Literal
 import torch
 from torch import nn
 
-from methods.kit import dense, experts
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip, Tower
-from methods.kit.fields import BOTH_TOWERS, Activation, Positive, TowerName, Weight
-from methods.kit.rig import Ref
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Block, Clip, Tower
+from methods.kit.core.field_types import BOTH_TOWERS, Activation, Positive, TowerName, Weight
+from methods.kit.parts import dense_adapter
+from methods.kit.parts.experts import agree, mix, route
 
 
 @dataclass(frozen=True)
@@ -55,16 +56,16 @@ class AdaMix(Method):
             for i, block in enumerate(blocks):
                 down, down_bias = self._half(adapter, block, "down", i, routes)
                 up, up_bias = self._half(adapter, block, "up", i, routes)
-                parts = dense.Dense(down, down_bias, up, up_bias)
-                dense.hang(adapter, block, parts, self.activation)
-        experts.agree(adapter, self.consistency, detach=True)
+                parts = dense_adapter.Dense(down, down_bias, up, up_bias)
+                dense_adapter.attach_dense(adapter, block, parts, self.activation)
+        agree(adapter, self.consistency, detach=True)
         return adapter
 
     def _routes(self, adapter: Adapter, tower: Tower, layers: int) -> dict[str, Ref]:
         """For each half that has experts the shares of those in every layer."""
         split = {"down": not self.share_down, "up": not self.share_up}
         return {
-            half: experts.route(adapter, f"{tower.name}.route.{half}", layers, self.experts)
+            half: route(adapter, f"{tower.name}.route.{half}", layers, self.experts)
             for half in split
             if split[half]
         }
@@ -75,7 +76,7 @@ class AdaMix(Method):
         """A weight and a bias, mixed from experts where this half has them."""
         name, many = f"{block.key}.{half}", (self.experts,) if half in routes else ()
         shape = (block.width, self.bottleneck)[:: 1 if half == "down" else -1]
-        weight = dense.drawn((*many, *shape), "normal")
+        weight = dense_adapter.drawn((*many, *shape), "normal")
         if half == "up" and self.init == "frozen":
             weight.zero_()
         owned = adapter.own(name, nn.Parameter(weight))
@@ -83,7 +84,7 @@ class AdaMix(Method):
         if not many:
             return owned, bias
         mixed = [
-            adapter.derive(f"{ref.name}.mixed", experts.mix, routes[half][layer], ref)
+            adapter.derive(f"{ref.name}.mixed", mix, routes[half][layer], ref)
             for ref in (owned, bias)
         ]
         return mixed[0], mixed[1]

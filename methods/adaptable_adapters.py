@@ -27,11 +27,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit import dense, rational
-from methods.kit.adapter import Adapter, Method, Stage, Task
-from methods.kit.clip import Block, Clip, Tower
-from methods.kit.fields import BOTH_TOWERS, Positive, Rate, TowerName
-from methods.kit.rig import Ref
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Stage, Task
+from methods.kit.core.clip import Block, Clip, Tower
+from methods.kit.core.field_types import BOTH_TOWERS, Positive, Rate, TowerName
+from methods.kit.parts import dense_adapter, rational_activation
 
 SWITCHES = "switches"  # the stage, and the table of what it preferred
 CHOSEN = "chosen_layers"
@@ -99,9 +99,9 @@ class AdaptableAdapters(Method):
 
     def _adapter(self, adapter: Adapter, block: Block, *weight: Ref) -> None:
         small = max(1, block.width // self.reduction)
-        drawn: dense.Init = "kaiming" if self.init == "frozen" else "normal"
-        own = dense.own(adapter, block, small, drawn)
-        start = rational.ONE if self.init == "one" else rational.GELU
+        drawn: dense_adapter.Init = "kaiming" if self.init == "frozen" else "normal"
+        own = dense_adapter.own(adapter, block, small, drawn)
+        start = rational_activation.ONE if self.init == "one" else rational_activation.GELU
         f = adapter.own(
             f"{block.key}.rational", nn.Parameter(torch.tensor(start)), self.rational_rate
         )
@@ -141,7 +141,7 @@ def _adapt(
     coefficients: Tensor,
     *weight: Tensor,
 ) -> Tensor:
-    delta = rational.apply(y @ down + down_bias, coefficients) @ up + up_bias
+    delta = rational_activation.apply(y @ down + down_bias, coefficients) @ up + up_bias
     return y + (weight[0] * delta if weight else delta)
 
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip
-from methods.kit.fields import BOTH_TOWERS, TowerName
-from methods.kit.rig import Ref
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Block, Clip
+from methods.kit.core.field_types import BOTH_TOWERS, TowerName
 
 
 @dataclass(frozen=True)

@@ -24,15 +24,16 @@ both towers (delta form: those of the widths, where the towers have the same).
 but one that says which rank a layer uses), or one for each task of multi_task too (``task_gate``);
 or soft routing of tokens by ``input_gate``, with a temperature that falls from the first to the
 second of ``temperature``. ``consistency_*``: weights of the penalties that hold the model near the
-frozen one (methods/kit/consistency.py); with ``consistency_on="low_rank"`` the ring of smallest
-rank is trained by them alone and the others by the task alone, with a second backward pass.
+frozen one (methods/kit/parts/consistency.py); with ``consistency_on="low_rank"`` the ring of
+smallest rank is trained by them alone and the others by the task alone, with a second backward
+pass.
 
 Slices of up matrices and of updates start at zero, so the adapted model starts as the frozen one.
-Matrices are made once a step (methods/kit/ring.py). Why these defaults: docs/adaring.md.
+Matrices are made once a step (methods/kit/ring/ring.py). Why these defaults: docs/adaring.md.
 
 ``start``: the id of a run with adapters or weight updates in the same places, on the same backbone;
-the rings begin as the nearest ones to its matrices (least squares: methods/kit/decompose.py) and
-the adapted model near that run's, not at the frozen one. Of several rings each begins near what
+the rings begin as the nearest ones to its matrices (least squares: methods/kit/ring/decompose.py)
+and the adapted model near that run's, not at the frozen one. Of several rings each begins near what
 those before it leave: of updates; of adapters of the up matrices, and all near the same down ones.
 """
 
@@ -40,11 +41,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from methods.kit import bottleneck, consistency, deltas, readings
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip, Tower
-from methods.kit.errors import UsageError
-from methods.kit.fields import (
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.contract.source_weights import Start
+from methods.kit.core.clip import Block, Clip, Tower
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import (
     BOTH_TOWERS,
     Activation,
     Dropout,
@@ -54,10 +56,11 @@ from methods.kit.fields import (
     TowerName,
     Weight,
 )
-from methods.kit.readings import Rank
-from methods.kit.rig import Ref
-from methods.kit.routing import InputGates, layer_gates
-from methods.kit.start import Start
+from methods.kit.parts import consistency
+from methods.kit.parts.bottleneck import attach_bottleneck, check_bottleneck
+from methods.kit.parts.routing import InputGates, layer_gates
+from methods.kit.ring import adapter_rings, weight_rings
+from methods.kit.ring.adapter_rings import Rank
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,12 @@ class AdaRing(Method):
     combine: Literal["sum", "layer_gate", "task_gate", "input_gate"] = "sum"
     temperature: tuple[Rate, Rate] = (1.0, 0.1)  # input_gate: at the start and at the end
     form: Literal["delta", "adapter"] = "delta"
-    reading: readings.Reading = "two_rings"
-    share: readings.Share = "tower"
+    reading: adapter_rings.Reading = "two_rings"
+    share: adapter_rings.Share = "tower"
     bottleneck: Positive = 32  # adapter form
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
-    grouping: deltas.Grouping = "shape"  # delta form
+    grouping: weight_rings.Grouping = "shape"  # delta form
     dropout: Dropout | Literal["auto"] = "auto"  # delta form: on the input of each update; 0.25
     scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
@@ -97,11 +100,11 @@ class AdaRing(Method):
         towers = list(clip.towers(self.towers))
         self._check(towers)
         if task.start is not None:
-            readings.check_start(self.reading, self.share)
+            adapter_rings.check_start(self.reading, self.share)
             task.start.check_towers([tower.name for tower in towers])
         adapter = Adapter(clip)
         for tower in towers:
-            blocks = readings.blocks(self.reading, self.layers, tower)
+            blocks = adapter_rings.blocks(self.reading, self.layers, tower)
             gates: Sequence[Ref | None] = [None] * len(self._ranks)
             if self.combine in ("layer_gate", "task_gate"):
                 sets = task.names if self.combine == "task_gate" else ()
@@ -111,7 +114,7 @@ class AdaRing(Method):
             else:
                 self._adapters(adapter, tower, blocks, gates, task.start)
         alone = self._low_rank(adapter) if self.consistency_on == "low_rank" else ()
-        consistency.hang(adapter, self._weights, self.consistency_distance, alone)
+        consistency.attach_consistency(adapter, self._weights, self.consistency_distance, alone)
         return adapter
 
     def _adapters(
@@ -122,13 +125,18 @@ class AdaRing(Method):
         gates: Sequence[Ref | None],
         start: Start | None,
     ) -> None:
-        place, scale = readings.place(self.reading), readings.scale(self.reading, self.scale)
+        place, scale = (
+            adapter_rings.place(self.reading),
+            adapter_rings.scale(self.reading, self.scale),
+        )
         near = start.matrices(blocks, self.bottleneck, self.activation) if start else None
         stacks = [
-            readings.Adapters(tower, len(blocks), self.bottleneck, self.reading, self.share, rank)
+            adapter_rings.Adapters(
+                tower, len(blocks), self.bottleneck, self.reading, self.share, rank
+            )
             for rank in self._ranks
         ]
-        fits = readings.fits(adapter, stacks, near, scale)
+        fits = adapter_rings.fits(adapter, stacks, near, scale)
         rings = [
             stack.own(adapter, gate, fit)
             for stack, gate, fit in zip(stacks, gates, fits, strict=True)
@@ -137,7 +145,7 @@ class AdaRing(Method):
         if self.combine == "input_gate":
             router = InputGates.own(adapter, tower, blocks, len(rings), self.temperature)
         for i, (block, *branches) in enumerate(zip(blocks, *rings, strict=True)):
-            bottleneck.hang(adapter, block, branches, self.activation, scale, place, router, i)
+            attach_bottleneck(adapter, block, branches, self.activation, scale, place, router, i)
 
     def _deltas(
         self,
@@ -147,21 +155,23 @@ class AdaRing(Method):
         start: Start | None,
     ) -> None:
         factored, shared = self.reading == "factored", self.share == "both"
-        scale = readings.scale(self.reading, self.scale)
+        scale = adapter_rings.scale(self.reading, self.scale)
         if start is not None:
             start.check_sites(blocks, self.sites)
-        groups = deltas.groups(blocks, self.sites, self.grouping)
-        fits = [deltas.fits(adapter, group, self._ranks, scale, start) for group in groups]
+        groups = weight_rings.groups(blocks, self.sites, self.grouping)
+        fits = [weight_rings.fits(adapter, group, self._ranks, scale, start) for group in groups]
         drop = 0.25 if self.dropout == "auto" else self.dropout  # as CLIP-LoRA's
         for k, (rank, gate) in enumerate(zip(self._ranks, gates, strict=True)):
             for group, cores in zip(groups, fits, strict=True):
-                deltas.hang(adapter, group, rank, factored, scale, gate, shared, drop, cores[k])
+                weight_rings.attach_weight_updates(
+                    adapter, group, rank, factored, scale, gate, shared, drop, cores[k]
+                )
 
     # --- what the fields say ------------------------------------------------------------------
 
     @property
     def _ranks(self) -> list[Rank]:
-        return readings.ranks(self.ring_rank, self.slice_size, self.ranks)
+        return adapter_rings.ranks(self.ring_rank, self.slice_size, self.ranks)
 
     @property
     def _weights(self) -> consistency.Weights:
@@ -171,7 +181,7 @@ class AdaRing(Method):
 
     def _low_rank(self, adapter: Adapter) -> list[str]:
         """The parameters of the ring whose matrices have the smallest rank."""
-        label = readings.lowest(self._ranks).label
+        label = adapter_rings.lowest(self._ranks).label
         return [name for name in adapter.trained() if f".{label}." in name]
 
     def _check(self, towers: Sequence[Tower]) -> None:
@@ -192,9 +202,9 @@ class AdaRing(Method):
             if self.reading not in ("two_rings", "factored"):
                 raise UsageError(f"method.reading: {self.reading!r} needs method.form=adapter")
         if self.share == "both":
-            readings.check_shared(towers, self.form == "delta")
+            adapter_rings.check_shared(towers, self.form == "delta")
         for tower in towers:
             if self.form == "adapter":
-                bottleneck.check_bottleneck(self.bottleneck, tower)
+                check_bottleneck(self.bottleneck, tower)
             for rank in self._ranks:
                 rank.check(tower)

@@ -22,11 +22,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip, Tower
-from methods.kit.errors import UsageError
-from methods.kit.fields import BOTH_TOWERS, Dropout, Positive, TowerName
-from methods.kit.rig import Ref
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Block, Clip, Tower
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import BOTH_TOWERS, Dropout, Positive, TowerName
 
 Place = Literal["attention", "mlp"]
 PROJECTION: dict[Place, str] = {"attention": "qkv", "mlp": "fc"}

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import Positive, Share, TowerName
-from methods.kit.rig import Ref
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import Positive, Share, TowerName
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from methods import find
-from methods.kit import gating
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import Positive, Share
-from methods.kit.settings import check_part, read_value
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Block, Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import Positive, Share
+from methods.kit.core.field_values import check_part, read_value
+from methods.kit.parts import block_switch
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,18 @@ class CoTo(Method):
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
         adapter = self.wrapped.attach(clip, task)
-        groups = self._groups(gating.blocks(adapter))
+        groups = self._groups(block_switch.blocks(adapter))
         if not groups:
             raise UsageError(
                 f"method.host: {self.host} has no parts in blocks that could be switched;"
                 " lora, adaring and full_rank have"
             )
-        members = [[n for block in g for n in gating.members(adapter, block)] for g in groups]
+        members = [[n for block in g for n in block_switch.members(adapter, block)] for g in groups]
         draw = partial(_draw, groups=len(groups), chance=self.chance)
         keep = adapter.draw("shared.coto", torch.ones(len(groups)), draw, members)
         for i, group in enumerate(groups):
             for block in group:
-                gating.switch(adapter, block, keep[i])
+                block_switch.switch(adapter, block, keep[i])
         return adapter
 
     def chance(self, progress: float) -> float:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
-from methods.kit.fields import BOTH_TOWERS, TowerName
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
+from methods.kit.core.field_types import BOTH_TOWERS, TowerName
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit import bottleneck
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import (
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import (
     BOTH_TOWERS,
     Activation,
     LinearSite,
@@ -25,6 +24,7 @@ from methods.kit.fields import (
     Rate,
     TowerName,
 )
+from methods.kit.parts.bottleneck import Branch, attach_bottleneck, check_bottleneck
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,16 @@ class FullRank(Method):
     def _adapters(self, clip: Clip) -> Adapter:
         adapter = Adapter(clip)
         for tower in clip.towers(self.towers):
-            bottleneck.check_bottleneck(self.bottleneck, tower)
+            check_bottleneck(self.bottleneck, tower)
             for block in tower.blocks(self.layers):
                 down = nn.Parameter(torch.empty(block.width, self.bottleneck))
                 nn.init.uniform_(down, -1 / math.sqrt(block.width), 1 / math.sqrt(block.width))
                 up = nn.Parameter(torch.zeros(self.bottleneck, block.width))
-                bottleneck.hang(
+                attach_bottleneck(
                     adapter,
                     block,
                     [
-                        bottleneck.Branch(
+                        Branch(
                             (adapter.own(f"{block.key}.down", down),),
                             (adapter.own(f"{block.key}.up", up),),
                         )

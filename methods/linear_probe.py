@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ paths of one packed projection share one mask instead of drawing three.
 import math
 from dataclasses import dataclass
 
-from methods.kit import lowrank
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import BOTH_TOWERS, Dropout, LinearSite, Positive, Rate, TowerName
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import BOTH_TOWERS, Dropout, LinearSite, Positive, Rate, TowerName
+from methods.kit.parts import low_rank
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,6 @@ class LoRA(Method):
         for block in clip.blocks(self.towers, self.layers):
             for name in self.sites:
                 site = block.site(name)
-                down, up = lowrank.factors(adapter, f"{block.key}.{name}", site, self.rank)
+                down, up = low_rank.factors(adapter, f"{block.key}.{name}", site, self.rank)
                 adapter.add(site, down, up, scale=self.scale, dropout=self.dropout)
         return adapter

@@ -30,13 +30,13 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 
-from methods.kit import dense, merging
-from methods.kit.adapter import Adapter, Method, Stage, Task
-from methods.kit.clip import Block, Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import BOTH_TOWERS, Positive, TowerName
-from methods.kit.merging import Merge, Weights
-from methods.kit.noise import generator
+from methods.kit.binding.randomness import generator
+from methods.kit.contract.adapter import Adapter, Method, Stage, Task
+from methods.kit.core.clip import Block, Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import BOTH_TOWERS, Positive, TowerName
+from methods.kit.parts import adapter_merging, dense_adapter
+from methods.kit.parts.adapter_merging import Merge, Weights
 
 RUN = re.compile(r"[0-9a-f]{8,}(-[0-9a-f]{16}){0,2}")  # what names a run, from its first 8 on
 
@@ -83,13 +83,13 @@ class MerA(Method):
         past = [task.earlier[word] for word in self.sources if word in task.earlier]
         _draw_again(self.other)
         for block in clip.blocks(self.towers, self.layers):
-            init: dense.Init = "normal" if self.sources else "kaiming"
-            own = dense.own(adapter, block, self.bottleneck, init)
+            init: dense_adapter.Init = "normal" if self.sources else "kaiming"
+            own = dense_adapter.own(adapter, block, self.bottleneck, init)
             if past:
                 merged = self._merged(clip, block, past)
                 for ref, value in zip(own.refs, merged, strict=True):
                     adapter.values()[ref.name].detach().copy_(value)
-            dense.hang(adapter, block, own, "gelu")
+            dense_adapter.attach_dense(adapter, block, own, "gelu")
         return adapter
 
     def _merged(self, clip: Clip, block: Block, past: Sequence[Mapping[str, Tensor]]) -> Weights:
@@ -101,7 +101,7 @@ class MerA(Method):
             assert seen is not None
             return F.gelu(seen @ w.down + w.down_bias)
 
-        return merging.merge(sources, self.merge, hidden)
+        return adapter_merging.merge(sources, self.merge, hidden)
 
 
 def _draw_again(other: int) -> None:

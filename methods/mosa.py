@@ -27,12 +27,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit import dense, experts
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import BOTH_TOWERS, Positive, Rate, TowerName, Weight
-from methods.kit.rig import Ref
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Block, Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import BOTH_TOWERS, Positive, Rate, TowerName, Weight
+from methods.kit.parts import dense_adapter, experts
+from methods.kit.parts.experts import agree, one_of
 
 MOST = 255  # masks are stored in a byte an entry
 
@@ -61,13 +62,13 @@ class MoSA(Method):
                 half: adapter.draw(
                     f"{tower.name}.route.{half}",
                     self._merged.expand(len(blocks), -1),
-                    partial(_with_start, experts.one_of(len(blocks), self.experts)),
+                    partial(_with_start, one_of(len(blocks), self.experts)),
                 )
                 for half in (("up",) if self.share == "down" else ("down", "up"))
             }
             for i, block in enumerate(blocks):
                 self._beside(adapter, block, {half: ref[i] for half, ref in routes.items()})
-        experts.agree(adapter, self.consistency)
+        agree(adapter, self.consistency)
         return adapter
 
     @property
@@ -84,7 +85,7 @@ class MoSA(Method):
             adapter.own(f"{block.key}.norm.weight", nn.Parameter(torch.ones(width))),
             adapter.own(f"{block.key}.norm.bias", nn.Parameter(torch.zeros(width))),
         ]
-        own = dense.own(adapter, block, self.bottleneck)
+        own = dense_adapter.own(adapter, block, self.bottleneck)
         if "down" in routes:
             kept = adapter.own(f"{own.down.name}_start", adapter.values()[own.down.name].detach())
             down = self._pieces(adapter, own.down, routes["down"], kept)

@@ -27,11 +27,11 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from methods import find
-from methods.kit import dense
-from methods.kit.adapter import Adapter, Method, Stage, Task
-from methods.kit.clip import Block, Clip, Tower
-from methods.kit.errors import UsageError
-from methods.kit.fields import BOTH_TOWERS, LinearSite, Positive, Rate, Share, TowerName
+from methods.kit.contract.adapter import Adapter, Method, Stage, Task
+from methods.kit.core.clip import Block, Clip, Tower
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import BOTH_TOWERS, LinearSite, Positive, Rate, Share, TowerName
+from methods.kit.parts import dense_adapter
 
 SEARCH = "search"
 ALL: tuple[LinearSite, ...] = ("q", "k", "v", "o", "fc", "proj")
@@ -65,7 +65,9 @@ class SFA(Method):
         towers = list(clip.towers(self.towers))
         for tower in towers:
             for block in tower.blocks(self.layers):
-                dense.hang(adapter, block, dense.own(adapter, block, self.bottleneck), "gelu")
+                dense_adapter.attach_dense(
+                    adapter, block, dense_adapter.own(adapter, block, self.bottleneck), "gelu"
+                )
         outside = sum(p.numel() for p in adapter.trained().values())
         for tower, k in zip(towers, self._entries(clip, towers, outside), strict=True):
             if k:

@@ -34,13 +34,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit import dense
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Block, Clip
-from methods.kit.errors import UsageError
-from methods.kit.fields import Positive
-from methods.kit.rig import Ref
-from methods.kit.routing import of_task
+from methods.kit.binding.wiring import Ref
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Block, Clip
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import Positive
+from methods.kit.parts import dense_adapter
+from methods.kit.parts.routing import of_task
 
 WEIGHTS = "task_weights"  # the table of A
 
@@ -106,8 +106,8 @@ class VTAGML(Method):
 
     def _adapter(self, adapter: Adapter, block: Block, gain: Ref, shift: Ref) -> None:
         small = max(1, block.width // self.reduction)
-        drawn: dense.Init = "kaiming" if self.init == "frozen" else "normal"
-        own = dense.own(adapter, block, small, drawn)
+        drawn: dense_adapter.Init = "kaiming" if self.init == "frozen" else "normal"
+        own = dense_adapter.own(adapter, block, small, drawn)
         adapter.after(block.site("block"), _adapt, gain, shift, *own.refs)
 
     def _scores(self, adapter: Adapter, block: Block, z: Ref, patches: int) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
 
 
 @dataclass(frozen=True)

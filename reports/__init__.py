@@ -1,0 +1,1 @@
+"""Tables, figures and a site, made from recorded runs alone."""

@@ -4,19 +4,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import layouts
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from harness import backbone as backbones
-from harness.backbone import Backbone
-from harness.data import Images
-from harness.datasets import sets
-from harness.datasets.sets import PublicSet
-from harness.ledger import Ledger
-from harness.spec import BackboneSpec
-from methods.kit.adapter import Task
+from harness.data import public_sets
+from harness.data.public_sets import PublicSet
+from harness.data.split import Images
+from harness.model import backbone
+from harness.model.backbone import Backbone
+from harness.spec.spec import BackboneSpec
+from harness.tracking.ledger import Ledger
+from methods.kit.contract.adapter import Task
+from tests import coop_layouts
 
 TINY = Path(__file__).parent / "tiny"
 BUILDS = ("flat", "nested", "custom", "bidirectional", "eos")
@@ -33,7 +33,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     files = {}
     for i, build in enumerate(BUILDS):
         spec = BackboneSpec(str(TINY / f"{build}.json"), "random")
-        state = dict(backbones.load(spec).model.state_dict())
+        state = dict(backbone.load_backbone(spec).model.state_dict())
         rng = torch.Generator().manual_seed(i)
         for name, value in state.items():
             noise = torch.randn(value.shape, generator=rng)
@@ -48,7 +48,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def tiny(weights: dict[str, Path]) -> dict[str, Backbone]:
     """A backbone of each supported build."""
     return {
-        build: backbones.load(BackboneSpec(str(TINY / f"{build}.json"), str(path)))
+        build: backbone.load_backbone(BackboneSpec(str(TINY / f"{build}.json"), str(path)))
         for build, path in weights.items()
     }
 
@@ -80,7 +80,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def drawn_root(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, PublicSet]]:
     """All 15 public data sets, drawn small once, with their counts."""
     root = tmp_path_factory.mktemp("data")
-    return root, layouts.make(root)
+    return root, coop_layouts.make(root)
 
 
 @pytest.fixture
@@ -92,8 +92,8 @@ def drawn_sets(drawn_root: tuple[Path, dict[str, PublicSet]]) -> dict[str, Publi
 def public(drawn_root: tuple[Path, dict[str, PublicSet]], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of the drawn sets, whose small counts stand in for the published ones."""
     root, known = drawn_root
-    monkeypatch.setattr(sets, "table", lambda: known)
-    monkeypatch.setenv(sets.ROOT, str(root))
+    monkeypatch.setattr(public_sets, "table", lambda: known)
+    monkeypatch.setenv(public_sets.ROOT, str(root))
     return root
 
 

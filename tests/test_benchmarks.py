@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks import __main__ as command
-from tests.benchmarks import measure, report, rows, scaling
+from tests.benchmarks import __main__, measure, registry, report, scaling
 from tests.benchmarks.measure import Case, Timing
 
 
@@ -86,15 +85,15 @@ def test_the_page_says_what_was_measured_and_what_was_missed(
 
 
 def test_every_row_is_found_by_its_name_or_its_family() -> None:
-    assert [r.name for r in rows.find(["step.text"])] == ["step.text"]
-    assert len(rows.find(["step"])) >= 5
+    assert [r.name for r in registry.find(["step.text"])] == ["step.text"]
+    assert len(registry.find(["step"])) >= 5
     with pytest.raises(SystemExit, match="no row 'stp'"):
-        rows.find(["stp"])
+        registry.find(["stp"])
 
 
 def test_a_row_runs_as_a_user_would_run_it(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
-    assert command.main(["optim", "--quick", "--json", str(path)]) == 0
+    assert __main__.main(["optim", "--quick", "--json", str(path)]) == 0
     found = json.loads(path.read_text())
     assert {t["row"] for t in found["timings"]} == {"optim.flat"}
     assert all(math.isfinite(t["median"]) for t in found["timings"])
@@ -110,10 +109,10 @@ def test_a_row_whose_results_differ_is_told_and_the_others_are_measured(
     def bad(quick: bool) -> Iterator[Case]:
         yield Case("planted", {"ours": lambda: None, "peer": lambda: None}, differs)
 
-    rows.find([])
-    monkeypatch.setitem(rows.ROWS, "optim.bad", rows.Row("optim.bad", "", bad))
+    registry.find([])
+    monkeypatch.setitem(registry.ROWS, "optim.bad", registry.Row("optim.bad", "", bad))
     path = tmp_path / "m.json"
-    assert command.main(["optim", "--quick", "--json", str(path)]) == 1
+    assert __main__.main(["optim", "--quick", "--json", str(path)]) == 1
     found = json.loads(path.read_text())
     assert {t["row"] for t in found["timings"]} == {"optim.flat"}
     told = {"what": "optim.bad, planted", "error": "AssertionError: not the same"}

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import backbone as backbones
-from harness.spec import BackboneSpec
+from harness.model import backbone
+from harness.spec.spec import BackboneSpec
 from tests.benchmarks import gpu
 
 
@@ -21,7 +21,7 @@ def test_without_a_gpu_nothing_is_written(
 
 
 def test_its_rows_are_of_steps_that_agree() -> None:
-    model = backbones.load(BackboneSpec("embedded"), torch.device("cpu"))
+    model = backbone.load_backbone(BackboneSpec("embedded"), torch.device("cpu"))
     rows = gpu.measured(model, (1, 2), images=4, classes=3, steps=1)
     assert [(r["method"], r["steps"], r["trials"]) for r in rows] == [
         *((m, how, k) for m in gpu.METHODS for k in (1, 2) for how in ("as ever", "replayed")),

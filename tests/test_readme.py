@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pictures import class_folders
 
 import methods
-from harness import cli, config, counting
-from harness.backbone import Backbone
-from harness.data import Images
-from harness.datasets import sets
-from harness.spec import PROTOCOLS
-from sweeps import suite
+from harness.cli import main, parameter_counts
+from harness.data import public_sets
+from harness.data.split import Images
+from harness.model.backbone import Backbone
+from harness.run import config
+from harness.spec.spec import PROTOCOLS
+from sweeps.suite.build import build_suite
+from tests.drawn_images import class_folders
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -58,8 +59,8 @@ def test_the_method_of_the_readme_is_listed_and_counted(
     # ln_pre, ln_post of the image tower and ln_final of the text tower.
     blocks_of = sum(12 * (3 + 1 + 4 + 1 + 2) * d for d in (768, 512))
     expected = blocks_of + 2 * 768 + 512
-    assert counting.count("bitfit", [], "ViT-B-16-quickgelu", 100)["trainable"] == expected
-    assert cli.call(["ls", "methods", "--json"]) == 0
+    assert parameter_counts.count("bitfit", [], "ViT-B-16-quickgelu", 100)["trainable"] == expected
+    assert main.call(["ls", "methods", "--json"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["bitfit"]["trainable (ViT-B/16)"] == expected
     assert rows["bitfit"]["folds"] == "yes"
@@ -98,7 +99,7 @@ def test_the_commands_of_the_readme_that_train_can_be_planned(
     monkeypatch.chdir(tmp_path)
     class_folders(tmp_path / "my-photos", images=14)
     own_files = {"pretrained=clip.safetensors"}
-    code = cli.call([*words, "--dry-run"])
+    code = main.call([*words, "--dry-run"])
     shown = capsys.readouterr()
     if any(word.endswith(".start=full_rank") for word in words):
         assert code == 2  # nothing is recorded to start from
@@ -118,7 +119,7 @@ def test_the_commands_of_the_readme_that_train_can_be_planned(
     ids=lambda w: " ".join(w[:3]),
 )
 def test_the_commands_of_the_pages_are_understood(words: list[str], public: Path) -> None:
-    build = suite.build if words[0] == "suite" else config.build
+    build = build_suite if words[0] == "suite" else config.build
     assert build(words[1], words[2:])
 
 
@@ -131,7 +132,7 @@ def test_the_subsets_of_the_pages_are_drawn(
     words: list[str], public: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = shutil.copytree(public, tmp_path / "data")
-    assert cli.call([*words, "--root", str(root)]) == 0
+    assert main.call([*words, "--root", str(root)]) == 0
     assert "written" in capsys.readouterr().out
 
 
@@ -142,16 +143,16 @@ def test_the_folder_of_the_readme_is_checked_and_its_pixels_listed(
     monkeypatch.chdir(tmp_path)
     (check,) = (w for w in commands("data") if w[1] == "check")
     (listed,) = (w for w in commands("cache") if w[1] == "ls")
-    assert cli.call([*check, "--json"]) == 0
+    assert main.call([*check, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["name"], found["state"]) == ("my-photos", "good")
-    assert cli.call(listed) == 0
+    assert main.call(listed) == 0
 
 
 def test_the_page_on_data_has_a_row_for_every_public_set() -> None:
     rows = [line.split("|") for line in DATA.read_text().splitlines() if line.startswith("| `")]
     cells = {row[1].strip(" `"): row for row in rows}
-    for name, known in sets.table().items():
+    for name, known in public_sets.table().items():
         assert f"`{known.folder}/`" in cells[name][3]
         assert known.images in cells[name][4]
         assert known.split in cells[name][5]
@@ -164,7 +165,7 @@ def test_the_page_on_data_has_a_row_for_every_public_set() -> None:
 def test_the_commands_of_the_readme_that_list_run(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.call(words) == 0
+    assert main.call(words) == 0
     assert capsys.readouterr().out
 
 
@@ -178,8 +179,8 @@ def test_the_reports_of_the_readme_have_something_to_report(
 ) -> None:
     protocol = words[words.index("--protocol") + 1]
     fast = ["data=digits", "data.shots=1", "data.val_shots=1", "train.epochs=1", "-q"]
-    assert cli.call(["suite", protocol, "methods=linear_probe,zero_shot", *fast]) == 0
-    assert cli.call(words) == 0
+    assert main.call(["suite", protocol, "methods=linear_probe,zero_shot", *fast]) == 0
+    assert main.call(words) == 0
     assert "linear_probe" in capsys.readouterr().out
 
 

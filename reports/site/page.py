@@ -7,14 +7,14 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from reports.site import places
-from reports.site.places import File
-from reports.site.tables import Table
+from reports.site import links
+from reports.site.html_table import Table
+from reports.site.links import File
 
 
 def page(path: str, template: str, title: str, tables: Sequence[Table] = (), **values: Any) -> File:
     """Fill a template; what it is given is escaped. Tables are found by their names."""
-    root = places.root(path)
+    root = links.root(path)
     made = {t.name: t.html(path) for t in tables}
     text = (
         _templates()

@@ -9,10 +9,14 @@ from typing import Literal
 
 import pandas as pd
 
-from harness.ledger import Ledger
-from reports.site import differ, made, store, sums, sweep_pages
-from reports.site.differ import Problem
-from reports.site.source import (
+from harness.tracking.ledger import Ledger
+from reports.provenance import diff, recompute
+from reports.provenance.diff import Problem
+from reports.provenance.manifest import code_hash, sha256_of
+from reports.site import build
+from reports.site.folder import COMPLETE, MANIFEST, Manifest, read_site_manifest
+from reports.site.pages import sweep
+from reports.site.records import (
     ANSWERS,
     RECORDS,
     TUNED,
@@ -22,7 +26,6 @@ from reports.site.source import (
     Source,
     Stored,
 )
-from reports.site.store import Manifest
 
 Where = Literal["auto", "ledger", "records"]
 
@@ -40,16 +43,14 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
 
 
-def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
+def verify_site(folder: Path, where: Where, ledger: Ledger | None) -> Report:
     """``ledger`` is None where there is none. Raises UsageError for what is not a site."""
-    manifest = store.read(folder)
+    manifest = read_site_manifest(folder)
     report = Report(files=len(manifest.files), tables=len(manifest.tables))
-    report.same_code = manifest.code == store.code()
-    if manifest.state != store.COMPLETE:
+    report.same_code = manifest.code == code_hash()
+    if manifest.state != COMPLETE:
         report.problems.append(
-            Problem(
-                store.MANIFEST, "", "the site was not put in place to the end; build it again", ""
-            )
+            Problem(MANIFEST, "", "the site was not put in place to the end; build it again", "")
         )
     odd = _hashes(folder, manifest)
     report.problems += _foreign(folder, manifest)
@@ -74,7 +75,7 @@ def verify(folder: Path, where: Where, ledger: Ledger | None) -> Report:
                 if run.id not in mixed.here
             ]
     report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
-    report.problems += sums.problems(RECORDS, chosen.runs, chosen.file)
+    report.problems += recompute.problems(RECORDS, chosen.runs, chosen.file)
     report.problems += _trials(chosen)
     return report
 
@@ -87,7 +88,7 @@ def _hashes(folder: Path, manifest: Manifest) -> dict[str, Problem]:
         if not path.is_file():
             odd[name] = Problem(name, "", "missing", "")
             continue
-        found = store.sha(path.read_bytes())
+        found = sha256_of(path.read_bytes())
         if found != digest:
             odd[name] = Problem(name, "SHA-256", found, digest)
     return odd
@@ -99,7 +100,7 @@ def _foreign(folder: Path, manifest: Manifest) -> list[Problem]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and name not in manifest.files and name != store.MANIFEST:
+        if path.is_file() and not hidden and name not in manifest.files and name != MANIFEST:
             found.append(Problem(name, "", "not in the manifest", ""))
     return found
 
@@ -124,7 +125,7 @@ def _rebuilt(
     """Every file made again and compared; what a hash alone says comes last."""
     seen: set[str] = set()
     try:
-        for file in made.files(chosen, drawn=False):  # another matplotlib draws other bytes
+        for file in build.site_files(chosen, drawn=False):  # another matplotlib draws other bytes
             seen.add(file.path)
             path = folder / file.path
             if file.path not in manifest.files:
@@ -139,8 +140,8 @@ def _rebuilt(
             if named:
                 odd.pop(file.path, None)
             elif found == file.data and file.path in odd and not _given(file.path):
-                hashes = manifest.files[file.path], store.sha(file.data)
-                odd[file.path] = Problem(store.MANIFEST, f"SHA-256 of {file.path}", *hashes)
+                hashes = manifest.files[file.path], sha256_of(file.data)
+                odd[file.path] = Problem(MANIFEST, f"SHA-256 of {file.path}", *hashes)
             elif found != file.data and same_code and file.path not in odd and file.path != ANSWERS:
                 yield Problem(
                     file.path, "", "differs from what the records give, outside of its tables", ""
@@ -149,14 +150,14 @@ def _rebuilt(
                 stated = manifest.tables.get(f"{file.path}#{name}")
                 if stated != digest and not named and (stated is not None or same_code):
                     where = f"SHA-256 of table {name} on {file.path}"
-                    yield Problem(store.MANIFEST, where, str(stated), digest)
+                    yield Problem(MANIFEST, where, str(stated), digest)
     except Exception as error:  # records that were tampered with can break anything
         yield Problem(
             RECORDS, "", f"no site can be made of it ({type(error).__name__}: {error})", ""
         )
     else:
         for name in sorted(set(manifest.files) - seen):
-            if name not in odd and same_code and not name.endswith(made.PRINTED):
+            if name not in odd and same_code and not name.endswith(build.PRINTED):
                 yield Problem(name, "", "nothing recorded makes it", "")
     yield from odd.values()
 
@@ -168,7 +169,7 @@ def _given(path: str) -> bool:
 
 def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     try:
-        yield from differ.between(path, found, expected)
+        yield from diff.between(path, found, expected)
     except (ValueError, KeyError, TypeError) as error:
         yield Problem(path, "", f"cannot be read ({error})", "")
 
@@ -180,7 +181,7 @@ def _trials(chosen: Source) -> Iterator[Problem]:
         file = f"sweeps/{name}/trials.csv"
         try:
             if stored.trials:
-                yield from sums.trials(file, sweep_pages.read(stored), runs)
+                yield from recompute.trials(file, sweep.read(stored), runs)
         except (ValueError, KeyError, TypeError) as error:
             yield Problem(file, "", f"cannot be read ({error})", "")
 

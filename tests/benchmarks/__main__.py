@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks import report, rows, scaling
-from tests.benchmarks.common import folder
-from tests.benchmarks.counts import COUNTS
+from tests.benchmarks import registry, report, scaling
 from tests.benchmarks.measure import measure
+from tests.benchmarks.reference_loop import folder
+from tests.benchmarks.step_counts import COUNTS
 
 
 def main(words: list[str]) -> int:
@@ -53,7 +53,7 @@ def suite(words: list[str], quick: bool) -> dict[str, list[Any]]:
     if words and not timed:
         return found
     found |= {"timings": [], "failed": []}
-    for row in rows.find(timed):
+    for row in registry.find(timed):
         at = row.name
         try:
             for case in row.cases(quick):

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from harness import attention
-from tests.benchmarks import place
+from harness.model import attention
+from tests.benchmarks import device
 from tests.benchmarks.measure import Arm, Case
-from tests.benchmarks.rows import row
+from tests.benchmarks.registry import row
 
 GEOMETRIES = (  # sequences, heads, tokens, head width
     (32, 5, 17, 32),
@@ -23,7 +23,7 @@ KERNELS = {"fused": attention._fused, "explicit": attention._explicit}
 
 @row("attention", "attention of one block, forward and backward, by the kernel that we take")
 def cases(quick: bool) -> Iterator[Case]:
-    half = "explicit" if place.on_cpu() else "fused"
+    half = "explicit" if device.on_cpu() else "fused"
     for dtype, taken in ((torch.float32, "fused"), (torch.bfloat16, half)):
         for shape in GEOMETRIES[:1] if quick else GEOMETRIES:
             inputs = [_leaf(shape, dtype) for _ in range(3)]
@@ -41,7 +41,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 def _leaf(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """Queries, keys or values (sequences, heads, tokens, head width)."""
-    return torch.randn(shape, dtype=dtype, device=place.device(), requires_grad=True)
+    return torch.randn(shape, dtype=dtype, device=device.device(), requires_grad=True)
 
 
 def _arm(name: str, inputs: list[Tensor]) -> Arm:

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness import evaluate
-from harness.classifier import Classifier
-from harness.data import Images
+from harness.data.split import Images
+from harness.evaluate import predict
+from harness.model.classifier import Classifier
 from methods.lora import LoRA
 from tests.benchmarks import peers
-from tests.benchmarks.arms import TEMPLATE, attached, backbone, names, pixels, tokens
 from tests.benchmarks.measure import Case
-from tests.benchmarks.rows import row
+from tests.benchmarks.ours import TEMPLATE, attached, backbone, names, pixels, tokens
+from tests.benchmarks.registry import row
 
 IMAGES, PEER_BATCH = 256, 100
 
@@ -32,7 +32,7 @@ def cases(quick: bool) -> Iterator[Case]:
         x, ids = model.transform.normalise(images.pixels), tokens(model, classes)  # type: ignore[arg-type]
 
         def ours(net: Classifier = net, images: Images = images) -> Tensor:
-            return torch.from_numpy(evaluate.predict(net, images).p_predicted)
+            return torch.from_numpy(predict.predict(net, images).p_predicted)
 
         @torch.no_grad()
         def unmerged(net: Classifier = net, x: Tensor = x) -> Tensor:

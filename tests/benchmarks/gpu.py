@@ -30,29 +30,35 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness import backbone as backbones
-from harness import capture, versions
-from harness.backbone import Backbone
-from harness.batch import Batch
-from harness.classifier import Classifier
-from harness.crew import Crew, Trial
-from harness.spec import BackboneSpec, TrainSpec
-from harness.stepper import Stepper
+from harness.model import backbone
+from harness.model.backbone import Backbone
+from harness.model.classifier import Classifier
+from harness.spec import environment
+from harness.spec.spec import BackboneSpec, TrainSpec
+from harness.train.batches import Batch
+from harness.train.replay import WARM_UP_STEPS, graph_recorder
+from harness.train.step import Stepper
+from harness.train.trial_group import Trial, TrialGroup
 from methods import Method, Task
 from methods.adaring import AdaRing
 from methods.lora import LoRA
-from tests.benchmarks import peers, place, report
+from tests.benchmarks import peers, report
 from tests.benchmarks.__main__ import suite as rows_of_the_suite
-from tests.benchmarks.arms import TEMPLATE, names
-from tests.benchmarks.common import folder
+from tests.benchmarks.device import use, wait
+from tests.benchmarks.ours import TEMPLATE, names
+from tests.benchmarks.reference_loop import folder
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("tests", "steps", "sweeps", "suite")
 MODEL = "ViT-B-16-quickgelu"
 TESTS = (
-    "tests/harness/test_tower.py", "tests/harness/test_crew.py", "tests/harness/test_capture.py",
-    "tests/harness/test_memory.py", "tests/harness/test_ahead.py", "tests/methods/test_contract.py",
-)  # fmt: skip
+    "tests/harness/model/test_tower.py",
+    "tests/harness/train/test_trial_group.py",
+    "tests/harness/train/test_replay.py",
+    "tests/harness/train/test_step.py",
+    "tests/harness/train/test_batches.py",
+    "tests/methods/test_contract.py",
+)
 RANK = 4
 STILL = TrainSpec(lr=1e-30, weight_decay=0.0)
 METHODS: dict[str, Method] = {"adaring": AdaRing(), "lora": LoRA(rank=RANK)}
@@ -72,10 +78,10 @@ def stepper(
         torch.manual_seed(k)
         with torch.device(model.device):
             adapters.append(method.attach(model.clip, task))
-    crew = Crew([Trial(a, STILL, 1, None, method) for a in adapters])
+    crew = TrialGroup([Trial(a, STILL, 1, None, method) for a in adapters])
     batch = batch_of(model, images, classes)
     net = Classifier(model, adapters[0], prompts, rig=crew.rig)
-    take = Stepper(crew, recorder=capture.recorder(model.device) if replay else None)
+    take = Stepper(crew, recorder=graph_recorder(model.device) if replay else None)
     return lambda: take(net, batch, 0, 0.0, None)[0], take
 
 
@@ -137,7 +143,7 @@ def measured(
         for count in trials:
             for replay in (False, True):
                 step, take = stepper(method, model, count, images, classes, replay)
-                for _ in range(capture.WARM + 2):
+                for _ in range(WARM_UP_STEPS + 2):
                     torch.testing.assert_close(step()[:1], expected, atol=0.02, rtol=0.02)
                 note(name, "replayed" if replay else "as ever", count, step)
                 rows[-1] |= take.tags
@@ -151,7 +157,7 @@ def measured(
 
 def swept(name: str, trials: int, *words: str) -> dict[str, Any]:
     """The clock of a whole sweep of LoRA's rank in a process of its own, in a new ledger."""
-    ringbench = (sys.executable, "-c", "from harness.cli import main; main()")
+    ringbench = (sys.executable, "-c", "from harness.cli.main import main; main()")
     command = (*ringbench, "sweep", "lora_rank", "--fresh", "0")
     settings = (f"backbone.name={name}", *words)
     if name != "embedded":
@@ -170,11 +176,11 @@ def timed(run: Callable[[], object], device: torch.device, steps: int) -> float:
     """Seconds a call, after three to warm up."""
     for _ in range(3):
         run()
-    place.wait(device)
+    wait(device)
     began = time.perf_counter()
     for _ in range(steps):
         run()
-    place.wait(device)
+    wait(device)
     return (time.perf_counter() - began) / steps
 
 
@@ -202,12 +208,12 @@ def tested() -> int:
 
 def steps_of(name: str, device: torch.device) -> list[dict[str, Any]]:
     spec = BackboneSpec(name, "random", "bf16")
-    return measured(backbones.load(spec, device), (1, 4, 8, 16))
+    return measured(backbone.load_backbone(spec, device), (1, 4, 8, 16))
 
 
 def suite(device: torch.device, words: list[str], quick: bool) -> dict[str, list[Any]]:
     """The rows of the suite on a device."""
-    place.use(device)
+    use(device)
     os.environ["RINGBENCH_HOME"] = str(folder())  # what is recorded on the way is thrown away
     return rows_of_the_suite(words, quick)
 
@@ -224,7 +230,7 @@ def main(words: list[str]) -> int:
         print("gpu-check: no CUDA device here; nothing was checked and nothing was written")
         return 0
     device, parts = torch.device("cuda"), given.parts or PARTS
-    name = versions.device_name(device)
+    name = environment.device_name(device)
     path = given.json or report.FOLDER / f"{name.replace(' ', '-').lower()}.json"
     if "tests" in parts and (code := tested()):
         print("gpu-check: tests fail; nothing was measured")

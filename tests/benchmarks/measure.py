@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 
-from tests.benchmarks import place
+from tests.benchmarks import device
 
 Arm = Callable[[], object]
 SPREAD = 15  # per cent between quartiles; above it a case is measured once more
@@ -90,8 +90,8 @@ def measure(row: str, case: Case, quick: bool = False) -> Iterator[Timing]:
         yield Timing(
             row, case.name, ours, peer, low, median, high,
             1000 * statistics.median(mine), 1000 * statistics.median(theirs),
-            len(mine), case.clock if place.on_cpu() else "wall", case.threads,
-            case.goals.get(peer) if place.on_cpu() else None, repeated, load,
+            len(mine), case.clock if device.on_cpu() else "wall", case.threads,
+            case.goals.get(peer) if device.on_cpu() else None, repeated, load,
         )  # fmt: skip
 
 
@@ -105,18 +105,18 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 def _rounds(case: Case, quick: bool) -> dict[str, list[float]]:
     """Seconds of each arm in each round."""
     rounds, warm = (min(3, case.rounds), min(1, case.warm)) if quick else (case.rounds, case.warm)
-    cpu = case.clock == "cpu" and place.on_cpu()
+    cpu = case.clock == "cpu" and device.on_cpu()
     clock = time.process_time if cpu else time.perf_counter
     calls = dict.fromkeys(case.arms, 1)
     took: dict[str, list[float]] = {name: [] for name in case.arms}
     for i in range(-warm, rounds):
         for name in random.sample(list(case.arms), len(case.arms)):
             arm, count = case.arms[name], calls[name]
-            place.wait()
+            device.wait()
             began = clock()
             for _ in range(count):
                 arm()
-            place.wait()
+            device.wait()
             each = (clock() - began) / count * case.weights.get(name, 1.0)
             if i < 0:
                 calls[name] = math.ceil(SHORTEST / max(each, 1e-6)) if each < SHORTEST else 1

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from methods.kit import lowrank
-from methods.kit.adapter import Adapter, Method, Task
-from methods.kit.clip import Clip
-from methods.kit.fields import BOTH_TOWERS, TowerName
+from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.core.clip import Clip
+from methods.kit.core.field_types import BOTH_TOWERS, TowerName
+from methods.kit.parts import low_rank
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,9 @@ class PackedLoRA(Method):
         for block in clip.blocks(self.towers, self.layers):
             for name in ("qkv", "out_proj"):
                 site = block.site(name)
-                adapter.add(site, *lowrank.factors(adapter, f"{block.key}.{name}", site, self.rank))
+                adapter.add(
+                    site, *low_rank.factors(adapter, f"{block.key}.{name}", site, self.rank)
+                )
         return adapter
 
 

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 import torch
 
 from methods.lora import LoRA
-from tests.benchmarks import place
-from tests.benchmarks.arms import B32, Trainer, backbone
+from tests.benchmarks import device
 from tests.benchmarks.measure import Case
-from tests.benchmarks.rows import row
+from tests.benchmarks.ours import B32, Trainer, backbone
+from tests.benchmarks.registry import row
 
 
 @row("bf16", "a training step of LoRA under bf16 autocast; above 1 it is faster than fp32")
 def cases(quick: bool) -> Iterator[Case]:
-    for name, images in (("embedded", 32), (B32, place.images(4))):
+    for name, images in (("embedded", 32), (B32, device.images(4))):
         method = LoRA(rank=4, dropout=0.0)
         half = Trainer(method, backbone(name, "bf16"), images, 10)
         whole = Trainer(method, backbone(name), images, 10)

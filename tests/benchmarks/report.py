@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import torch
 
-from harness import versions
-from tests.benchmarks.counts import Count
+from harness.spec import environment
 from tests.benchmarks.measure import Timing
+from tests.benchmarks.step_counts import Count
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "speed.md"
@@ -33,13 +33,13 @@ def processor() -> str:
 
 def machine() -> Record:
     """Where and of what it was measured."""
-    commit, dirty = versions.git()
+    commit, dirty = environment.git()
     return {
         "processor": processor(),
         "cores": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        "versions": versions.libraries(),
+        "versions": environment.libraries(),
         "commit": commit,
         "dirty": dirty,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

@@ -4,7 +4,8 @@ a front and a comparison in 60 s together, and the whole site in 60 s, in 2 GB, 
 python tests/benchmarks/reports.py [RUNS]
 
 The runs are made up (their numbers mean nothing), but their specs are real and they lie in an
-MLflow store as runs do (tests/reports/bulk.py). Each command is a process of its own, as typed.
+MLflow store as runs do (tests/reports/many_runs.py). Each command is a process of its own, as
+typed.
 """
 
 import json
@@ -19,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
-import bulk
+from harness.evaluate.predict import Predictions
+from harness.run import config
+from harness.run.result import Result
+from harness.spec.protocols import harmonic_mean
+from harness.tracking.ledger import Ledger
+from tests.reports import many_runs
 
-from harness import config
-from harness.evaluate import Predictions
-from harness.ledger import Ledger
-from harness.protocols import harmonic_mean
-from harness.result import Result
+sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SETTINGS = {
@@ -143,7 +144,7 @@ def main(count: int) -> None:
         home = Path(folder)
         list(Ledger(f"sqlite:///{home}/mlflow.db", home).runs())
         begun = time.monotonic()
-        bulk.write(home / "mlflow.db", home / "artifacts", "base_to_novel", results(count))
+        many_runs.write(home / "mlflow.db", home / "artifacts", "base_to_novel", results(count))
         size = (home / "mlflow.db").stat().st_size / 1e6
         print(f"made in {time.monotonic() - begun:.0f} s; the store has {size:.0f} MB", flush=True)
         found = []

@@ -14,12 +14,12 @@ import torch
 from methods import Method
 from methods.adaring import AdaRing
 from methods.full_rank import FullRank
-from methods.kit.bottleneck import Bottleneck
-from methods.kit.fields import TowerName
+from methods.kit.core.field_types import TowerName
+from methods.kit.parts.bottleneck import Bottleneck
 from methods.lora import LoRA
-from tests.benchmarks.arms import B32, Trainer, attached, backbone
 from tests.benchmarks.measure import Case
-from tests.benchmarks.rows import row
+from tests.benchmarks.ours import B32, Trainer, attached, backbone
+from tests.benchmarks.registry import row
 
 IMAGE: tuple[TowerName, ...] = ("image",)
 

@@ -16,17 +16,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from harness import pixels, prepared
-from harness.run import execute
-from harness.store import kept
-from methods.kit.adapter import stack
+from harness.data import pixels
+from harness.model.tensor_cache import shared
+from harness.run import prepare
+from harness.run.execute import execute
+from methods.kit.contract.adapter import stack
 from methods.lora import LoRA
-from tests.benchmarks.arms import TEMPLATE, Trainer, attached, backbone, names
-from tests.benchmarks.arms import pixels as random_pixels
-from tests.benchmarks.common import spec_of
-from tests.benchmarks.counts import held
-from tests.benchmarks.loop import LORA
+from tests.benchmarks.ours import TEMPLATE, Trainer, attached, backbone, names
+from tests.benchmarks.ours import pixels as random_pixels
+from tests.benchmarks.reference_loop import spec_of
 from tests.benchmarks.report import number
+from tests.benchmarks.step_counts import held
+from tests.benchmarks.whole_run import LORA
 
 BATCH, CLASSES = 32, 10
 CASES = {
@@ -125,10 +126,10 @@ def shots(count: int) -> Point:
 
     def whole() -> None:
         pixels._kept.clear()
-        kept.clear()
+        shared.clear()
         execute(spec, test=False)
 
-    net = prepared.attach(spec, backbone("embedded"), _split(spec))
+    net = prepare.attach(spec, backbone("embedded"), _split(spec))
     net.adapter.eval()
     method = replace(spec.method, dropout=0.0)  # type: ignore[type-var]
     images = min(BATCH, count * CLASSES)
@@ -136,9 +137,9 @@ def shots(count: int) -> Point:
 
 
 def _split(spec: Any) -> Any:
-    from harness import data
+    from harness.data import split
 
-    return data.load(spec, backbone(spec.backbone.name).transform)
+    return split.load_split(spec, backbone(spec.backbone.name).transform)
 
 
 def trials(count: int) -> Point:

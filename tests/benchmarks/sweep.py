@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from harness import console
-from harness.ledger import open_ledger
-from harness.one import Done
-from harness.spec import Spec
-from sweeps import workers
-from tests.benchmarks import place
-from tests.benchmarks.common import Loop
-from tests.benchmarks.loop import SETTINGS, forget
+from harness.cli import console
+from harness.spec.spec import Spec
+from harness.tracking.driver import RunOutcome
+from harness.tracking.ledger import open_ledger
+from sweeps.suite import workers
+from tests.benchmarks import device
 from tests.benchmarks.measure import Arm, Case
-from tests.benchmarks.rows import row
+from tests.benchmarks.reference_loop import Loop
+from tests.benchmarks.registry import row
+from tests.benchmarks.whole_run import SETTINGS, forget
 
 RANKS = range(1, 17)
 A_ROUND = 4  # of the peer's 16 runs in each round, its time then times 4
@@ -48,7 +48,9 @@ def _suite(specs: list[Spec]) -> Arm:
     def arm() -> None:
         forget()
         bars = console.Bars(len(specs), quiet=True)
-        done: list[Done] = list(workers.run_all(specs, str(place.device()), None, None, 1, bars))
+        done: list[RunOutcome] = list(
+            workers.run_all(specs, str(device.device()), None, None, 1, bars)
+        )
         assert all(d.ok for d in done), [d.error for d in done if not d.ok]
 
     return arm

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.kit.clip import Key
+from methods.kit.core.clip import Key
 from methods.lora import LoRA
 from tests.benchmarks import peers
-from tests.benchmarks.arms import B32, TEMPLATE, attached, backbone, names, same, tokens
 from tests.benchmarks.measure import Case
-from tests.benchmarks.rows import row
+from tests.benchmarks.ours import B32, TEMPLATE, attached, backbone, names, same, tokens
+from tests.benchmarks.registry import row
 
 CLASSES, RANK, NEAR = 40, 4, 2e-5
 

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.kit.adapter import Adapter
+from methods.kit.contract.adapter import Adapter
 from methods.lora import LoRA
-from tests.benchmarks import peers, place
-from tests.benchmarks.arms import B16, B32, attached, backbone, pixels, same
+from tests.benchmarks import device, peers
 from tests.benchmarks.measure import Case
+from tests.benchmarks.ours import B16, B32, attached, backbone, pixels, same
 from tests.benchmarks.peers import PackedLoRA
-from tests.benchmarks.rows import row
+from tests.benchmarks.registry import row
 
 RANK = 4
 GOALS = {  # the second set is for ViT-B/16, where attention has a larger share
@@ -50,7 +50,7 @@ def cases(quick: bool) -> Iterator[Case]:
     for name, short, few in ((B32, "ViT-B/32", 4), (B16, "ViT-B/16", 2)):
         if quick and name == B16:
             return
-        images = place.images(few)
+        images = device.images(few)
         title = f"{short}, {images} images"
         x = backbone(name).transform.normalise(pixels(backbone(name), images))
         yield _peft(name, title, x)

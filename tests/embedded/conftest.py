@@ -20,5 +20,5 @@ def package(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("corpus")
-    corpus.build(Iconify(TINY / "iconify"), folder, workers=1)
+    corpus.build_corpus(Iconify(TINY / "iconify"), folder, workers=1)
     return folder

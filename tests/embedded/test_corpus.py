@@ -71,7 +71,7 @@ def test_doubles_and_looks_of_held_out_icons_are_left_out(package: Path, tmp_pat
     table["icons"]["love"] = held_out["icons"]["heart"] | sizes
     table["icons"]["ringer"] = table["icons"]["bell"]
     path.write_text(json.dumps(table))
-    fate = corpus.build(Iconify(package), tmp_path / "out", only=["tabler"], workers=1)
+    fate = corpus.build_corpus(Iconify(package), tmp_path / "out", only=["tabler"], workers=1)
     captions = [caption for caption, _ in rows(tmp_path / "out").values()]
     assert "love" not in captions
     assert captions.count("bell") + captions.count("ringer") == 1

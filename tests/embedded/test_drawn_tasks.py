@@ -6,10 +6,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from harness.datasets import tabular
+from harness.data.readers import table_file
 from harness.embedded.build import drawn, tasks
 from harness.embedded.build.icons import Iconify
-from methods.kit.errors import UsageError
+from methods.kit.core.errors import UsageError
 
 DRAWN = ["icon-concepts", "emoji-things", "flags"]
 
@@ -23,13 +23,13 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tasks_are_drawn_by_other_vendors_than_they_are_tested_on(
     package: Path, tmp_path: Path, few: None
 ) -> None:
-    table = tasks.build(Iconify(package), tmp_path / "out", DRAWN)
+    table = tasks.build_tasks(Iconify(package), tmp_path / "out", DRAWN)
     assert table["icon-concepts"]["classnames"] == ["bell", "heart", "house", "star"]
     assert table["emoji-things"]["classnames"] == ["droplet", "egg", "key"]
     assert table["flags"]["classnames"] == ["France", "Japan"]
     for name, about in table.items():
         assert not set(about["domains"]["train"]) & set(about["domains"]["test"])
-        read = tabular.read(tmp_path / "out" / about["file"], name, about["template"])
+        read = table_file.read(tmp_path / "out" / about["file"], name, about["template"])
         assert list(read.classnames) == about["classnames"]
         assert len(read.rows("train")) == about["train"]
         assert len(set(read.images)) == len(read.images)
@@ -39,7 +39,7 @@ def test_tasks_are_drawn_by_other_vendors_than_they_are_tested_on(
 
 def test_the_same_package_gives_the_same_pictures(package: Path, tmp_path: Path, few: None) -> None:
     for out in ("one", "two"):
-        tasks.build(Iconify(package), tmp_path / out, ["icon-concepts"])
+        tasks.build_tasks(Iconify(package), tmp_path / out, ["icon-concepts"])
     first, second = (
         pq.read_table(tmp_path / out / "icon-concepts.parquet") for out in ("one", "two")
     )
@@ -47,7 +47,7 @@ def test_the_same_package_gives_the_same_pictures(package: Path, tmp_path: Path,
 
 
 def test_the_notice_says_who_drew_what(package: Path, tmp_path: Path, few: None) -> None:
-    table = tasks.build(Iconify(package), tmp_path, DRAWN)
+    table = tasks.build_tasks(Iconify(package), tmp_path, DRAWN)
     text = (tmp_path / "NOTICE.md").read_text()
     used = {
         d.removesuffix("-4x3") for t in table.values() for s in t["domains"].values() for d in s
@@ -60,8 +60,8 @@ def test_the_notice_says_who_drew_what(package: Path, tmp_path: Path, few: None)
 def test_a_task_can_be_made_alone_and_keeps_the_others(
     package: Path, tmp_path: Path, few: None
 ) -> None:
-    tasks.build(Iconify(package), tmp_path, ["flags"])
-    table = tasks.build(Iconify(package), tmp_path, ["emoji-things", "digits"])
+    tasks.build_tasks(Iconify(package), tmp_path, ["flags"])
+    table = tasks.build_tasks(Iconify(package), tmp_path, ["emoji-things", "digits"])
     assert list(table) == ["emoji-things", "flags", "digits"]
     assert table["digits"]["train_per_class"] == [32, 32]
 

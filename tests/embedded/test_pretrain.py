@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from harness import backbone
 from harness.embedded.build import pairs, pretrain
 from harness.embedded.build.__main__ import call
 from harness.embedded.build.augment import augment
 from harness.embedded.build.pretrain import Recipe, Trainer
-from harness.spec import BackboneSpec
-from methods.kit.errors import UsageError
-from methods.kit.noise import generator
+from harness.model import backbone
+from harness.spec.spec import BackboneSpec
+from methods.kit.binding.randomness import generator
+from methods.kit.core.errors import UsageError
 
 CONFIG = Path(__file__).parent.parent / "tiny" / "flat.json"
 SHORT = Recipe(samples=64, batch=16, first_batch=8, grow=0.5, lr=3e-3)
@@ -79,7 +79,7 @@ def test_it_learns_the_pairs_by_heart(small_corpus: Path, tmp_path: Path) -> Non
 def test_what_is_exported_is_an_ordinary_backbone(small_corpus: Path, tmp_path: Path) -> None:
     made = train(small_corpus, tmp_path)
     spec = BackboneSpec(str(tmp_path / "tiny_clip.json"), str(tmp_path / "model.safetensors"))
-    loaded = backbone.load(spec)
+    loaded = backbone.load_backbone(spec)
     pixels = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     prompts = loaded.prompts("an icon of a {}.", ["heart", "star"])
     tokens = F.pad(prompts.ids, (0, loaded.context - prompts.ids.shape[1]))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from harness.embedded.build.spread import METRICS, spreads
-from harness.ledger import Run
-from methods.kit.errors import UsageError
+from harness.tracking.ledger import Run
+from methods.kit.core.errors import UsageError
 
 
 def run(method: str, seed: int, value: float, started: float = 0.0, **tags: str) -> Run:

@@ -3,17 +3,18 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import task_of
-from test_counts import trainable
 
-from harness import backbone as backbones
-from harness import cost, counting
-from harness.backbone import Backbone
+from harness.cli import parameter_counts
+from harness.evaluate import parameters
+from harness.model import backbone
+from harness.model.backbone import Backbone
 from methods.adaptable_adapters import AdaptableAdapters
-from methods.kit import rational
-from methods.kit.adapter import Adapter, Task
-from methods.kit.clip import Clip
-from methods.kit.noise import Noise
+from methods.kit.binding.randomness import Noise
+from methods.kit.contract.adapter import Adapter, Task
+from methods.kit.core.clip import Clip
+from methods.kit.parts import rational_activation
+from tests.conftest import task_of
+from tests.methods.test_parameter_counts import trainable
 
 VIT = "ViT-B-16-quickgelu"
 SITE = ("image", 1, "mlp")
@@ -21,8 +22,10 @@ SITE = ("image", 1, "mlp")
 
 def test_the_activation_starts_as_one_or_close_to_gelu() -> None:
     x = torch.linspace(-3, 3, 601)
-    assert torch.equal(rational.apply(x, torch.tensor(rational.ONE)), torch.ones_like(x))
-    near = rational.apply(x, torch.tensor(rational.GELU))
+    assert torch.equal(
+        rational_activation.apply(x, torch.tensor(rational_activation.ONE)), torch.ones_like(x)
+    )
+    near = rational_activation.apply(x, torch.tensor(rational_activation.GELU))
     assert (near - F.gelu(x)).abs().max() < 0.03
 
 
@@ -31,10 +34,10 @@ def test_the_activation_is_its_formula_in_fp32() -> None:
     x = torch.randn(50, dtype=torch.float64) * 3
     above = sum(c[i] * x**i for i in range(6))
     below = 1 + sum((c[5 + j] * x**j).abs() for j in range(1, 5))
-    found = rational.apply(x.float(), c.float())
+    found = rational_activation.apply(x.float(), c.float())
     torch.testing.assert_close(found.double(), above / below, atol=1e-4, rtol=1e-4)
     large = torch.full((1,), 1e4, dtype=torch.float16)  # its fifth power is no float16
-    assert torch.isfinite(rational.apply(large, c.float())).all()
+    assert torch.isfinite(rational_activation.apply(large, c.float())).all()
 
 
 def attached(method: AdaptableAdapters, backbone: Backbone, task: Task | None = None) -> Adapter:
@@ -54,7 +57,7 @@ def test_tested_switches_are_open_or_shut(prefers: str, tiny: dict[str, Backbone
         values["image.1.switch"].copy_(
             torch.tensor([0.2, 0.1] if prefers == "skip" else [0.1, 0.2])
         )
-    f = rational.apply(x @ values["image.1.down"], values["image.1.rational"])
+    f = rational_activation.apply(x @ values["image.1.down"], values["image.1.rational"])
     expected = x + f @ values["image.1.up"] if prefers == "adapter" else x
     torch.testing.assert_close(output(adapter, x), expected, atol=1e-6, rtol=0)
 
@@ -64,7 +67,7 @@ def test_in_training_a_switch_is_a_soft_choice_under_gumbel_noise(
 ) -> None:
     adapter = attached(AdaptableAdapters(temperature=0.7), tiny["flat"])
     values, x = adapter.values(), torch.randn(6, 64)
-    delta = rational.apply(x @ values["image.1.down"], values["image.1.rational"])
+    delta = rational_activation.apply(x @ values["image.1.down"], values["image.1.rational"])
     delta = delta @ values["image.1.up"]
     for step in range(5):
         noise = Noise(4, step)
@@ -139,10 +142,10 @@ def test_counts() -> None:
     first = {d: 12 * (2 * d * b + b + d + 12) for d, b in ((768, 48), (512, 32))}
     assert list(first.values()) == [894_672, 399_888]
     assert trainable("adaptable_adapters") == sum(first.values()) == 1_294_560
-    assert counting.count("adaptable_adapters", [], VIT, 10)["by_tower"]["image"] == 894_672
-    parts, method = backbones.outline(VIT), AdaptableAdapters()
+    assert parameter_counts.count("adaptable_adapters", [], VIT, 10)["by_tower"]["image"] == 894_672
+    parts, method = backbone.backbone_outline(VIT), AdaptableAdapters()
     for tower, expected in (("image", 447_324), ("text", 199_932)):
         one_tower = AdaptableAdapters(towers=(tower,))  # type: ignore[arg-type]
-        state = six(parts.clip, cost.attached(method, parts, 2), tower)
+        state = six(parts.clip, parameters.attached(method, parts, 2), tower)
         task = Task(("a", "b"), "{}", torch.zeros(2, 16, dtype=torch.long), {"switches": state})
-        assert cost.count(one_tower.attach(parts.clip, task)).trainable == expected
+        assert parameters.count(one_tower.attach(parts.clip, task)).trainable == expected

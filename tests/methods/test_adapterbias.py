@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import task_of
-from test_counts import trainable
 
-from harness.backbone import Backbone
-from harness.data import Images
+from harness.data.split import Images
+from harness.model.backbone import Backbone
 from methods.adapterbias import AdapterBias
-from methods.kit.adapter import Adapter
+from methods.kit.contract.adapter import Adapter
+from tests.conftest import task_of
+from tests.methods.test_parameter_counts import trainable
 
 TOWERS = ((768, 12), (512, 12))
 

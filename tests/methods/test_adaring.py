@@ -8,24 +8,24 @@ from typing import Literal
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import NAMES, TEMPLATE, TINY, task_of
 from torch import Tensor
-from variants import VARIANTS
 
-from harness import backbone as backbones
-from harness import config, evaluate
-from harness.backbone import Backbone
-from harness.batch import Batch
-from harness.classifier import Classifier
-from harness.crew import Crew, Trial
-from harness.data import Images
-from harness.fit import fit
-from harness.spec import BackboneSpec, TrainSpec
-from harness.step import train_step
-from harness.tower import Shape
+from harness.data.split import Images
+from harness.evaluate import predict
+from harness.model.backbone import Backbone, backbone_outline, load_backbone
+from harness.model.classifier import Classifier
+from harness.model.tower import Shape
+from harness.run import config
+from harness.spec.spec import BackboneSpec, TrainSpec
+from harness.train.batches import Batch
+from harness.train.fit import fit
+from harness.train.gradients import train_step
+from harness.train.trial_group import Trial, TrialGroup
 from methods.adaring import AdaRing
-from methods.kit.adapter import Adapter, Task
-from methods.kit.errors import UsageError
+from methods.kit.contract.adapter import Adapter, Task
+from methods.kit.core.errors import UsageError
+from tests.conftest import NAMES, TEMPLATE, TINY, task_of
+from tests.method_variants import VARIANTS
 
 ROWS = 5
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=2, batch_size=4, augment="none")
@@ -329,7 +329,7 @@ def test_the_usage_of_each_rank_is_reported_for_each_layer(
 ) -> None:
     backbone = tiny["flat"]
     adapter = attach(replace(PAIR, combine=combine), backbone)  # type: ignore[arg-type]
-    usage = evaluate.tables(net_of(backbone, adapter), images)["rank_usage"]
+    usage = predict.tables(net_of(backbone, adapter), images)["rank_usage"]
     assert list(usage) == ["image.1", "image.2", "image.3", "text.1", "text.2"]
     for row in usage.values():
         assert list(row) == ["2x2", "1x4"]
@@ -345,9 +345,9 @@ def test_usage_is_the_mean_over_the_tokens_of_all_images(
     backbone = tiny["flat"]
     adapter = attach(replace(PAIR, combine="input_gate"), backbone)
     net = net_of(backbone, adapter)
-    whole = evaluate.tables(net, images)
+    whole = predict.tables(net, images)
     monkeypatch.setattr(Shape, "at_once", lambda self, device: 3)
-    parts = evaluate.tables(net, images)
+    parts = predict.tables(net, images)
     for layer, row in whole["rank_usage"].items():
         assert list(row.values()) == pytest.approx(list(parts["rank_usage"][layer].values()))
     # the first block by hand: the output of its frozen MLP is what the router reads
@@ -366,7 +366,7 @@ def test_usage_is_the_mean_over_the_tokens_of_all_images(
 def test_a_method_that_reports_nothing_has_no_tables(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
-    assert evaluate.tables(net_of(tiny["flat"], attach(SMALL, tiny["flat"])), images) == {}
+    assert predict.tables(net_of(tiny["flat"], attach(SMALL, tiny["flat"])), images) == {}
 
 
 # --- precision and error messages -------------------------------------------------------------
@@ -377,10 +377,10 @@ def test_cores_and_their_products_are_fp32_under_bf16_autocast(
     form: Literal["adapter", "delta"], weights: dict[str, Path], images: Images
 ) -> None:
     spec = BackboneSpec(str(TINY / "flat.json"), str(weights["flat"]), precision="bf16")
-    backbone = backbones.load(spec)
+    backbone = load_backbone(spec)
     adapter = attach(AdaRing(form=form, slice_size=4), backbone)
     net = net_of(backbone, adapter)
-    crew = Crew([Trial(adapter, TRAIN)])
+    crew = TrialGroup([Trial(adapter, TRAIN)])
     batch = Batch(images.pixels, images.labels, torch.arange(8))
     train_step(net, crew, batch)
     assert set(crew.gradients()) == set(adapter.trained())
@@ -415,7 +415,7 @@ def test_cores_and_their_products_are_fp32_under_bf16_autocast(
 def test_settings_that_do_not_go_together_are_refused_in_one_line(
     words: list[str], message: str
 ) -> None:
-    backbone = backbones.outline("embedded")
+    backbone = backbone_outline("embedded")
     chosen = config.build("few_shot", ["method=adaring", *(f"method.{w}" for w in words)])
     with pytest.raises(UsageError) as raised:
         chosen.method.attach(backbone.clip, task=NO_TASK)

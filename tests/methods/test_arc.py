@@ -3,16 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import task_of
-from test_counts import trainable
 
-from harness import counting
-from harness.backbone import Backbone
-from harness.data import Images
+from harness.cli import parameter_counts
+from harness.data.split import Images
+from harness.model.backbone import Backbone
 from methods.arc import ARC
-from methods.kit.adapter import Adapter
-from methods.kit.clip import Clip
-from methods.kit.errors import UsageError
+from methods.kit.contract.adapter import Adapter
+from methods.kit.core.clip import Clip
+from methods.kit.core.errors import UsageError
+from tests.conftest import task_of
+from tests.methods.test_parameter_counts import trainable
 
 VIT = "ViT-B-16-quickgelu"
 
@@ -100,7 +100,7 @@ def test_it_says_whether_it_starts_as_the_frozen_model(
 def test_counts() -> None:
     per_tower = [2 * (d * 50 + 12 * (50 + d)) for d in (768, 512)]
     assert per_tower == [96_432, 64_688]
-    counts = counting.count("arc", [], VIT, 100)
+    counts = parameter_counts.count("arc", [], VIT, 100)
     assert counts["by_tower"] == {"image": 96_432, "text": 64_688, "shared": 0}
     assert counts["trainable"] == counts["stored"] == 161_120
     assert counts["inference"] == 0

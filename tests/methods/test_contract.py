@@ -7,20 +7,20 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import BUILDS, NAMES, TEMPLATE, task_of
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from variants import VARIANT_BUILDS, VARIANTS, method_of, start_of
 
 import methods
-from harness import backbone as backbones
-from harness import datasets, export, pixels
-from harness.backbone import Backbone
-from harness.classifier import Classifier
-from harness.data import Images
-from harness.fit import fit
-from harness.spec import BackboneSpec, TrainSpec
-from methods.kit.adapter import Adapter, Task, stack
+from harness.data import pixels, registry
+from harness.data.split import Images
+from harness.model.backbone import Backbone, load_backbone
+from harness.model.classifier import Classifier
+from harness.run import adapter_files
+from harness.spec.spec import BackboneSpec, TrainSpec
+from harness.train.fit import fit
+from methods.kit.contract.adapter import Adapter, Task, stack
+from tests.conftest import BUILDS, NAMES, TEMPLATE, task_of
+from tests.method_variants import VARIANT_BUILDS, VARIANTS, method_of, start_of
 
 every_method = pytest.mark.parametrize("name", methods.names())
 every_case = pytest.mark.parametrize(
@@ -157,9 +157,9 @@ def test_folding_gives_a_plain_open_clip_model_with_the_same_logits(
     adapter = perturb(attach(name, backbone))
     if not adapter.foldable:
         with pytest.raises(methods.UsageError, match="not foldable"):
-            export.folded_model(backbone, adapter)
+            adapter_files.folded_model(backbone, adapter)
         return
-    model = export.folded_model(backbone, adapter)
+    model = adapter_files.folded_model(backbone, adapter)
     plain = open_clip_logits(model, backbone, images)
     scale = plain.abs().max()
     adapted = logits(backbone, adapter, images)
@@ -241,8 +241,8 @@ def test_what_acts_inside_a_tower_learns_four_images_by_heart(
 
 @every_method
 def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
-    backbone = backbones.load(BackboneSpec())
-    table = datasets.read("emoji-things")
+    backbone = load_backbone(BackboneSpec())
+    table = registry.read("emoji-things")
     names = ("ambulance", "crown", "ladybug", "snake")
     rows = [table.classnames.index(n) for n in names]
     rows = [int((table.labels == label).nonzero()[0][0]) for label in rows]

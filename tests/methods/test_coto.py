@@ -4,25 +4,25 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import NAMES, TEMPLATE, task_of
 from hypothesis import given
 from hypothesis import strategies as st
-from test_counts import trainable
 
-from harness import config
-from harness.backbone import Backbone
-from harness.classifier import Classifier
-from harness.data import Images
-from harness.fit import fit
-from harness.spec import TrainSpec
+from harness.data.split import Images
+from harness.model.backbone import Backbone
+from harness.model.classifier import Classifier
+from harness.run import config
+from harness.spec.spec import TrainSpec
+from harness.train.fit import fit
 from methods import Method
 from methods.adaring import AdaRing
 from methods.coto import CoTo
 from methods.full_rank import FullRank
-from methods.kit.adapter import Adapter
-from methods.kit.errors import UsageError
-from methods.kit.noise import Noise
+from methods.kit.binding.randomness import Noise
+from methods.kit.contract.adapter import Adapter
+from methods.kit.core.errors import UsageError
 from methods.lora import LoRA
+from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.test_parameter_counts import trainable
 
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.01, epochs=3, batch_size=4, augment="none")
 

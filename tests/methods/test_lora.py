@@ -8,9 +8,9 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from methods.kit.bound import FOLD_ABOVE, Bound
-from methods.kit.noise import LEVELS, Noise
-from methods.kit.rig import Add, Hung, Ref, Rig
+from methods.kit.binding.bound import FOLD_ABOVE, Bound
+from methods.kit.binding.randomness import LEVELS, Noise
+from methods.kit.binding.wiring import Add, Attached, Ref, Wiring
 
 KEY = ("image", 0, "fc")
 D_IN, D_OUT, ROWS = 48, 60, 10
@@ -18,10 +18,10 @@ D_IN, D_OUT, ROWS = 48, 60, 10
 
 def site(
     down: Tensor, up: Tensor, scale: float, dropout: float = 0.0
-) -> tuple[Rig, dict[str, Tensor]]:
+) -> tuple[Wiring, dict[str, Tensor]]:
     """A rig with one low-rank path on one linear site."""
     add = Add(Ref("d"), Ref("u"), scale, dropout, None)
-    return Rig(sites={KEY: Hung(adds=[add])}), {"d": down, "u": up}
+    return Wiring(sites={KEY: Attached(adds=[add])}), {"d": down, "u": up}
 
 
 @pytest.mark.parametrize("rslora", [True, False])

@@ -10,23 +10,24 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import task_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_counts import trainable
 from torch import Tensor
 
-from harness import config, sources, stages, start
-from harness.backbone import Backbone
-from harness.fit import Row
-from harness.ledger import open_ledger
-from harness.run import check, execute
-from harness.spec import Spec
-from methods.kit import merging
-from methods.kit.adapter import Adapter
-from methods.kit.errors import UsageError
-from methods.kit.merging import Weights
+from harness.model.backbone import Backbone
+from harness.run import config, stages, warm_start
+from harness.run.execute import check_spec, execute
+from harness.spec.spec import Spec
+from harness.tracking import source_lookup
+from harness.tracking.ledger import open_ledger
+from harness.train.fit import Row
+from methods.kit.contract.adapter import Adapter
+from methods.kit.core.errors import UsageError
+from methods.kit.parts import adapter_merging
+from methods.kit.parts.adapter_merging import Weights
 from methods.mera import MerA
+from tests.conftest import task_of
+from tests.methods.test_parameter_counts import trainable
 
 WIDTH, HIDDEN = 12, 6
 
@@ -57,20 +58,20 @@ def close(one: Weights, two: Weights) -> bool:
 def test_transport_undoes_a_permutation_which_a_mean_does_not(seed: int, how: str) -> None:
     w = drawn(seed)
     other = shuffled(w, seed + 1)
-    assert close(merging.merge([w, other], how, probe), w)  # type: ignore[arg-type]
+    assert close(adapter_merging.merge([w, other], how, probe), w)  # type: ignore[arg-type]
     moved = not torch.equal(w.down, other.down)
-    assert close(merging.merge([w, other], "mean"), w) == (not moved)
+    assert close(adapter_merging.merge([w, other], "mean"), w) == (not moved)
 
 
 @pytest.mark.parametrize("how", ["mean", "ot_weights", "ot_activations"])
-def test_merging_copies_changes_nothing(how: merging.Merge) -> None:
+def test_merging_copies_changes_nothing(how: adapter_merging.Merge) -> None:
     w = drawn(1)
-    assert close(merging.merge([w, w, w], how, probe), w)
+    assert close(adapter_merging.merge([w, w, w], how, probe), w)
 
 
 def test_a_sum_is_a_sum_of_parameters() -> None:
     one, two = drawn(1), drawn(2)
-    total = merging.merge([one, two], "sum")
+    total = adapter_merging.merge([one, two], "sum")
     assert torch.equal(total.up, one.up + two.up)
     assert torch.equal(total.down, one.down + two.down)
 
@@ -78,7 +79,7 @@ def test_a_sum_is_a_sum_of_parameters() -> None:
 def test_a_plan_is_the_cheapest_permutation() -> None:
     rng = torch.Generator().manual_seed(3)
     units, reference = torch.randn(5, 7, generator=rng), torch.randn(5, 7, generator=rng)
-    t = merging.plan(units, reference)
+    t = adapter_merging.plan(units, reference)
     assert torch.equal(t.sum(0), torch.ones(5))
     assert torch.equal(t.sum(1), torch.ones(5))
     assert set(t.flatten().tolist()) == {0.0, 1.0}
@@ -89,7 +90,9 @@ def test_a_plan_is_the_cheapest_permutation() -> None:
 
 def test_a_permuted_adapter_is_the_same_function() -> None:
     w, x = drawn(4), torch.randn(9, WIDTH)
-    v = merging.permuted(w, merging.plan(torch.randn(HIDDEN, 3), torch.randn(HIDDEN, 3)))
+    v = adapter_merging.permuted(
+        w, adapter_merging.plan(torch.randn(HIDDEN, 3), torch.randn(HIDDEN, 3))
+    )
     one, two = (F.gelu(x @ k.down + k.down_bias) @ k.up + k.up_bias for k in (w, v))
     torch.testing.assert_close(one, two)
 
@@ -104,7 +107,7 @@ def attached(method: MerA, backbone: Backbone, **earlier: dict[str, Tensor]) -> 
 
 @pytest.mark.parametrize("how", ["sum", "mean", "ot_weights", "ot_activations"])
 def test_it_begins_where_its_merged_sources_are(
-    how: merging.Merge, tiny: dict[str, Backbone]
+    how: adapter_merging.Merge, tiny: dict[str, Backbone]
 ) -> None:
     backbone, method = tiny["flat"], MerA(sources=("a", "b"), merge=how)
     states = {}
@@ -166,7 +169,7 @@ def test_a_single_source_is_refused(tiny: dict[str, Backbone]) -> None:
 def test_a_source_that_does_not_exist_is_refused() -> None:
     words = ["method=mera", "data=digits", "data.shots=1", "method.sources=1,digts"]
     with pytest.raises(UsageError, match="did you mean 'digits'"):
-        check(config.build("few_shot", words))
+        check_spec(config.build("few_shot", words))
 
 
 def test_counts() -> None:
@@ -207,7 +210,7 @@ def ids(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def merged_of(*words: str, preset: str = "few_shot", extra: Sequence[str] = ()) -> Spec:
     given = [*PLAIN, "data=digits", f"method.sources={','.join(words)}", *extra]
-    return sources.pinned(config.build(preset, given))
+    return source_lookup.pinned(config.build(preset, given))
 
 
 def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None:
@@ -215,7 +218,9 @@ def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None
     spec = merged_of(one, two[:9], extra=["method.merge=mean", "train.epochs=0"])
     assert merged_of(*spec.method.sources, extra=["method.merge=mean", "train.epochs=0"]) == spec
     result = execute(spec, "cpu")
-    states = [start.read(start.kept(*word.split("-")[:2])).state for word in spec.method.runs]
+    states = [
+        warm_start.read(warm_start.kept(*word.split("-")[:2])).state for word in spec.method.runs
+    ]
     for name, value in result.state.items():
         torch.testing.assert_close(value, (states[0][name] + states[1][name]) / 2)
     told = json.loads(result.tags["sources"])
@@ -228,7 +233,7 @@ def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None
 def test_runs_and_sources_that_are_trained_before_go_together(ids: dict[str, str]) -> None:
     spec = merged_of(ids["one"], "1")
     assert list(stages.specs(spec)) == ["1"]
-    check(spec)
+    check_spec(spec)
 
 
 def test_runs_that_do_not_fit_are_refused_in_one_line(ids: dict[str, str]) -> None:
@@ -245,9 +250,9 @@ def test_runs_that_do_not_fit_are_refused_in_one_line(ids: dict[str, str]) -> No
     }
     for message, (words, extra) in cases.items():
         with pytest.raises(UsageError) as error:
-            check(merged_of(*words, extra=extra))
+            check_spec(merged_of(*words, extra=extra))
         assert message in str(error.value)
         assert str(error.value).startswith("method.sources: ")
         assert "\n" not in str(error.value)
     with pytest.raises(UsageError, match="5 classes that are novel here"):
-        check(merged_of(one, two, preset="base_to_novel"))
+        check_spec(merged_of(one, two, preset="base_to_novel"))

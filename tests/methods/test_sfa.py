@@ -4,20 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import NAMES, TEMPLATE, task_of
-from test_counts import trainable
 
-from harness import config, counting
-from harness.backbone import Backbone
-from harness.classifier import Classifier
-from harness.data import Images
-from harness.fit import Row, fit
-from harness.run import execute
-from harness.spec import TrainSpec
+from harness.cli import parameter_counts
+from harness.data.split import Images
+from harness.model.backbone import Backbone
+from harness.model.classifier import Classifier
+from harness.run import config
+from harness.run.execute import execute
+from harness.spec.spec import TrainSpec
+from harness.train.fit import Row, fit
 from methods.full_rank import FullRank
-from methods.kit.adapter import Adapter
-from methods.kit.errors import UsageError
+from methods.kit.contract.adapter import Adapter
+from methods.kit.core.errors import UsageError
 from methods.sfa import ALL, SFA
+from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.test_parameter_counts import trainable
 
 VIT = "ViT-B-16-quickgelu"
 
@@ -78,7 +79,7 @@ def test_counts() -> None:
     outside = 12 * (2 * 768 * 8 + 8 + 768)
     inside = int(0.001 * 12 * 7_087_872)
     assert (outside, inside) == (156_768, 85_054)
-    counts = counting.count("sfa", ["method.towers=image"], VIT, 100)
+    counts = parameter_counts.count("sfa", ["method.towers=image"], VIT, 100)
     assert counts["trainable"] == outside + inside == 241_822
     assert counts["stored"] == counts["trainable"] + inside  # places, counted apart
     text = 12 * (2 * 512 * 8 + 8 + 512) + int(0.001 * 12 * 3_152_384)
@@ -101,7 +102,7 @@ def test_a_budget_is_met_exactly(budget: int, towers: str) -> None:
 )
 def test_a_budget_that_cannot_be_met_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        counting.count("sfa", words, VIT, 10)
+        parameter_counts.count("sfa", words, VIT, 10)
 
 
 def test_a_run_tells_what_the_search_took() -> None:

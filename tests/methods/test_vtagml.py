@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import NAMES, TEMPLATE, task_of
-from test_counts import trainable
 
-from harness.attention import attend
-from harness.backbone import Backbone
-from harness.classifier import Classifier
-from harness.cost import outline
-from harness.data import Images
+from harness.data.split import Images
+from harness.evaluate.parameters import outline
+from harness.model.attention import attend
+from harness.model.backbone import Backbone
+from harness.model.classifier import Classifier
 from methods.adaring import AdaRing
-from methods.kit.adapter import Adapter, Method
+from methods.kit.contract.adapter import Adapter, Method
 from methods.vtagml import VTAGML
+from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.test_parameter_counts import trainable
 
 TASKS = ("one", "two", "three")
 
@@ -116,9 +116,9 @@ def test_counts() -> None:
 def test_each_task_has_an_embedding_and_each_gate_its_own_weights(
     tiny: dict[str, Backbone],
 ) -> None:
-    from harness import backbone as backbones
+    from harness.model import backbone
 
-    parts = backbones.outline("ViT-B-16-quickgelu")
+    parts = backbone.backbone_outline("ViT-B-16-quickgelu")
     one, three = (outline(VTAGML(), parts, 10, tasks=t) for t in ((), TASKS))
     assert three.trainable - one.trainable == 2 * 64
     one, three = (outline(GATES, parts, 10, tasks=t) for t in ((), TASKS))

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.console import as_json, say
-from methods.kit.errors import UsageError, unknown
+from harness.cli.console import as_json, say
+from methods.kit.core.errors import UsageError, unknown
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -23,7 +23,7 @@ def corpus(
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 2,
 ) -> None:
     """Select, clean and render the pairs that the backbone learns from."""
-    from harness.embedded.build import corpus as made
+    from harness.embedded.build.corpus import build_corpus
     from harness.embedded.build.icons import Iconify
 
     package = Iconify(icons)
@@ -31,7 +31,7 @@ def corpus(
     for prefix in wanted:
         if not package.has(prefix):
             raise unknown(f"--only {prefix!r}", prefix, package.collections)
-    fate = made.build(package, out, wanted, workers)
+    fate = build_corpus(package, out, wanted, workers)
     say(", ".join(f"{n} {what}" for what, n in fate.most_common()))
 
 
@@ -42,14 +42,14 @@ def tasks(
     only: Annotated[str, typer.Option(help="These tasks alone, with commas.")] = "",
 ) -> None:
     """Draw the tasks that the suite tests on."""
-    from harness.embedded.build import tasks as made
     from harness.embedded.build.icons import Iconify
+    from harness.embedded.build.tasks import TASKS, build_tasks
 
     wanted = [word for word in only.split(",") if word]
     for name in wanted:
-        if name not in made.TASKS:
-            raise unknown(f"--only {name!r}", name, made.TASKS)
-    for name, about in made.build(Iconify(icons), out, wanted).items():
+        if name not in TASKS:
+            raise unknown(f"--only {name!r}", name, TASKS)
+    for name, about in build_tasks(Iconify(icons), out, wanted).items():
         counts = {key: about[key] for key in ("classes", "train", "test")}
         say(f"{name}: " + ", ".join(f"{n} {what}" for what, n in counts.items()))
 
@@ -75,12 +75,13 @@ def pretrain(
     """Train a backbone; the same command again goes on where it stopped."""
     import torch
 
-    from harness import config as settings_of
     from harness.embedded.build import pairs
     from harness.embedded.build.pretrain import Recipe, Trainer, run
-    from harness.run import pick_device
+    from harness.run import config as config_module
+    from harness.run.config import parse
+    from harness.run.execute import pick_device
 
-    recipe = settings_of.check_part("recipe", Recipe, settings_of.parse(settings or []))
+    recipe = config_module.check_part("recipe", Recipe, parse(settings or []))
     if threads:
         torch.set_num_threads(threads)
     trainer = Trainer(pairs.load(corpus), config, recipe, str(pick_device(device)), start)
@@ -113,9 +114,9 @@ def golden() -> None:
 @app.command()
 def spread() -> None:
     """How well the tasks tell methods apart, from the runs that are recorded."""
-    from harness.console import table
+    from harness.cli.console import table
     from harness.embedded.build.spread import spreads
-    from harness.ledger import open_ledger
+    from harness.tracking.ledger import open_ledger
 
     rows = [
         [s.dataset, s.metric, s.methods, s.between, s.within, "yes" if s.tells else "no"]

@@ -60,7 +60,9 @@ class Drawn(NamedTuple):
     coloured: bool
 
 
-def build(icons: Iconify, out: Path, only: Sequence[str] = (), workers: int = 2) -> Counter[str]:
+def build_corpus(
+    icons: Iconify, out: Path, only: Sequence[str] = (), workers: int = 2
+) -> Counter[str]:
     """Write the corpus into a folder; ``only`` keeps these sets. Returns what became of all."""
     pairs = list(select(icons, only))
     kept, fate = _drawn(icons, pairs, workers)

@@ -13,7 +13,7 @@ from harness.embedded.build import classes, names
 from harness.embedded.build.icons import Iconify, IconSet, ink, on_background
 from harness.embedded.build.rows import Rows
 from harness.embedded.build.sources import CONCEPTS, EMOJI, FLAGS
-from methods.kit.errors import UsageError
+from methods.kit.core.errors import UsageError
 
 SIZE, DRAWN = 64, 55  # pixels of a picture, and of the drawing in it
 WHITE = (255, 255, 255)

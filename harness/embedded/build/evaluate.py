@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from harness import backbone, config, datasets, run
-from harness.spec import BackboneSpec
+from harness.data import registry
+from harness.model import backbone
+from harness.run import config, execute
+from harness.spec.spec import BackboneSpec
 
 TRAINED = ("method=lora", "data=fashion-mnist", "data.shots=4", "seed=1")
 
@@ -20,18 +22,18 @@ def zero_shot(folder: Path | None = None) -> dict[str, float]:
         words += [f"backbone={folder / 'tiny_clip.json'}"]
         words += [f"pretrained={folder / 'model.safetensors'}"]
     found = {}
-    for name in datasets.names():
+    for name in registry.names():
         spec = config.build("few_shot", [*words, f"data={name}"])
-        found[name] = round(run.execute(spec, "cpu").metrics["acc/test"], 2)
+        found[name] = round(execute.execute(spec, "cpu").metrics["acc/test"], 2)
     return found
 
 
 def golden() -> dict[str, Any]:
     """Numbers of the shipped suite that must not change unnoticed: hashes, zero-shot, one run."""
-    result = run.execute(config.build("base_to_novel", TRAINED), "cpu")
+    result = execute.execute(config.build("base_to_novel", TRAINED), "cpu")
     return {
-        "backbone": backbone.load(BackboneSpec()).digest,
-        "data": {name: datasets.read(name).digest for name in datasets.names()},
+        "backbone": backbone.load_backbone(BackboneSpec()).digest,
+        "data": {name: registry.read(name).digest for name in registry.names()},
         "zero_shot": zero_shot(),
         "run": list(TRAINED),
         "losses": [round(loss, 4) for loss in result.losses[::10]],

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from harness.embedded.build.sources import LICENCES
-from methods.kit.errors import UsageError
+from methods.kit.core.errors import UsageError
 
 FEWEST_INK = 0.01  # share of the pixels that must be drawn on
 

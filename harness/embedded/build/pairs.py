@@ -11,7 +11,6 @@ from PIL import Image
 from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
-from harness.backbone import Tokenizer
 from harness.embedded.build.corpus import SIZE
 from harness.embedded.build.sources import (
     COLOUR_WEIGHT,
@@ -21,7 +20,8 @@ from harness.embedded.build.sources import (
     WORN,
     WORN_WEIGHT,
 )
-from methods.kit.errors import UsageError
+from harness.model.tokenizer import Tokenizer
+from methods.kit.core.errors import UsageError
 
 # How a caption is dressed; alone as often as in a sentence.
 TEMPLATES = (

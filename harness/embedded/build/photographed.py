@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from harness.embedded.build.rows import Rows
-from methods.kit.errors import UsageError
+from methods.kit.core.errors import UsageError
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 

@@ -22,14 +22,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from harness import anatomy, backbone
 from harness.embedded.build.augment import augment
 from harness.embedded.build.evaluate import zero_shot
 from harness.embedded.build.pairs import Batch, Corpus, Sampler
-from harness.tower import FROZEN, Prompts, Tower
-from methods.kit.errors import UsageError
-from methods.kit.fields import Positive, Rate, Share, Weight
-from methods.kit.noise import generator
+from harness.model import clip_layout, open_clip_configs
+from harness.model import tokenizer as tokenizer_module
+from harness.model.tower import FROZEN, Prompts, Tower
+from methods.kit.binding.randomness import generator
+from methods.kit.core.errors import UsageError
+from methods.kit.core.field_types import Positive, Rate, Share, Weight
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 LARGEST_SCALE = 100.0
@@ -111,12 +112,12 @@ class Trainer:
         self.recipe, self.device, self.step = recipe, torch.device(device), 0
         self.about = vars(recipe) | {"start": _sha256(start) if start else ""}
         self.name = str(config)
-        built = backbone.model_config(self.name)
+        built = open_clip_configs.model_config(self.name)
         torch.manual_seed(recipe.seed)
-        self.model = backbone.build(self.name, built)
-        shapes = anatomy.read(self.model, self.name)
+        self.model = open_clip_configs.build(self.name, built)
+        shapes = clip_layout.read(self.model, self.name)
         self.image, self.text, self.pieces = shapes.image, shapes.text, shapes.pieces
-        tokenizer = backbone.tokenizer(self.name, built)
+        tokenizer = tokenizer_module.tokenizer(self.name, built)
         self.sampler = Sampler(corpus, tokenizer, self.text.length, recipe.seed)
         self.head = Words(built["embed_dim"], self.sampler.vocabulary)
         self.model.to(self.device)
@@ -291,7 +292,9 @@ def run(
     """Train until the recipe is done or the slice is over; True when it is done."""
     out.mkdir(parents=True, exist_ok=True)
     resumed = trainer.resume(out)
-    (out / CONFIG).write_text(json.dumps(backbone.model_config(trainer.name), indent=2) + "\n")
+    (out / CONFIG).write_text(
+        json.dumps(open_clip_configs.model_config(trainer.name), indent=2) + "\n"
+    )
     (out / "recipe.json").write_text(json.dumps(trainer.about, indent=2) + "\n")
     total, began, marked = sum(trainer.recipe.steps()), time.monotonic(), time.monotonic()
     seen_before = trainer.recipe.at(trainer.step)[0]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from harness.ledger import Run
-from methods.kit.errors import UsageError
+from harness.tracking.ledger import Run
+from methods.kit.core.errors import UsageError
 
 METRICS = ("acc/base", "acc/novel", "acc/hmean")
 

@@ -36,7 +36,7 @@ OTHERS = {
 }
 
 
-def build(icons: Iconify, out: Path, only: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def build_tasks(icons: Iconify, out: Path, only: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Write the tasks into a folder, with tasks.json and NOTICE.md. Raises UsageError."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "tasks.json"

@@ -1,0 +1,97 @@
+"""``ringbench doctor``: what could go wrong before anything is run."""
+
+import os
+import shutil
+from dataclasses import dataclass
+
+import torch
+
+from harness.data import registry
+from harness.model import backbone, precision
+from harness.spec import environment
+from harness.spec.paths import home, tracking_uri
+from harness.spec.spec import BackboneSpec
+from harness.tracking import spool
+from harness.tracking.ledger import Ledger, Unreachable
+from methods.kit.core.errors import UsageError
+
+LOW_DISK_BYTES = 1 << 30
+WIDTHS = (160, 768)  # of the embedded model and of ViT-B
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    found: str
+    ok: bool = True
+
+
+def examine(uri: str | None = None) -> list[Finding]:
+    """Look at everything a run needs."""
+    libraries = ", ".join(f"{k} {v}" for k, v in environment.libraries().items())
+    findings = [Finding("versions", libraries), _device(), _precision(), _backbone()]
+    findings += [_data_set(name) for name in registry.names()]
+    findings += [_home(), *_ledger(uri)]
+    return findings
+
+
+def _device() -> Finding:
+    name = "cuda" if torch.cuda.is_available() else "cpu"
+    threads = f", {torch.get_num_threads()} threads of {os.cpu_count()}" if name == "cpu" else ""
+    return Finding("device", f"{name}: {environment.device_name(torch.device(name))}{threads}")
+
+
+def _precision() -> Finding:
+    if torch.cuda.is_available():
+        return Finding("precision", f"backbone.precision=auto is {precision.best('embedded')}")
+    gains = (f"{precision.gain(width):.1f} times at width {width}" for width in WIDTHS)
+    return Finding("precision", f"bf16 against fp32 here: {', '.join(gains)}")
+
+
+def _backbone() -> Finding:
+    try:
+        loaded = backbone.load_backbone(BackboneSpec())
+    except UsageError as error:
+        return Finding("embedded backbone", str(error), ok=False)
+    return Finding("embedded backbone", f"weights and configuration {loaded.digest}")
+
+
+def _data_set(name: str) -> Finding:
+    try:
+        table = registry.read(name)
+    except UsageError as error:
+        return Finding(f"data set {name}", str(error), ok=False)
+    known = registry.about(name)
+    counts = {part: len(table.rows(part)) for part in ("train", "test")}
+    ok = all(counts[part] == known[part] for part in counts)
+    found = f"{len(table.classnames)} classes, {counts['train']} train, {counts['test']} test"
+    return Finding(f"data set {name}", f"{found}, {table.digest}", ok)
+
+
+def _home() -> Finding:
+    try:
+        folder = home()
+    except UsageError as error:
+        return Finding("home", str(error), ok=False)
+    free = shutil.disk_usage(folder).free
+    found = f"{folder}, {free / 2**30:.1f} GiB free"
+    return Finding("home", found, free > LOW_DISK_BYTES)
+
+
+def _ledger(uri: str | None) -> list[Finding]:
+    try:
+        ledger = Ledger(uri)
+    except UsageError as error:
+        return [Finding("ledger", str(error), ok=False)]
+    waiting = len(list(spool.waiting(ledger.spool)))
+    spooled = Finding("spool", f"{waiting} results wait to be delivered", waiting == 0)
+    try:
+        runs = sum(1 for _ in ledger.runs())
+    except Unreachable as error:
+        return [
+            Finding("ledger", f"{uri or tracking_uri()} does not answer: {error}", False),
+            spooled,
+        ]
+    return [Finding("ledger", f"{ledger.uri}, {runs} runs"), spooled]

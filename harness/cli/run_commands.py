@@ -1,0 +1,131 @@
+"""Commands about single runs and the installation: run, ls, params, doctor, view."""
+
+from typing import Annotated, Any
+
+import typer
+
+Words = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as seed=2.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: torch chooses.")]
+Cache = Annotated[
+    str, typer.Option(help="What a process may keep of frozen work: auto, off, or 500MB, 4GB.")
+]
+Steps = Annotated[
+    str, typer.Option(help="How steps are computed: auto (CUDA graphs on a GPU), eager, compiled.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Run again what is already recorded.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Tracking = Annotated[
+    str | None, typer.Option("--tracking-uri", help="MLflow server or database.", metavar="URI")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(run)
+    app.command("ls")(list_)
+    app.command()(params)
+    app.command()(doctor)
+    app.command()(view)
+
+
+def run(
+    preset: Annotated[str, typer.Argument(help="A preset: see `ringbench ls presets`.")],
+    words: Words = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    device: Device = "auto",
+    threads: Threads = 0,
+    cache: Cache = "auto",
+    steps: Steps = "auto",
+    tracking_uri: Tracking = None,
+) -> int:
+    """Train and test one method once, and record it. A finished run is not repeated."""
+    from harness.cli import console, run_output
+    from harness.model import tensor_cache
+    from harness.run import config
+    from harness.tracking import driver, source_lookup
+    from harness.train import execution_mode
+
+    spec = source_lookup.pinned(config.build(preset, words or []), tracking_uri)
+    tensor_cache.shared.use(cache)
+    execution_mode.step_mode.use(steps)
+    if dry_run:
+        return run_output.plan(spec, json)
+    run_output.use_threads(threads)
+    done = driver.run(spec, device, force, tracking_uri, console.Bars(1, quiet or json))
+    return run_output.show(done, json, quiet)
+
+
+def list_(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="methods, datasets, backbones, protocols, presets, spaces, sweeps or runs."
+        ),
+    ],
+    json: Json = False,
+    tracking_uri: Tracking = None,
+) -> None:
+    """List what there is."""
+    from harness.cli import console, listing
+
+    columns, rows = listing.of(what, tracking_uri)
+    if json:
+        console.as_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        console.table(columns, rows)
+
+
+def params(
+    method: Annotated[str, typer.Argument(help="A method: see `ringbench ls methods`.")],
+    words: Words = None,
+    backbone: Annotated[str, typer.Option(help="Any backbone, by name.")] = "ViT-B-16-quickgelu",
+    classes: Annotated[
+        int, typer.Option(min=1, max=1_000_000, help="Classes, for methods with a head.")
+    ] = 100,
+    json: Json = False,
+) -> None:
+    """Count a method's parameters on a backbone, without weights and without training."""
+    from harness.cli import console, parameter_counts
+
+    counts = parameter_counts.count(method, words or [], backbone, classes)
+    if json:
+        console.as_json(counts)
+        return
+    rows: list[list[Any]] = [[k, v] for k, v in counts.items() if isinstance(v, int)]
+    for group in ("by_tower", "by_part"):
+        rows += [[f"  {name}", n] for name, n in counts[group].items()]
+    console.table(["parameters", method], rows, title=f"{method} on {backbone}")
+
+
+def doctor(json: Json = False, tracking_uri: Tracking = None) -> int:
+    """Check the installation: versions, device, embedded suite, ledger, disk."""
+    from harness.cli import console
+    from harness.cli.doctor import examine
+
+    findings = examine(tracking_uri)
+    if json:
+        console.as_json([vars(f) for f in findings])
+    else:
+        rows = [["ok" if f.ok else "PROBLEM", f.what, f.found] for f in findings]
+        console.table(["", "what", "found"], rows)
+    return 0 if all(f.ok for f in findings) else 1
+
+
+def view(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of MLflow; 0: any free one.")] = 0,
+    storage: Annotated[
+        str | None, typer.Option(help="Sweeps in a database, postgresql://..., not those here.")
+    ] = None,
+    tracking_uri: Tracking = None,
+) -> None:
+    """Look at all runs in the browser: MLflow over the ledger, Optuna over the sweeps."""
+    from harness.cli.view import serve
+
+    serve(tracking_uri, port, storage)

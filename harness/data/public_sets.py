@@ -1,0 +1,105 @@
+"""What is known of the public data sets before they are read: sets.toml as values."""
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from methods.kit.core.errors import UsageError, unknown
+
+ROOT = "RINGBENCH_DATA"
+PATHS = "paths.toml"  # in the root: where a set lies under another name
+SHIFTED = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """One public data set: where it lies, how its rows are listed, what must be found."""
+
+    name: str
+    title: str
+    folder: str
+    images: str
+    listing: Literal["split", "variants", "classes", "numbered"]
+    template: str
+    classes: int
+    train: int
+    val: int
+    test: int
+    base_test: int | None = None  # test images of the first half of the classes
+    split: str = ""
+    train_folder: str = ""
+    test_folder: str = ""
+    aliases: tuple[str, ...] = ()
+    rename: dict[str, str] = field(default_factory=dict)
+
+
+@cache
+def table() -> dict[str, PublicSet]:
+    """Every public data set, in the order in which papers print them."""
+    text = (files("harness") / "data" / "public_sets.toml").read_text()
+    return from_toml(tomllib.loads(text))
+
+
+def from_toml(raw: dict[str, Any]) -> dict[str, PublicSet]:
+    """The sets that a table describes."""
+    return {
+        name: PublicSet(name, **{**facts, "aliases": tuple(facts.get("aliases", ()))})
+        for name, facts in raw.items()
+    }
+
+
+def collections() -> dict[str, tuple[str, ...]]:
+    """Names that stand for several sets."""
+    shifted = tuple(name for name in table() if name in SHIFTED)
+    return {"all11": tuple(n for n in table() if n not in SHIFTED), "shift4": shifted}
+
+
+def canonical(name: str) -> str:
+    """The name behind an alias (``pets``); any other word as it is."""
+    for known in table().values():
+        if name in known.aliases:
+            return known.name
+    return name
+
+
+def root_folder(given: str, name: str) -> Path:
+    """The folder that holds the sets: ``data.root``, else RINGBENCH_DATA. Raises UsageError."""
+    found = given or os.environ.get(ROOT, "")
+    if not found:
+        raise UsageError(
+            f"data set {name!r} is read from a folder: set {ROOT} or data.root to the folder that"
+            f" holds {table()[name].folder}/ (docs/data.md shows the layout)"
+        )
+    root = Path(found).expanduser()
+    if not root.is_dir():
+        key = "data.root" if given else ROOT
+        raise UsageError(f"{key}: {root}: no such folder")
+    return root
+
+
+def placed(name: str, root: Path) -> PublicSet:
+    """The set as it lies under a root, with what paths.toml says of it. Raises UsageError."""
+    path, known = root / PATHS, table()[name]
+    try:
+        said = tomllib.loads(path.read_text()) if path.is_file() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path}: not TOML ({error})") from None
+    for key in said:
+        if key not in table():
+            raise unknown(f"{path}: {key}", key, table())
+    mine = said.get(name, {})
+    mine = {"folder": mine} if isinstance(mine, str) else mine
+    allowed = [f.name for f in fields(PublicSet) if f.name in PLACES]
+    for key, value in mine.items() if isinstance(mine, dict) else [("", mine)]:
+        if key not in allowed:
+            raise unknown(f"{path}: {name}.{key}", key, allowed)
+        if not isinstance(value, str):
+            raise UsageError(f"{path}: {name}.{key}: expected a path, got {value!r}")
+    return replace(known, **mine)
+
+
+PLACES = ("folder", "images", "split", "train_folder", "test_folder")

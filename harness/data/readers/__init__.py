@@ -1,0 +1,1 @@
+"""Readers, one for each way in which a data set is stored."""

@@ -1,0 +1,164 @@
+"""Where data sets come from: the embedded suite by name, the public sets by name from a folder,
+anything else by what its name says.
+
+``torchvision:NAME`` and ``hf:NAME`` are libraries' sets; a path is a folder of class folders or a
+CSV, TSV or Parquet file.
+"""
+
+import json
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from harness.data import public_sets
+from harness.data.dataset import Dataset
+from methods.kit.core.errors import UsageError, unknown
+
+GENERIC_TEMPLATE = "a photo of a {}."
+TABLES = (".parquet", ".csv", ".tsv")
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that come with the package."""
+    return tuple(_embedded())
+
+
+def known() -> tuple[str, ...]:
+    """Every data set that has a name: those of the package, then the public ones."""
+    return (*names(), *public_sets.table())
+
+
+def collections() -> dict[str, tuple[str, ...]]:
+    """Names that stand for several data sets."""
+    return {**public_sets.collections(), "embedded": names()}
+
+
+def canonical(name: str) -> str:
+    """A data set's own name where an alias was given."""
+    return public_sets.canonical(name)
+
+
+def about(name: str) -> dict[str, Any]:
+    """What is known of a named data set without reading it."""
+    if name in _embedded():
+        return dict(_embedded()[name])
+    facts = vars(public_sets.table()[name])
+    usual = {"shots": 16, "val_shots": 4}
+    return {**facts, **usual, "note": f"{facts['title']}, from {facts['folder']}/ of the data root"}
+
+
+def defaults_of(name: str) -> dict[str, Any]:
+    """Settings of ``data`` that fit this set, where they are known.
+
+    An embedded set brings shots for its smallest class; in the public ones, as in the papers,
+    classes smaller than that are taken whole.
+    """
+    if name in public_sets.table():
+        return {"short_classes": "take"}
+    facts = _embedded().get(name, {})
+    return {key: facts[key] for key in ("shots", "val_shots") if key in facts}
+
+
+def content_of(name: str, root: str = "") -> str:
+    """The hash of data that its owner may change under the same name; empty for known sets.
+
+    Raises UsageError for what cannot be read.
+    """
+    return "" if name in known() else read(name, root).digest
+
+
+def check_name(name: str) -> None:
+    """Raises UsageError for what is neither known nor a folder or table that exists."""
+    if name in known() or name.startswith(("hf:", "torchvision:")):
+        return
+    if name in collections():
+        raise UsageError(f"data.name: {name} stands for several data sets; use `ringbench suite`")
+    path = Path(name)
+    if "://" in name:
+        raise UsageError(f"data.name: {name} is a URL; download it and give the folder or file")
+    if path.suffix.lower() in ARCHIVES:
+        raise UsageError(f"data.name: {name} is an archive; unpack it and give the folder")
+    if path.suffix in TABLES and not path.exists():
+        raise UsageError(f"data.name: {name}: no such file")
+    if not name.strip() or (not path.is_dir() and path.suffix not in TABLES):
+        if path.is_file():
+            raise UsageError(f"data.name: {name} is neither a folder nor {', '.join(TABLES)}")
+        raise unknown(f"data set {name!r}", name, known())
+
+
+def lies(name: str, root: str = "") -> bool:
+    """Whether there is anything of a known data set to read; a part of one counts."""
+    if name not in public_sets.table():
+        return True
+    try:
+        base = public_sets.root_folder(root, name)
+        return (base / public_sets.placed(name, base).folder).is_dir()
+    except UsageError:
+        return False
+
+
+def read(name: str, root: str = "") -> Dataset:
+    """The table of a data set, read once a process; ``root`` holds what is public or was fetched.
+
+    Raises UsageError in one line.
+    """
+    check_name(name)
+    if name in public_sets.table():
+        return _read_public(name, str(public_sets.root_folder(root, name).resolve()))
+    return _read(name, root, str(Path.cwd()))
+
+
+@cache
+def _read_public(name: str, root: str) -> Dataset:
+    from harness.data.readers import coop
+
+    return coop.read(name, root)
+
+
+@cache
+def _read(name: str, root: str, here: str) -> Dataset:
+    """``here`` is what a relative path starts from: another folder has another one of that name."""
+    if name in _embedded():
+        return _from_package(name)
+    if name.startswith("hf:"):
+        from harness.data.readers import huggingface
+
+        return huggingface.read(name, GENERIC_TEMPLATE)
+    if Path(name).is_dir():
+        from harness.data.readers import class_folders
+
+        return class_folders.read(Path(name), GENERIC_TEMPLATE)
+    from harness.data.readers import (
+        table_file,  # pyarrow is slow to import and listings do not need it
+    )
+
+    path = Path(name)
+    if name.startswith("torchvision:"):
+        from harness.data.readers import torchvision
+
+        path = torchvision.index(name, root)
+    return table_file.read(path, path.stem, GENERIC_TEMPLATE)
+
+
+def _from_package(name: str) -> Dataset:
+    from harness.data.readers import table_file
+
+    known = _embedded()[name]
+    with resources.as_file(_tasks() / known["file"]) as path:
+        table = table_file.read(path, name, known["template"])
+    if list(table.classnames) != known["classnames"]:
+        raise UsageError(f"data set {name!r}: the file's class names differ from tasks.json")
+    return table
+
+
+@cache
+def _embedded() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads((_tasks() / "tasks.json").read_text())
+    return found
+
+
+def _tasks() -> Traversable:
+    return resources.files("harness") / "embedded" / "tasks"

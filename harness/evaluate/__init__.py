@@ -1,0 +1,1 @@
+"""Scores, calibration, predictions and costs."""

@@ -1,0 +1,1 @@
+"""CLIP, frozen: backbone, tower, attention, packed prompts, and what is computed once."""

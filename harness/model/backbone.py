@@ -1,0 +1,139 @@
+"""Builds a CLIP model with open_clip's factory and reads it; the model is never changed.
+
+Weights come from the package (``embedded``), a safetensors file, an open_clip tag, or a seeded
+random start. The network is asked only for a tag whose weights are not on disk.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from harness.data.transform import Transform
+from harness.model import clip_layout
+from harness.model.open_clip_configs import build, model_config
+from harness.model.open_clip_library import open_clip
+from harness.model.tokenizer import Tokenizer, tokenizer
+from harness.model.tower import Prompts, Tower
+from harness.model.weights import check_quick_gelu, fill, find_weights, weights_digest
+from harness.spec.spec import BackboneSpec
+from methods.kit.core.clip import Clip
+from methods.kit.core.errors import UsageError
+
+RANDOM_SEED = 0  # 'random' means the same weights everywhere
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen CLIP model: towers to run, what methods see of it, and how inputs are made."""
+
+    name: str
+    model: nn.Module
+    clip: Clip
+    image: Tower
+    text: Tower
+    pieces: tuple[clip_layout.Piece, ...]
+    transform: Transform
+    tokenizer: Tokenizer
+    context: int
+    digest: str
+    precision: str
+    device: torch.device
+
+    def prompts(self, template: str | Sequence[str], classnames: Sequence[str]) -> Prompts:
+        """Tokenised prompts, of several templates one after another in ``more``.
+
+        Raises UsageError for a text longer than the context.
+        """
+        if not isinstance(template, str):
+            first, *others = (self.prompts(one, classnames) for one in template)
+            return replace(first, more=tuple(others))
+        texts = [template.replace("{}", name.replace("_", " ")) for name in classnames]
+        rows = self.tokenizer(texts)
+        for text, row in zip(texts, rows, strict=True):
+            if len(row) > self.context:
+                shown = shorten(text, 80, placeholder=" ...")
+                raise UsageError(
+                    f"the prompt {shown!r} has {len(row)} tokens, {self.name} reads {self.context};"
+                    " shorten the template or the class name"
+                )
+        tokens = torch.zeros(len(rows), self.context, dtype=torch.long)
+        for i, row in enumerate(rows):
+            tokens[i, : len(row)] = torch.tensor(row)
+        return self.text.prompts(tokens).to(self.device)
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """bf16 autocast when the spec asks for it; cores and adapters stay fp32."""
+        on = self.precision == "bf16"
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=on):
+            yield
+
+
+def load_backbone(spec: BackboneSpec, device: torch.device | str = "cpu") -> Backbone:
+    """The backbone of a spec, built once a process. Raises UsageError for what cannot be had."""
+    weights, stamp = spec.pretrained, 0
+    if weights and Path(weights).is_file():
+        weights = str(Path(weights).resolve())
+        stamp = Path(weights).stat().st_mtime_ns  # a file that was written again is another one
+    return _load(spec.name, weights, spec.precision, str(device), stamp)
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, pretrained: str, precision: str, device: str, stamp: int = 0) -> Backbone:
+    config, source = model_config(name), find_weights(name, pretrained)
+    check_quick_gelu(name, config, source)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(RANDOM_SEED)
+        model = build(name, config)
+    if source.file is not None:
+        fill(model, source.file, name)
+    model.eval().requires_grad_(False).to(device)
+    parts = clip_layout.read(model, name)
+    return Backbone(
+        name=name,
+        model=model,
+        clip=parts.clip,
+        image=Tower(parts.image, parts.clip.weights),
+        text=Tower(parts.text, parts.clip.weights),
+        pieces=parts.pieces,
+        transform=_transform(parts.image.image_size, source.preprocess),
+        tokenizer=tokenizer(name, config),
+        context=parts.text.length,
+        digest=weights_digest(config, parts.clip.weights),
+        precision=precision,
+        device=torch.device(device),
+    )
+
+
+def backbone_outline(name: str) -> clip_layout.ClipLayout:
+    """The anatomy of a model without its numbers (on the meta device), for counting."""
+    with torch.device("meta"):
+        return clip_layout.read(build(name, model_config(name)).requires_grad_(False), name)
+
+
+# --- inputs ----------------------------------------------------------------------------------
+
+
+def _transform(size: tuple[int, int], preprocess: dict[str, Any]) -> Transform:
+    known = {k: v for k, v in preprocess.items() if k in ("mean", "std", "interpolation")}
+    known["resize_mode"] = preprocess.get("resize_mode", "shortest")
+    *crop, _, _, normalise = open_clip.image_transform(size, is_train=False, **known).transforms
+    mode = f"{known['resize_mode']}-{known.get('interpolation', 'bicubic')}"
+
+    return Transform(
+        partial(_apply, tuple(crop)), size, tuple(normalise.mean), tuple(normalise.std), mode
+    )
+
+
+def _apply(steps: Sequence[Callable[[Any], Any]], image: Image.Image) -> Image.Image:
+    for step in steps:
+        image = step(image)
+    return image

@@ -1,0 +1,32 @@
+"""open_clip: the only module that imports it.
+
+open_clip imports transformers where it is installed, for text towers that are not run here. That
+costs a second at every start, so the command's own processes import open_clip without it. Whoever
+imports RingBench as a library gets open_clip whole.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.spec.environment import OURS
+
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """Hide a package from the imports inside, in the command's own processes."""
+    if OURS not in os.environ or name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # Python's way to make an import fail
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+with _without("transformers"):
+    import open_clip
+
+__all__ = ["open_clip"]

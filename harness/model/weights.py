@@ -1,0 +1,156 @@
+"""Pretrained weights: where they come from, and whether they fit the model."""
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from harness.model.open_clip_configs import EMBEDDED, RANDOM, first_sentence, model_config, tags
+from harness.model.open_clip_library import open_clip
+from harness.spec.spec import BackboneSpec
+from methods.kit.core.errors import UsageError, unknown
+
+# --- weights ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where weights come from, and what is known of how they were trained."""
+
+    file: Path | None
+    preprocess: dict[str, Any]
+    quick_gelu: bool | None
+    label: str
+
+
+def check_weights(spec: BackboneSpec) -> None:
+    """Raises UsageError where the weights cannot be had, without reading them."""
+    config = model_config(spec.name)
+    check_quick_gelu(spec.name, config, find_weights(spec.name, spec.pretrained, fetch=False))
+
+
+def find_weights(name: str, pretrained: str, fetch: bool = True) -> Source:
+    if name == EMBEDDED and not pretrained:
+        path = files("harness") / "embedded" / "backbone" / "model.safetensors"
+        return Source(Path(str(path)), {}, None, EMBEDDED)
+    if pretrained == RANDOM:
+        return Source(None, {}, None, RANDOM)
+    known = [] if name.endswith(".json") else tags(name)
+    if pretrained in known:
+        return _tag(name, pretrained, fetch)
+    if pretrained and (Path(pretrained).suffix or os.sep in pretrained):
+        return _file(Path(pretrained))
+    choices = ", ".join([*known, RANDOM])
+    if not pretrained:
+        raise UsageError(
+            f"backbone.pretrained: {name} needs weights: a tag ({choices}) or a safetensors file"
+        )
+    twin = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
+    if pretrained in tags(twin):
+        raise UsageError(
+            f"backbone.pretrained: {pretrained!r} are weights of {twin}, not of {name}"
+        )
+    raise unknown(f"backbone.pretrained {pretrained!r}", pretrained, [*known, RANDOM])
+
+
+def _tag(name: str, tag: str, fetch: bool) -> Source:
+    config = open_clip.get_pretrained_cfg(name, tag)
+    preprocess = {k: config[k] for k in ("mean", "std", "interpolation", "resize_mode")}
+    path = _on_disk(config)
+    if path is None and fetch:
+        path = _download(config, name, tag)
+    return Source(path, preprocess, bool(config.get("quick_gelu", False)), tag)
+
+
+def _on_disk(config: dict[str, Any]) -> Path | None:
+    """The weights of a tag in the local cache, found without any call to the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repo, _, filename = config.get("hf_hub", "").rpartition("/")
+    wanted = ["open_clip_model.safetensors", "model.safetensors"]
+    if filename:
+        wanted = [filename, str(Path(filename).with_suffix(".safetensors")), *wanted]
+    for candidate in wanted if repo else ():
+        found = try_to_load_from_cache(repo, candidate)
+        if isinstance(found, str) and found.endswith(".safetensors"):
+            return Path(found)
+    return None
+
+
+def _download(config: dict[str, Any], name: str, tag: str) -> Path:
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for each retry
+    try:
+        found = Path(open_clip.download_pretrained(config))
+    except Exception as error:  # open_clip raises whatever its transport raises
+        reason = first_sentence(error)
+        raise UsageError(
+            f"backbone.pretrained: the weights {tag!r} of {name} are not on disk and could not be"
+            f" downloaded ({reason}); give a safetensors file instead"
+        ) from None
+    if found.suffix != ".safetensors":
+        raise UsageError(
+            f"backbone.pretrained: {tag!r} of {name} comes as {found.suffix}, which is not opened;"
+            " convert it to safetensors and give the file"
+        )
+    return found
+
+
+def _file(path: Path) -> Source:
+    if not path.is_file():
+        raise UsageError(f"backbone.pretrained: {path}: no such file")
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"backbone.pretrained: {path} is not a safetensors file; other formats can run code"
+            " when opened and are refused"
+        )
+    beside = path.with_name("open_clip_config.json")
+    quick, preprocess = None, {}
+    if beside.is_file():
+        config = json.loads(beside.read_text())
+        quick = bool(config.get("model_cfg", {}).get("quick_gelu", False))
+        preprocess = dict(config.get("preprocess_cfg", {}))
+    elif "openai" in path.name.lower():
+        quick = True
+    return Source(path, preprocess, quick, path.name)
+
+
+def check_quick_gelu(name: str, config: dict[str, Any], source: Source) -> None:
+    """Raises UsageError when the weights were trained with the other activation."""
+    builds = bool(config.get("quick_gelu", False))
+    if source.quick_gelu is None or source.quick_gelu == builds:
+        return
+    wants, has = ("QuickGELU", "GELU") if source.quick_gelu else ("GELU", "QuickGELU")
+    twin = name.removesuffix("-quickgelu") if builds else f"{name}-quickgelu"
+    hint = f"; use backbone={twin}" if twin in open_clip.list_models() else ""
+    raise UsageError(
+        f"backbone: the weights {source.label!r} were trained with {wants}, {name} has {has}{hint}"
+    )
+
+
+def fill(model: nn.Module, path: Path, name: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            open_clip.load_checkpoint(model, str(path))
+    except PermissionError:
+        raise UsageError(f"backbone.pretrained: no permission to read {path}") from None
+    except Exception as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UsageError(
+            f"backbone.pretrained: {path} does not hold the weights of {name}: {reason}"
+        ) from None
+
+
+def weights_digest(config: dict[str, Any], weights: dict[str, Tensor] | Any) -> str:
+    sha = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for key in sorted(weights):
+        sha.update(key.encode())
+        sha.update(weights[key].detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()[:16]

@@ -1,0 +1,216 @@
+"""From a preset and ``key=value`` words to a checked `Spec`; errors name the key.
+
+Later wins: field defaults < preset < the method's recipe < settings tuned for the backbone < the
+data set's own shots < what the user says.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import methods
+from harness.data import multi_task_sets, registry
+from harness.data.registry import canonical, collections, content_of, defaults_of
+from harness.model import precision
+from harness.spec.protocols import check as check_protocol
+from harness.spec.spec import MULTI, PROTOCOLS, BackboneSpec, DataSpec, Spec, TrainSpec, field_names
+from methods import Method
+from methods.kit.core.errors import UsageError, unknown
+from methods.kit.core.field_values import check_part, read_value
+
+__all__ = ["build", "check_part", "describe", "from_dict", "parse", "presets", "read_value"]
+__all__ += ["resolve", "tuned"]
+
+Values = dict[str, Any]
+
+SHORT = {"method": "method.name", "data": "data.name", "backbone": "backbone.name"}
+SHORT |= {"shots": "data.shots", "pretrained": "backbone.pretrained"}
+HOST = "method.host"
+PARTS: dict[str, type] = {"backbone": BackboneSpec, "data": DataSpec, "train": TrainSpec}
+
+
+def build(preset: str, words: Iterable[str] = ()) -> Spec:
+    """The Spec that a preset and ``key=value`` words describe. Raises UsageError in one line."""
+    return resolve(preset, parse(words))
+
+
+def parse(words: Iterable[str]) -> Values:
+    """``["method.rank=4"]`` to ``{"method.rank": 4}``: full keys, right sides read as TOML."""
+    values: Values = {}
+    for word in words:
+        key, equals, raw = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{word!r}: expected key=value, such as method.rank=4")
+        key = SHORT.get(key, key)
+        if key in values:
+            raise UsageError(f"{key}: given twice")
+        values[key] = read_value(raw, key)
+    return values
+
+
+def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
+    """The Spec for full keys and values already read."""
+    values = _flat(_preset(preset))
+    name = given.get("method.name", values.get("method.name"))
+    if name is None:
+        raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
+    kind = methods.find(str(name))
+    backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
+    several = values.get("protocol") == MULTI
+    named = given.get("data.name", values.get("data.name", DataSpec.name))
+    data = multi_task_sets.name(named) if several else canonical(str(named))
+    preset_data = {key: value for key, value in values.items() if key == "data.shots"}
+    host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
+    for each in (host, str(name)) if host else (str(name),):
+        values |= methods.find(each).recipe
+        values |= tuned(backbone, each)
+    usual = multi_task_sets.defaults_of(data) if several else defaults_of(data)
+    values |= {f"data.{k}": v for k, v in usual.items()}
+    values |= preset_data  # a protocol that fixes the shots knows better than the data set
+    values |= given
+    values |= {"data.name": data, "data.targets": _targets(values, data)}
+    if "data.content" not in values:
+        content = multi_task_sets.content_of if several else content_of
+        values["data.content"] = content(data, str(given.get("data.root", "")))
+    if values.get("backbone.precision") == precision.AUTO:
+        values["backbone.precision"] = precision.best(backbone)
+    values.pop("method.name", None)
+    return _checked(kind, values)
+
+
+def _targets(values: Values, source: str) -> Any:
+    """The data sets that are only tested: named, by collection, or those of the protocol."""
+    named = values.get("data.targets")
+    if named is None:
+        return list(usual_targets(values.get("protocol"), source))
+    words = named.split(",") if isinstance(named, str) else named
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return named  # told apart by the check of the field
+    return list(
+        dict.fromkeys(
+            canonical(one)
+            for word in map(str.strip, words)
+            for one in collections().get(word, (word,))
+            if word and canonical(one) != source
+        )
+    )
+
+
+def tuned(backbone: str, method: str) -> Values:
+    """Settings found on validation data for a backbone, from presets/tuned.toml."""
+    found: Values = {}
+    for pattern, table in _load("tuned").items():
+        if fnmatchcase(backbone, pattern):
+            found |= _flat(table.get("all", {}))
+            found |= _flat(table.get(method, {}))
+    return found
+
+
+def presets() -> tuple[str, ...]:
+    """The names that may follow ``ringbench run``."""
+    folder = files("harness") / "spec" / "presets"
+    names = (f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return tuple(sorted(set(names) - {"tuned"}))
+
+
+def protocol_of(preset: str) -> str:
+    """What a preset trains and tests. Raises UsageError for an unknown one."""
+    return str(_preset(preset).get("protocol", ""))
+
+
+def describe(preset: str) -> str:
+    """The one line that says what a preset is."""
+    return str(_preset(preset).get("about", ""))
+
+
+def from_dict(stored: Mapping[str, Any]) -> Spec:
+    """The Spec of a stored ``as_dict()``."""
+    values = _flat(dict(stored))
+    return _checked(methods.find(values.pop("method.name")), values)
+
+
+# --- checking --------------------------------------------------------------------------------
+
+
+def _checked(kind: type[Method], values: Values) -> Spec:
+    protocol = values.pop("protocol", None)
+    if protocol not in PROTOCOLS:
+        raise unknown(f"protocol {protocol!r}", str(protocol), PROTOCOLS)
+    seed = values.pop("seed", 1)
+    tables: dict[str, Values] = {"method": {}, **{part: {} for part in PARTS}}
+    for key, value in values.items():
+        part, dot, name = key.partition(".")
+        if part not in tables or not dot:
+            raise unknown(key, key, _all_keys(kind))
+        tables[part][name] = value
+    _gather(tables["method"])
+    parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise UsageError(f"seed: expected a whole number from 0 to 2^32 - 1, got {seed!r}")
+    if parts["data"].views and parts["train"].augment == "none":
+        raise UsageError(
+            f"data.views: {parts['data'].views} views of each image need train.augment=crop_flip;"
+            " with train.augment=none images stay as they are"
+        )
+    spec = Spec(protocol, check_part("method", kind, tables["method"]), seed=seed, **parts)
+    check_protocol(spec.protocol, spec.data)
+    return spec
+
+
+def _gather(values: Values) -> None:
+    """``method.host.rank=4`` is one more word of ``method.settings``, the host's settings."""
+    words = [key for key in values if key.startswith("host.")]
+    given = [f"{word.partition('.')[2]}={json.dumps(values.pop(word))}" for word in words]
+    if given:
+        values["settings"] = [*values.get("settings", []), *given]
+
+
+def _all_keys(kind: type[Method]) -> list[str]:
+    keys = [f"{part}.{name}" for part, cls in PARTS.items() for name in field_names(cls)]
+    return [*keys, *(f"method.{n}" for n in field_names(kind)), *SHORT, "seed"]
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+ALIASES = {"base_to_new": "base_to_novel"}
+
+
+def _preset(name: str) -> Values:
+    name = ALIASES.get(name, name)
+    if name not in presets():
+        raise unknown(f"preset {name!r}", name, presets())
+    return dict(_load(name))
+
+
+@cache
+def _load(name: str) -> Mapping[str, Any]:
+    text = (files("harness") / "spec" / "presets" / f"{name}.toml").read_text()
+    return tomllib.loads(text)
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Values:
+    flat: Values = {}
+    for key, value in table.items():
+        if key == "about":
+            continue
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def usual_targets(protocol: object, source: str) -> tuple[str, ...]:
+    """The data sets that a protocol tests when none is named, without the one it trains on."""
+    found: tuple[str, ...] = ()
+    if protocol == "domain_generalization" and source == "imagenet":
+        found = registry.collections()["shift4"]
+    if protocol == "cross_dataset":
+        homes = (registry.collections()[name] for name in ("all11", "embedded"))
+        found = next((home for home in homes if source in home), ())
+    return tuple(name for name in found if name != source)

@@ -1,0 +1,147 @@
+"""One run: from a Spec to a Result. Nothing here writes anything down."""
+
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from harness.data import split
+from harness.evaluate import cost, parameters
+from harness.evaluate.parameters import Counts
+from harness.model import backbone, weights
+from harness.model.out_of_memory import ran_out
+from harness.run import merged_sources, stages, warm_start
+from harness.run.prepare import prepare
+from harness.run.pruning import Watch
+from harness.run.result import Result, failure
+from harness.spec.spec import Spec
+from harness.train.fit import NonFiniteLoss, Row
+from harness.train.gradients import Outcome
+from methods.kit.core.errors import UsageError
+
+LESS = "adapt fewer blocks (method.layers=top:3), say backbone.precision=bf16, or a smaller --cache"
+Progress = Callable[[Row], None]
+
+
+def pick_device(wanted: str = "auto") -> torch.device:
+    """The device to run on. Raises UsageError for one that is not there."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UsageError(f"--device {wanted!r}: expected auto, cpu or cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device {wanted!r}: no CUDA device is available here")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device {wanted!r}: expected auto, cpu or cuda")
+    return device
+
+
+def check_spec(spec: Spec) -> Counts:
+    """All that can be wrong with a spec before an image is decoded; returns its counts.
+
+    Raises UsageError in one line.
+    """
+    stages.check(spec)
+    for first in stages.specs(spec).values():
+        check_spec(first)
+    parts = backbone.backbone_outline(spec.backbone.name)
+    weights.check_weights(spec.backbone)
+    classes = split.check(spec)
+    source = warm_start.source_of(spec)
+    if source is not None:
+        warm_start.check(spec, source)
+    merged_sources.check(spec, merged_sources.of(spec))
+    return parameters.outline(spec.method, parts, classes, warm_start.outline(source), spec.tasks)
+
+
+def execute(
+    spec: Spec,
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
+    watch: Watch | None = None,
+) -> Result:
+    """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
+
+    ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
+    ``store`` is where the stages of methods that have some are kept; without it nothing is written.
+    A run that its ``watch`` ends is a Result of status ``pruned``, without scores of its own.
+    """
+    started = time.time()
+    run = prepare(spec, pick_device(device), past(spec, device, progress, store), started)
+    goes_on = True
+    with cost.measuring(run.backbone.device) as meter:
+        plan, rows = run.training(first_counted(meter))
+        for row in rows:
+            run.losses.extend(row.losses)
+            run.tags |= row.tags
+            meter.step_seconds.extend(row.step_seconds)
+            if progress:
+                progress(row)
+            goes_on = run.looked(row, watch, meter)
+            if not goes_on:
+                break
+    return run.conclude(meter.metrics(), plan, test, goes_on)
+
+
+def past(
+    spec: Spec, device: str, progress: Progress | None, store: Path | None
+) -> dict[str, stages.Past]:
+    """The stages of a run: found, or trained now."""
+    return {
+        name: stages.kept(first, store, partial(_stage, first, device, progress, store))
+        for name, first in stages.specs(spec).items()
+    }
+
+
+def _stage(spec: Spec, device: str, progress: Progress | None, store: Path | None) -> stages.Past:
+    """Train a stage; the test split stays shut."""
+    result = execute(spec, device, progress, test=False, store=store)
+    return stages.Past(result.state, result.metrics)
+
+
+def attempt(
+    spec: Spec,
+    device: str = "auto",
+    progress: Progress | None = None,
+    test: bool = True,
+    store: Path | None = None,
+    watch: Watch | None = None,
+) -> Result:
+    """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
+
+    UsageError and KeyboardInterrupt are raised: the first is nobody's run, the second ends all.
+    """
+    started, at = time.time(), pick_device(device)
+    try:
+        result = execute(spec, device, progress, test, store, watch)
+        return result if test else result.without_state()  # settings are judged, not adapters
+    except UsageError:
+        raise
+    except Exception as error:  # a run's bug must not take the other runs of a suite with it
+        return failed(spec, at, started, error, test)
+
+
+def failed(
+    spec: Spec, device: torch.device, started: float, error: Exception, test: bool
+) -> Result:
+    """The record of a run that an error ended; call it while the error is handled."""
+    if isinstance(error, NonFiniteLoss):
+        return failure(spec, device, "failed", started, str(error), test)
+    if ran_out(error):
+        said = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        text = f"out of memory; {LESS}{said}"
+        return failure(spec, device, "out_of_memory", started, text, test)
+    text = f"{type(error).__name__}: {error}"
+    return failure(spec, device, "failed", started, text, test, traceback.format_exc())
+
+
+def first_counted(meter: cost.Meter) -> Callable[[int, Callable[[], Outcome]], Outcome]:
+    """Counts the operations of the first step; the others run bare."""
+    return lambda step, run: cost.counted(meter, run) if step == 0 else run()

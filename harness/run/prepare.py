@@ -1,0 +1,237 @@
+"""A run before and after its training: what it trains on, and what is written of it at the end."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.data.split import Split, load_split
+from harness.evaluate import cost, parameters, predict, scores
+from harness.evaluate.parameters import Counts
+from harness.evaluate.predict import Table
+from harness.model.backbone import Backbone, load_backbone
+from harness.model.classifier import Classifier
+from harness.run import merged_sources, result, stages, warm_start
+from harness.run.adapter_files import adapter_bytes
+from harness.run.pruning import Look, Watch
+from harness.run.result import Result
+from harness.spec.spec import Spec
+from harness.train import cache_plan, multi_task
+from harness.train.cache_plan import CachePlan
+from harness.train.fit import Row, fit
+from harness.train.step import StepHook
+from methods.kit.contract.source_weights import Start
+
+
+@dataclass
+class Prepared:
+    """Everything of a run but its training; ``losses`` and ``looks`` fill up on the way."""
+
+    spec: Spec
+    started: float
+    backbone: Backbone
+    split: Split
+    net: Classifier
+    nets: Mapping[str, Classifier]  # one for each label space that is tested
+    course: multi_task.Course | None  # of several data sets
+    counts: Counts
+    tags: dict[str, str]
+    metrics: dict[str, float]  # what stages and the start took
+    losses: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+
+    def training(self, around: StepHook) -> tuple[CachePlan | multi_task.Plans, Iterator[Row]]:
+        """What is computed once, and the epochs to come."""
+        spec, train = self.spec, self.split.trains[0]
+        cfg, seed, views = spec.train, spec.seed, spec.data.views
+        if self.course is not None:
+            several = self.course.plans(cfg, seed, views)
+            return several, self.course.fit(cfg, seed, around, several)
+        plan = cache_plan.make(self.net, train, cfg, seed, views)
+        return plan, fit(self.net, train, cfg, seed, around, plan)
+
+    def tables(self) -> dict[str, Table]:
+        """What the method reports of itself."""
+        if self.course is not None:
+            return _multi_task_tables(self.course)
+        return predict.tables(self.net, self.split.train)
+
+    def looked(self, row: Row, watch: Watch | None, meter: cost.Meter) -> bool:
+        """Whether the run goes on after an epoch, looking at validation images if it is time."""
+        epoch = row.epoch + 1
+        if watch is None or epoch not in watch.after or epoch >= row.epochs:
+            return True
+        with meter.paused(), _untrained(self.net):
+            self.looks.append(Look(epoch, self.validated()))
+            return watch.goes_on(self.looks[-1])
+
+    def validated(self) -> dict[str, float]:
+        """Scores on the validation images, each part by the classifier of its label space."""
+        found = [predict.predict(self.nets[part.name], part, again=True) for part in self.split.val]
+        return scores.val_scores(found)
+
+    def conclude(
+        self,
+        took: dict[str, float],
+        plan: CachePlan | multi_task.Plans,
+        test: bool = True,
+        goes_on: bool = True,
+    ) -> Result:
+        """Close selection, test, and say all that is recorded. ``took``: the cost of training."""
+        spec, vault = self.spec, self.split.vault
+        metrics = self.validated() if goes_on else {}
+        predictions = []
+        test = test and goes_on
+        if test:
+            vault.close_selection()
+            predictions = predict.test(self.nets, vault)
+            main = [part.name for part in vault.parts if part.main]
+            metrics |= scores.scores(predictions, main)
+        state = self.net.adapter.state()
+        metrics |= _costs(self.counts, state) | took
+        metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
+        parts = {
+            part.name: {"classes": len(part.classnames), "images": len(part)}
+            for part in vault.parts
+        }
+        return Result(
+            spec=spec,
+            status="finished" if goes_on else "pruned",
+            started=self.started,
+            ended=time.time(),
+            metrics=metrics | self.metrics,
+            tags=result.tags(spec, self.backbone.device, test)
+            | self.split.hashes
+            | self.tags
+            | {
+                "backbone_hash": self.backbone.digest,
+                "test_reads": str(vault.reads),
+                "test_parts": json.dumps(parts),
+                "cache": plan.sentence(),
+            },
+            losses=self.losses,
+            counts=self.counts,
+            predictions=predictions,
+            classnames={part.name: part.classnames for part in vault.parts},
+            state=state if goes_on else {},
+            tables=self.tables() if test else {},
+            looks=self.looks,
+            error=""
+            if goes_on
+            else f"ended after epoch {self.looks[-1].epoch} of {spec.train.epochs}",
+        )
+
+
+def prepare(
+    spec: Spec, device: torch.device, pasts: Mapping[str, stages.Past], started: float
+) -> Prepared:
+    """Load what a run needs and attach its method; ``pasts`` are its stages, trained.
+
+    Raises UsageError for what cannot be run.
+    """
+    backbone = load_backbone(spec.backbone, device)
+    split = load_split(spec, backbone.transform)
+    source = warm_start.source_of(spec)
+    tags = {} if source is None else warm_start.check(spec, source)
+    made_of = merged_sources.of(spec)
+    tags |= merged_sources.check(spec, made_of)
+    merged_sources.check_weights(made_of, backbone)
+    began = time.perf_counter()
+    earlier: dict[str, Mapping[str, Tensor]] = {n: past.state for n, past in pasts.items()}
+    earlier |= {name: source.state for name, source in made_of.items()}
+    net = attach(spec, backbone, split, earlier, warm_start.load(source, backbone))
+    begun = {} if source is None else warm_start.costs(source, net.adapter, began)
+    course = multi_task.course(net, split) if spec.tasks else None
+    return Prepared(
+        spec,
+        started,
+        backbone,
+        split,
+        net,
+        testers(net, split, backbone) if course is None else course.nets,
+        course,
+        parameters.count(net.adapter),
+        tags,
+        stages.costs(pasts) | begun | merged_sources.costs(made_of),
+    )
+
+
+def attach(
+    spec: Spec,
+    backbone: Backbone,
+    split: Split,
+    earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
+    start: Start | None = None,
+) -> Classifier:
+    """The method on the backbone, with initial values drawn from the run's seed alone.
+
+    ``earlier``: what the method's stages trained; ``start``: what the run learnt that it begins
+    with.
+    """
+    prompts = multi_task.prompts_of(backbone, split)
+    task = replace(multi_task.task_of(split, prompts), earlier=earlier or {}, start=start)
+    with torch.random.fork_rng(devices=_cuda(backbone.device)), torch.device(backbone.device):
+        torch.manual_seed(spec.seed)
+        adapter = spec.method.attach(backbone.clip, task)
+    return Classifier(backbone, adapter, prompts[0])
+
+
+def testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:
+    """A classifier for each label space that is tested."""
+    testers = {}
+    for part in split.vault.parts:
+        known = part.classnames == split.train.classnames
+        testers[part.name] = net
+        if not known or part.templates != split.templates:
+            prompts = backbone.prompts(part.templates, part.classnames)
+            testers[part.name] = Classifier(backbone, net.adapter, prompts, known)
+    return testers
+
+
+@contextmanager
+def _untrained(net: Classifier) -> Iterator[None]:
+    """The adapter as it is after training, for a look in between."""
+    net.adapter.eval()
+    try:
+        yield
+    finally:
+        net.adapter.train()
+
+
+def _costs(counts: Counts, state: dict[str, Tensor]) -> dict[str, float]:
+    return {
+        "params/trainable": counts.trainable,
+        "params/stored": counts.stored,
+        "params/inference": counts.inference,
+        "params/head": counts.head,
+        "bytes/adapter": adapter_bytes(state),
+    }
+
+
+def _cuda(device: torch.device) -> list[Any]:
+    return [device] if device.type == "cuda" else []
+
+
+AFFINITY = "task_affinity"  # the table of the cosines between gradients
+
+
+def _multi_task_tables(course: multi_task.Course) -> dict[str, Table]:
+    """What the method reports of itself, and the affinity of the tasks.
+
+    A table of values that pass a site has the rows of each task.
+    """
+    by_site = {r.table for r in course.adapter.rig.reports if r.key is not None}
+    found: dict[str, Table] = {}
+    for name, net in course.nets.items():
+        for table, rows in predict.tables(net, course.trains[name]).items():
+            own = {f"{name} {row}": v for row, v in rows.items()} if table in by_site else rows
+            found.setdefault(table, {}).update(own)
+    if course.affinity.shared:
+        cosines = zip(course.nets, course.affinity.matrix().tolist(), strict=True)
+        found[AFFINITY] = {a: dict(zip(course.nets, row, strict=True)) for a, row in cosines}
+    return found

@@ -1,0 +1,66 @@
+"""The code, libraries and machine that make a number, and the environment of our own processes."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+OURS = "RINGBENCH_COMMAND"  # in the environment of the command's own processes
+LIBRARIES = ("ringbench", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
+
+
+@cache
+def libraries() -> dict[str, str]:
+    """Versions of what computes."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+
+
+@cache
+def git() -> tuple[str, bool]:
+    """(commit, dirty) of the checkout this code runs from; ('unknown', False) outside of one."""
+    root = Path(__file__).resolve().parents[2]
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        if Path(ask("rev-parse", "--show-toplevel")).resolve() != root:
+            return "unknown", False
+        return ask("rev-parse", "HEAD"), bool(ask("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", False
+
+
+def device_name(device: "torch.device") -> str:
+    """The processor's name."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return _cpu_name()
+
+
+@cache
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def begin() -> None:
+    """Mark this process and those that it starts as the command's own."""
+    os.environ[OURS] = "1"

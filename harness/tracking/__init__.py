@@ -1,0 +1,1 @@
+"""The record of runs: local records first, then MLflow."""

@@ -1,0 +1,182 @@
+"""Running specs as a command does: skip what is done, record what happens, say how it went."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.run.cotrain import attempt_all
+from harness.run.execute import attempt, check_spec, pick_device
+from harness.run.pruning import Watch
+from harness.run.result import Result, failure
+from harness.spec import quantities
+from harness.spec.paths import home
+from harness.spec.spec import Spec
+from harness.tracking.ledger import Ledger, Run, open_ledger
+from harness.train.fit import Row
+from harness.train.replay import GRAPH
+from harness.train.step import MICRO
+from methods.kit.ring.initialise import ERRORS
+
+STAGES = "stages"  # the folder of trainings that other runs begin with
+
+
+class RunProgress(Protocol):
+    """Where the progress of runs is shown (harness/cli/console.py)."""
+
+    def shown(self) -> AbstractContextManager[object]:
+        """Show the progress while inside."""
+
+    def start(self, name: str) -> None:
+        """A run begins."""
+
+    def epoch(self, row: Row) -> None:
+        """An epoch of the present run is over."""
+
+    def end(self, line: str) -> None:
+        """A run is over; ``line`` says how it went."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a spec ended: run just now, found in the ledger, or running elsewhere."""
+
+    spec: Spec
+    status: str
+    metrics: dict[str, float]
+    error: str = ""
+    run_id: str = ""
+    found: bool = False
+    delivered: bool = True
+    cache: str = ""  # what was computed once, and what it saved
+    steps: Mapping[str, str] = field(default_factory=dict)  # tags on how steps were computed
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "finished"
+
+
+def run(spec: Spec, device: str, force: bool, uri: str | None, bars: RunProgress) -> RunOutcome:
+    """Run one spec and record it. Raises UsageError."""
+    check_spec(spec)
+    ledger = open_ledger(uri)
+    found = None if force else ledger.find(spec.digest())
+    if found is not None:
+        return from_ledger(spec, found)
+    with bars.shown(), ledger.claim(spec.digest()) as mine:
+        if not mine:
+            return RunOutcome(spec, "running", {}, "another process runs this spec just now")
+        return fresh(spec, device, ledger, bars)
+
+
+def fresh(
+    spec: Spec,
+    device: str,
+    ledger: Ledger,
+    bars: RunProgress,
+    parent: str | None = None,
+    test: bool = True,
+    watch: Watch | None = None,
+) -> RunOutcome:
+    """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
+    started = time.time()
+    bars.start(name_of(spec))
+    try:
+        result = attempt(spec, device, bars.epoch, test, home() / STAGES, watch)
+    except KeyboardInterrupt:
+        at, why = pick_device(device), "stopped by the user"
+        stopped = failure(spec, at, "cancelled", started, why, test)
+        ledger.record(stopped, parent)
+        raise
+    delivered = ledger.record(result, parent)
+    done = from_result(result, delivered)
+    bars.end(sentence(done))
+    return done
+
+
+def fresh_all(
+    specs: Sequence[Spec],
+    device: str,
+    ledger: Ledger,
+    bars: RunProgress,
+    parent: str | None = None,
+    test: bool = True,
+    watches: Sequence[Watch | None] = (),
+) -> Iterator[RunOutcome]:
+    """As :func:`fresh` for each, side by side. Raises KeyboardInterrupt."""
+    if len(specs) < 2:
+        for spec, watch in zip(specs, watches or [None] * len(specs), strict=True):
+            yield fresh(spec, device, ledger, bars, parent, test, watch)
+        return
+    started, left = time.time(), {spec.digest(): spec for spec in specs}
+    bars.start(names_of(specs))
+    try:
+        for result in attempt_all(specs, device, bars.epoch, test, home() / STAGES, watches):
+            delivered = ledger.record(result, parent)
+            del left[result.spec.digest()]
+            done = from_result(result, delivered)
+            bars.end(sentence(done))
+            yield done
+    except KeyboardInterrupt:
+        at, why = pick_device(device), "stopped by the user"
+        for spec in left.values():
+            ledger.record(failure(spec, at, "cancelled", started, why, test), parent)
+        raise
+
+
+def names_of(specs: Sequence[Spec]) -> str:
+    """Runs side by side, for a progress bar."""
+    methods = ", ".join(dict.fromkeys(spec.method_name for spec in specs))
+    return f"{len(specs)} runs side by side ({methods}) on {specs[0].data.name}"
+
+
+def name_of(spec: Spec) -> str:
+    return f"{spec.method_name} on {spec.data.name}, seed {spec.seed}"
+
+
+def from_result(result: Result, delivered: bool = True) -> RunOutcome:
+    return RunOutcome(
+        result.spec,
+        result.status,
+        dict(result.metrics),
+        result.error,
+        delivered=delivered,
+        cache=result.tags.get("cache", ""),
+        steps=_steps(result.tags),
+    )
+
+
+def from_ledger(spec: Spec, run: Run) -> RunOutcome:
+    error, cache, steps = run.tags.get("error", ""), run.tags.get("cache", ""), _steps(run.tags)
+    return RunOutcome(
+        spec, run.status, run.metrics, error, run.id, found=True, cache=cache, steps=steps
+    )
+
+
+def _steps(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: tags[key] for key in (MICRO, GRAPH) if key in tags}
+
+
+def sentence(done: RunOutcome) -> str:
+    """One line about a run: its accuracies, or why there are none."""
+    head = name_of(done.spec)
+    if not done.ok:
+        return f"{head}: {done.status}: {done.error}"
+    parts = [
+        f"{key.removeprefix('acc/')} {value:.2f}"
+        for key, value in done.metrics.items()
+        if key.startswith("acc/")
+    ]
+    seconds = done.metrics.get("time/train_seconds", 0.0)
+    shown = f"{head}: {', '.join(parts)} ({seconds:.1f} s"
+    shown += f", {quantities.count_text(done.metrics.get('params/trainable', 0))} trainable"
+    left = [v for k, v in done.metrics.items() if k.startswith(f"{ERRORS}/")]
+    if left:
+        shown += f", started from {done.spec.method.start[:16]} with errors up to {max(left):.0%}"
+    shown += ")"
+    if done.found:
+        shown += " [already recorded]"
+    if not done.delivered:
+        shown += " [the tracking store is down; kept in the spool]"
+    return shown

@@ -1,0 +1,1 @@
+"""How attached functions are evaluated in a tower's forward pass."""

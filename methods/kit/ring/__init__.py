@@ -1,0 +1,1 @@
+"""Tensor rings: contraction, decomposition, rings of weights and of adapters."""

@@ -1,0 +1,111 @@
+"""The same matrix of every layer, stacked: what redundancy across layers is measured on."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.evaluate import parameters
+from harness.model import backbone
+from harness.model.clip_layout import ClipLayout
+from harness.spec.spec import Spec
+from methods.kit.binding.bound import Bound
+from methods.kit.contract.adapter import Adapter, Task
+from methods.kit.core.errors import UsageError
+
+UNRELATED = 6  # deviations of the cosine of two unrelated directions
+OF_A_LAYER = re.compile(r"(image|text)\.(\d+)\.(.+)")
+
+
+@torch.no_grad()
+def stacks(spec: Spec, state: Mapping[str, Tensor], since_start: bool = True) -> dict[str, Tensor]:
+    """Name to (layers, rows, columns) for each kind of matrix that a method has in every layer.
+
+    A low-rank path counts as the update of the weight that it makes (``image.qkv``), any other
+    matrix (``image.down``) as what training made of it: its change ``since_start``, or itself.
+    Random initial values, drawn for each layer apart, would hide what layers have in common.
+    Layers are in order. Raises UsageError when a method has no matrices of its own in at least two
+    layers, or its initial values cannot be drawn again here.
+    """
+    parts = backbone.backbone_outline(spec.backbone.name)
+    adapter = parameters.attached(spec.method, parts, classes=2)
+    if set(state) != set(adapter.values()):
+        raise UsageError(
+            f"method {spec.method_name!r} chose its layers while it trained, so there is not one"
+            " matrix for each layer; full_rank and lora have"
+        )
+    if since_start and spec.method.stages():
+        raise UsageError(
+            f"method {spec.method_name!r} begins where earlier trainings ended; use --as-trained"
+        )
+    bound = adapter.bind(state)
+    matrices = _matrices(adapter, bound)
+    if since_start:
+        matrices = _changes(matrices, _matrices(*_started(spec, parts)))
+    layers = _updates(adapter, bound) | matrices
+    found: dict[str, dict[int, Tensor]] = {}
+    for (tower, layer, name), matrix in layers.items():
+        found.setdefault(f"{tower}.{name}", {})[layer] = matrix
+    stacked = {
+        name: torch.stack([by_layer[i] for i in sorted(by_layer)])
+        for name, by_layer in sorted(found.items())
+        if len(by_layer) > 1 and len({m.shape for m in by_layer.values()}) == 1
+    }
+    if not stacked:
+        raise UsageError(
+            f"method {spec.method_name!r} has no matrices of its own in each layer;"
+            " full_rank and lora have"
+        )
+    return stacked
+
+
+Place = tuple[str, int, str]
+
+
+def _started(spec: Spec, parts: ClipLayout) -> tuple[Adapter, Bound]:
+    """The adapter of a spec as it was before the first step, drawn from the run's seed again."""
+    task = Task(("a", "b"), "{}", torch.zeros(2, parameters.PROMPT_TOKENS, dtype=torch.long))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        adapter = spec.method.attach(parts.clip, task)
+    return adapter, adapter.bind()
+
+
+def _changes(trained: dict[Place, Tensor], start: dict[Place, Tensor]) -> dict[Place, Tensor]:
+    """What training did; checks that it began where it is thought to have begun."""
+    for place, before in start.items():
+        if before.any():
+            cosine = F.cosine_similarity(before.flatten(), trained[place].flatten(), dim=0)
+            if abs(float(cosine)) < UNRELATED * before.numel() ** -0.5:
+                raise UsageError(
+                    "the initial values of this run cannot be drawn again here (another kind of"
+                    " device drew them); use --as-trained"
+                )
+    return {place: matrix - start[place] for place, matrix in trained.items()}
+
+
+def _updates(adapter: Adapter, bound: Bound) -> dict[Place, Tensor]:
+    """The updates of weights that low-rank paths make, by tower, layer and site."""
+    found: dict[Place, Tensor] = {}
+    for tower, layer, name in adapter.rig.sites:
+        if layer is not None:
+            site = getattr(adapter.clip, tower).block(layer).site(name)
+            update = bound.update((tower, layer, name), site.shape)
+            if update is not None:
+                found[tower, layer, name] = update
+    return found
+
+
+def _matrices(adapter: Adapter, bound: Bound) -> dict[Place, Tensor]:
+    """Owned matrices that are named by their layer, those of low-rank paths left out."""
+    hung = (h for key, h in adapter.rig.sites.items())
+    paths = {ref.name for h in hung for add in h.adds for ref in (add.down, add.up)}
+    found: dict[Place, Tensor] = {}
+    for name in adapter.trained():
+        match = OF_A_LAYER.fullmatch(name)
+        value = bound.value(name)
+        if match and name not in paths and value.dim() == 2:
+            found[match[1], int(match[2]), match[3]] = value
+    return found

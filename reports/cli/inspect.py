@@ -1,0 +1,103 @@
+"""Commands about the inside of one run: redundancy, anatomy."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.run_commands import Json, Tracking
+from reports.cli.commands import Out
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its digest or MLflow id, or the start.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(redundancy)
+    app.command()(anatomy)
+
+
+def redundancy(
+    run: RunId,
+    slices: Annotated[
+        str, typer.Option(help="Slice sizes of the rings that are tried.")
+    ] = "1,2,4,8",
+    rings: Annotated[str, typer.Option(help="Ring ranks that are tried.")] = "1,2,4,8",
+    as_trained: Annotated[
+        bool, typer.Option("--as-trained", help="Matrices as they are, not their change.")
+    ] = False,
+    out: Out = None,
+    json: Json = False,
+    tracking_uri: Tracking = None,
+) -> None:
+    """How much the layers of a trained full_rank, adapter or LoRA run repeat each other."""
+    from harness.cli import console
+    from harness.spec.paths import report_folder
+    from harness.tracking.ledger import open_ledger
+    from reports.analyses.layer_redundancy import front, redundancy_tables
+    from reports.figures import layer_redundancy
+    from reports.provenance import inspection_tables, manifest
+
+    asked = (numbers("--slices", slices), numbers("--rings", rings), as_trained)
+    ledger = open_ledger(tracking_uri)
+    found = ledger.pick(run)
+    spectra, fitted = inspection_tables.repeats(ledger, found, *asked)
+    title = inspection_tables.title(found)
+    made = inspection_tables.redundancy_tables((spectra, fitted), found, *asked)
+    folder = report_folder(out)
+    paths = manifest.write_manifest(
+        made, folder, layer_redundancy.write(spectra, fitted, title, folder)
+    )
+    if json:
+        tables = redundancy_tables(spectra, fitted)
+        console.as_json({name: table.to_dict("records") for name, table in tables.items()})
+        return
+    rows = [[s.name, len(s.shares), s.effective, 100 * s.shares[0]] for s in spectra]
+    heads = ["matrix", "layers", "effective layers", "energy of the first, %"]
+    console.table(heads, rows, title)
+    best = front(fitted)
+    rows = [[f.name, f.slice_size, f.ring_rank, 100 * f.share, 100 * f.error] for f in best]
+    console.table(["matrix", "slices", "ring rank", "size, %", "error, %"], rows, "best rings")
+    console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Tracking = None) -> None:
+    """What a trained AdaRing run looks like inside: slices, cores, and which ranks layers use."""
+    from harness.cli import console
+    from harness.spec.paths import report_folder
+    from harness.tracking.ledger import open_ledger
+    from reports.analyses.ring_anatomy import anatomy_tables, start_errors, start_table
+    from reports.figures import ring_anatomy
+    from reports.provenance import inspection_tables, manifest
+
+    ledger = open_ledger(tracking_uri)
+    found = ledger.pick(run)
+    parts, title = inspection_tables.look(ledger, found), inspection_tables.title(found)
+    folder = report_folder(out)
+    drawn = ring_anatomy.write(parts, title, folder)
+    paths = manifest.write_manifest(inspection_tables.anatomy_tables(parts, found), folder, drawn)
+    started, start = start_table(found.tags), start_errors(found.metrics)
+    if json:
+        tables: dict[str, object] = {
+            n: t.to_dict("records") for n, t in anatomy_tables(parts).items()
+        }
+        console.as_json(tables | ({"start": {**started, "errors": start}} if started else {}))
+        return
+    if started:
+        told = f"start: {started['method']} {started['run']}, {started['dataset']}"
+        rows = [[name, 100 * error] for name, error in start.items()]
+        console.table(["matrix", "left out, %"], rows, f"{told} seed {started['seed']}")
+    rows = [[c.name, "x".join(map(str, c.shape)), c.norm, c.rms] for c in parts.cores]
+    console.table(["core", "shape", "norm", "root mean square"], rows, title)
+    console.say("written: " + ", ".join(str(p) for p in paths))
+
+
+def numbers(option: str, words: str) -> list[int]:
+    """``1,2,4`` as numbers. Raises UsageError."""
+    from methods.kit.core.errors import UsageError
+
+    try:
+        found = sorted({int(word) for word in words.split(",")})
+    except ValueError:
+        found = [0]
+    if not found or found[0] < 1:
+        raise UsageError(f"{option}: expected whole numbers from 1, such as 1,2,4, got {words!r}")
+    return found

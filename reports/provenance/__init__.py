@@ -1,0 +1,1 @@
+"""Which runs a table is made of, and making it again."""

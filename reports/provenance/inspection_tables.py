@@ -1,0 +1,73 @@
+"""What commands about the inside of one run find, as a function of it: made, and made again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.run import adapter_files
+from harness.run.config import from_dict
+from harness.tracking.ledger import Ledger, Run
+from reports.analyses import layer_redundancy, ring_anatomy
+from reports.analyses.layer_redundancy import Fit, Spectrum
+from reports.analyses.layer_stacks import stacks
+from reports.analyses.ring_anatomy import Anatomy
+from reports.provenance import manifest
+from reports.provenance.manifest import Tables
+from reports.results.board import frame
+
+Repeats = tuple[list[Spectrum], list[Fit]]
+COMMANDS = ("anatomy", "redundancy")
+
+
+def title(run: Run) -> str:
+    return f"{run.tags['method']} on {run.tags['dataset']}, seed {run.tags['seed']}"
+
+
+def look(ledger: Ledger, run: Run) -> Anatomy:
+    """The inside of a trained ring. Raises UsageError for a run without one."""
+    with ledger.artifacts(run) as folder:
+        _, state = adapter_files.read(folder)
+        return ring_anatomy.read(state, ring_anatomy.usage(folder), run.tags["method"])
+
+
+def repeats(
+    ledger: Ledger, run: Run, slices: Sequence[int], rings: Sequence[int], as_trained: bool
+) -> Repeats:
+    """How much the layers of a run repeat each other: of each matrix its spectrum and rings."""
+    with ledger.artifacts(run) as folder:
+        config, state = adapter_files.read(folder)
+    stacked = stacks(from_dict(config["spec"]), state, not as_trained)
+    spectra = [layer_redundancy.spectrum(name, stack) for name, stack in stacked.items()]
+    fitted = [
+        f for n, stack in stacked.items() for f in layer_redundancy.fits(n, stack, slices, rings)
+    ]
+    return spectra, fitted
+
+
+def anatomy_tables(found: Anatomy, run: Run) -> Tables:
+    return _tables("anatomy", {}, ring_anatomy.anatomy_tables(found), run)
+
+
+def redundancy_tables(
+    found: Repeats, run: Run, slices: Sequence[int], rings: Sequence[int], as_trained: bool
+) -> Tables:
+    settings = {"slices": list(slices), "rings": list(rings), "as_trained": as_trained}
+    return _tables("redundancy", settings, layer_redundancy.redundancy_tables(*found), run)
+
+
+def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Tables:
+    """The tables of a manifest again. Raises ValueError where they are not of one run."""
+    (run,) = runs
+    words = {key: value for key, value in settings.items() if key != "command"}
+    if settings["command"] == "anatomy":
+        return anatomy_tables(look(ledger, run), run)
+    return redundancy_tables(repeats(ledger, run, **words), run, **words)
+
+
+def _tables(
+    name: str, settings: dict[str, Any], parts: Mapping[str, pd.DataFrame], run: Run
+) -> Tables:
+    texts = {f"{n}.csv": t.to_csv(index=False, lineterminator="\n") for n, t in parts.items()}
+    told = manifest.told_of(frame([run], tested=False))
+    return Tables(name, {"command": name, **settings}, texts, [], told, (run.id,))

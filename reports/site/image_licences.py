@@ -1,0 +1,61 @@
+"""Which data sets' images may be shown: those whose notice names only licences that allow it."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from harness.data import registry
+
+# Licences under which an image may be passed on with its notice; share-alike, non-commercial and
+# unstated ones are not among them.
+FREE = {
+    "MIT",
+    "ISC",
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "CC0-1.0",
+    "CC-BY-3.0",
+    "CC-BY-4.0",
+    "Unlicense",
+}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """``why`` says whose images they are, or why they are not shown."""
+
+    allowed: bool
+    why: str
+
+
+def of(dataset: str) -> Notice:
+    """What the notices that come with the package say of a data set."""
+    if dataset not in registry.names():
+        return Notice(False, f"no notice that allows it is known for the data set {dataset}")
+    licences = sorted({licence for names, licence in _rows() if dataset in names})
+    odd = [licence for licence in licences if licence not in FREE]
+    if odd or not licences:
+        return Notice(
+            False, f"the notice of {dataset} does not allow it ({', '.join(odd) or 'none'})"
+        )
+    return Notice(True, f"images of {dataset} under {', '.join(licences)}")
+
+
+def text() -> bytes:
+    """Authors, licences and homes of everything that is shown."""
+    return _file().encode()
+
+
+@cache
+def _file() -> str:
+    return (resources.files("harness") / "embedded" / "tasks" / "NOTICE.md").read_text("utf-8")
+
+
+@cache
+def _rows() -> tuple[tuple[tuple[str, ...], str], ...]:
+    """(data sets, licence) of each source."""
+    lines = [line.split("|") for line in _file().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line[1:-1]] for line in lines]
+    head, *rows = [c for c in cells if not set(c[0]) <= {"-", " "}]
+    names, licence = head.index("used in"), head.index("licence")
+    return tuple((tuple(n.strip() for n in row[names].split(",")), row[licence]) for row in rows)

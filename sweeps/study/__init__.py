@@ -1,0 +1,1 @@
+"""One search: Optuna's study, its trials, pruning, and equal-budget comparisons."""

@@ -1,0 +1,111 @@
+"""Trainings before a training: done once, found again, also after a kill."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.run import config, stages
+from harness.run.execute import execute
+from harness.spec.spec import Spec
+from harness.train.fit import Row
+
+WORDS = ["method=adaptable_adapters", "data=digits", "data.shots=1", "train.epochs=2"]
+OTHERS = ["data=digits", "data.shots=1", "train.epochs=1", "method.towers=image"]
+IN_STAGES = {
+    "sfa": ["method=sfa", "method.search_epochs=1", *OTHERS],
+    "mera": ["method=mera", "method.sources=1,2", *OTHERS],
+}
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from harness import config
+from harness.run import execute
+rows = []
+def progress(row):
+    rows.append(row)
+    if len(rows) == {after}:  # an epoch of the last training
+        os.kill(os.getpid(), signal.SIGKILL)
+execute(config.build("few_shot", {words!r}), "cpu", progress, store=Path({store!r}), test=False)
+"""
+
+
+def spec(*words: str) -> Spec:
+    return config.build("few_shot", [*WORDS, *words])
+
+
+def killed(words: list[str], after: int, store: Path) -> None:
+    """A process that dies by SIGKILL after so many epochs."""
+    code = KILLED.format(words=words, after=after, store=str(store))
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    died = subprocess.run([sys.executable, "-c", code], env=env, check=False)
+    assert died.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", IN_STAGES)
+def test_after_a_kill_the_others_go_on_with_what_was_trained_before(
+    name: str, tmp_path: Path
+) -> None:
+    words = IN_STAGES[name]
+    whole = config.build("few_shot", words)
+    first = len(stages.specs(whole))
+    killed(words, first + 1, tmp_path)
+    rows: list[Row] = []
+    execute(whole, "cpu", rows.append, store=tmp_path, test=False)
+    assert len(rows) == 1  # the last training's epoch alone
+    kept = sorted(f.name for f in tmp_path.iterdir() if f.is_dir())
+    assert kept == sorted(spec.digest() for spec in stages.specs(whole).values())
+
+
+def test_a_kill_in_the_second_stage_does_not_repeat_the_first(tmp_path: Path) -> None:
+    killed(WORDS, 3, tmp_path)
+    rows: list[Row] = []
+    again = execute(spec(), "cpu", rows.append, store=tmp_path)
+    assert len(rows) == 2  # the second stage's epochs alone
+    whole = execute(spec(), "cpu")  # everything in one go, with nothing kept
+    assert again.state.keys() == whole.state.keys()
+    assert all(torch.equal(v, whole.state[n]) for n, v in again.state.items())
+    assert again.metrics["time/stages_seconds"] > 0
+    assert again.metrics["memory/stages_bytes"] > 0
+    chosen = again.tables["chosen_layers"]
+    assert sum(map(sum, (row.values() for row in chosen.values()))) >= 1
+
+
+def test_a_stage_is_a_run_of_its_own_with_its_own_digest() -> None:
+    whole = spec()
+    first = stages.specs(whole)["switches"]
+    assert first == spec("method.focus=false")
+    assert first.digest() != whole.digest()
+    assert stages.specs(first) == {}
+
+
+def test_what_a_killed_writer_left_is_no_stage(tmp_path: Path) -> None:
+    first = spec("method.focus=false")
+    scrap = tmp_path / f".scrap-{first.digest()}"
+    scrap.mkdir()
+    (scrap / "adapter.safetensors").write_bytes(b"half")
+    past = stages.Past({"x": torch.arange(3.0)}, {"time/train_seconds": 2.0})
+    found = stages.kept(first, tmp_path, lambda: past)
+    assert torch.equal(found.state["x"], past.state["x"])
+
+    def never() -> stages.Past:
+        raise AssertionError("trained twice")
+
+    assert stages.kept(first, tmp_path, never).metrics == past.metrics
+
+
+def test_costs_of_stages_add_up() -> None:
+    one = stages.Past({}, {"time/train_seconds": 2.0, "memory/peak_bytes": 5.0})
+    two = stages.Past(
+        {},
+        {"time/train_seconds": 3.0, "memory/peak_bytes": 4.0}
+        | {"time/stages_seconds": 7.0, "memory/stages_bytes": 9.0},
+    )
+    assert stages.costs({}) == {}
+    found = stages.costs({"one": one, "two": two})
+    assert found == {"time/stages_seconds": pytest.approx(12.0), "memory/stages_bytes": 9.0}
