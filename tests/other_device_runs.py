@@ -1,4 +1,4 @@
-"""Runs on the CPU and elsewhere, their numbers as JSON: python -m tests.elsewhere_runs
+"""Runs on the CPU and elsewhere, their numbers as JSON: python -m tests.other_device_runs
 
 In a process of its own, as torch wants to know its devices before the first backward pass.
 """

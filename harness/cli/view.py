@@ -152,7 +152,7 @@ def _running(page: Page) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]
 
 def _path() -> str:
     """Where the warden finds this package, whatever the present folder is."""
-    here = str(Path(__file__).resolve().parent.parent)
+    here = str(Path(__file__).resolve().parents[2])
     return os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)
 
 

@@ -27,8 +27,6 @@ from harness.spec.protocols import harmonic_mean
 from harness.tracking.ledger import Ledger
 from tests.reports import many_runs
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "reports"))
-
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 SETTINGS = {
     "adaring": [f"method.ring_rank={r}" for r in (1, 2, 4, 8)],

@@ -14,7 +14,7 @@ from harness.run.execute import execute
 from harness.spec import protocols
 from harness.spec.spec import Spec
 
-TINY = Path(__file__).parent.parent / "tiny" / "long.json"
+TINY = Path(__file__).parents[2] / "tiny" / "long.json"
 FAST = [f"backbone={TINY}", "pretrained=random", "train.epochs=1", "shots=2"]
 TARGETS = [name for name in public_sets.collections()["all11"] if name != "imagenet"]
 

@@ -12,7 +12,7 @@ import pytest
 
 import methods
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SLEEPERS = ("coto", "side by side")  # parts of coto sleep in some steps
 
 
@@ -21,7 +21,7 @@ def test_every_method_runs_elsewhere_with_the_same_numbers() -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = {run["title"]: run for run in map(json.loads, ended.stdout.splitlines())}
-    for title, error in (("misplaced", "elsewhere.Misplaced"), ("waits", "elsewhere.Crossing")):
+    for title, error in (("misplaced", "tests.other_device.Misplaced"), ("waits", "tests.other_device.Crossing")):
         assert error in found.pop(title)["error"]
     errors = {title: run["error"] for title, run in found.items() if "error" in run}
     assert not errors, "\n".join(errors.values())

@@ -24,7 +24,7 @@ from harness.train.trial_group import Trial, TrialGroup
 from tests.harness.train.tape import Tapes
 
 CPU = torch.device("cpu")
-TINY = Path(__file__).parents[1] / "tiny" / "flat.json"
+TINY = Path(__file__).parents[2] / "tiny" / "flat.json"
 FEW = ["data=digits", "train.batch_size=4", f"backbone={TINY}", "pretrained=random"]
 SLEEPERS = {"coto"}  # parts of it do not move in some steps
 

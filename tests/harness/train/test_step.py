@@ -26,7 +26,7 @@ from harness.train.teacher import FrozenModel
 from harness.train.trial_group import Trial, TrialGroup
 
 CPU = torch.device("cpu")
-TINY = Path(__file__).parents[1] / "tiny" / "flat.json"
+TINY = Path(__file__).parents[2] / "tiny" / "flat.json"
 FEW = ["data=digits", "shots=3", "train.epochs=1", "train.batch_size=7"]
 FEW += [f"backbone={TINY}", "pretrained=random"]
 FULL = torch.OutOfMemoryError("CUDA out of memory")

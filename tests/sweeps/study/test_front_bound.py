@@ -1,10 +1,6 @@
 """The bound: optimistic enough to keep the front, tight enough to save work."""
 
-import importlib.util
 import random
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,22 +8,8 @@ import pytest
 from reports.statistics import dominance
 from sweeps.study import front_bound
 from sweeps.study.front_bound import START, Bound, Point, best, drift
+from tests.benchmarks import front_bound as simulations
 from tests.sweeps.study.bound_replay import front, replay
-
-
-def simulations() -> ModuleType:
-    """tests/benchmarks/front_bound.py."""
-    path = Path(__file__).parent.parent / "benchmarks" / "bound.py"
-    spec = importlib.util.spec_from_file_location("bound_benchmark", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-BENCH = simulations()
 
 
 @pytest.mark.parametrize(
@@ -38,14 +20,14 @@ BENCH = simulations()
 def test_few_members_of_the_front_are_missed_and_work_is_saved(
     name: str, saves: float, misses: float
 ) -> None:
-    found = BENCH.measure(BENCH.TRUTHS[name], sweeps=10)
+    found = simulations.measure(simulations.TRUTHS[name], sweeps=10)
     missed = sum(len(r.front & r.stopped) for r in found)
     assert missed / sum(len(r.front) for r in found) <= misses
     assert np.mean([r.saved for r in found]) >= saves
 
 
 def test_nothing_is_stopped_before_there_is_enough_to_learn_from() -> None:
-    trials = BENCH.sweep(BENCH.overfitting, 60, 1)
+    trials = simulations.sweep(simulations.overfitting, 60, 1)
     assert min(replay(trials).stopped) >= START
     early = Bound(trials[: START - 1])
     assert not early.active
@@ -54,7 +36,7 @@ def test_nothing_is_stopped_before_there_is_enough_to_learn_from() -> None:
 
 def test_a_bound_exceeds_what_it_was_learnt_from_left_out() -> None:
     """The closed form of leaving one out is what learning without the trial gives."""
-    trials = BENCH.sweep(BENCH.saturating, 25, 2)
+    trials = simulations.sweep(simulations.saturating, 25, 2)
     whole = Bound(trials)
     y = (
         front_bound._lifted(np.array([p.accuracy for p in trials])) - whole._mean

@@ -126,7 +126,7 @@ def test_copies_are_never_held_out_from_each_other(keys: list[int]) -> None:
 def test_two_commands_lead_from_a_folder_to_a_leaderboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (Path(__file__).parents[4] / "README.md").read_text()
     suite, board = (
         line.split()[1:]
         for line in readme.partition("**Your own images**")[2].splitlines()[2:5]
