@@ -21,7 +21,8 @@ def test_every_method_runs_elsewhere_with_the_same_numbers() -> None:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = {run["title"]: run for run in map(json.loads, ended.stdout.splitlines())}
-    for title, error in (("misplaced", "tests.other_device.Misplaced"), ("waits", "tests.other_device.Crossing")):
+    refused = {"misplaced": "tests.other_device.Misplaced", "waits": "tests.other_device.Crossing"}
+    for title, error in refused.items():
         assert error in found.pop(title)["error"]
     errors = {title: run["error"] for title, run in found.items() if "error" in run}
     assert not errors, "\n".join(errors.values())
