@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import methods
-from harness.cli import main, parameter_counts
+from harness.cli import main, run_output
 from harness.data import public_sets
 from harness.data.split import Images
 from harness.model.backbone import Backbone
@@ -59,7 +59,10 @@ def test_the_method_of_the_readme_is_listed_and_counted(
     # ln_pre, ln_post of the image tower and ln_final of the text tower.
     blocks_of = sum(12 * (3 + 1 + 4 + 1 + 2) * d for d in (768, 512))
     expected = blocks_of + 2 * 768 + 512
-    assert parameter_counts.count("bitfit", [], "ViT-B-16-quickgelu", 100)["trainable"] == expected
+    assert (
+        run_output.count_parameters("bitfit", [], "ViT-B-16-quickgelu", 100)["trainable"]
+        == expected
+    )
     assert main.call(["ls", "methods", "--json"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["bitfit"]["trainable (ViT-B/16)"] == expected

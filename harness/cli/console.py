@@ -90,7 +90,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) ->
     return made
 
 
-class Bars:
+class ProgressBars:
     """Progress of a list of runs: one bar over runs, one over the epochs of the present run.
 
     Without a terminal it prints a plain line a run instead.
@@ -114,11 +114,11 @@ class Bars:
         self._epochs: TaskID | None = None
 
     @contextmanager
-    def shown(self) -> Iterator["Bars"]:
+    def shown(self) -> Iterator["ProgressBars"]:
         with progress.heard_by(self._hear):
             yield from self._shown()
 
-    def _shown(self) -> Iterator["Bars"]:
+    def _shown(self) -> Iterator["ProgressBars"]:
         if not self.live:
             yield self
             return

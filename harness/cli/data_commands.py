@@ -1,15 +1,11 @@
-"""Commands about data: data check, data fetch, cache ls, cache clear."""
+"""Commands about data: data check, data fetch, data fewshot, cache ls, cache clear."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harness.cli.run_commands import Json, Quiet, Threads
-
-Root = Annotated[
-    str, typer.Option(help="Folder of data sets.", metavar="FOLDER", envvar="RINGBENCH_DATA")
-]
+from harness.cli.options import Json, Quiet, Root, Threads
 
 data = typer.Typer(
     help="Data sets: check them, fetch them, draw few-shot subsets.", no_args_is_help=True
@@ -20,6 +16,7 @@ cache = typer.Typer(help="Decoded pixels that are kept on disk.", no_args_is_hel
 def register(app: typer.Typer) -> None:
     data.command()(check)
     data.command()(fetch)
+    data.command()(fewshot)
     cache.command("ls")(list_cache)
     cache.command()(clear)
     app.add_typer(data, name="data")
@@ -48,7 +45,7 @@ def check(
     run_output.use_threads(threads)
     asked, known = bool(names), registry.collections()
     wanted = [each for name in names or () for each in known.get(name, (name,))]
-    with console.Bars(1, quiet or json).shown():
+    with console.ProgressBars(1, quiet or json).shown():
         found = [
             examine_dataset(name, root, shots, asked and not quick, asked)
             for name in wanted or registry.known()
@@ -92,7 +89,7 @@ def fetch(
     from harness.data.readers import torchvision
 
     folder = torchvision.root_folder(root)
-    with console.Bars(1, quiet).shown():
+    with console.ProgressBars(1, quiet).shown():
         table = torchvision.fetch(name, Path(folder))
     console.say(f"{table}: try `ringbench data check {table}`, then data={table}")
 
@@ -129,3 +126,63 @@ def clear(
 
     count, size = pixel_cache.clear(tuple(keys or ()))
     console.say(f"removed {count} files, {size / 1e6:.1f} MB")
+
+
+def fewshot(
+    data: Annotated[
+        list[str], typer.Argument(help="Data sets or collections: see `ringbench ls datasets`.")
+    ],
+    shots: Annotated[str, typer.Option(help="Images a class.")] = "1,2,4,8,16",
+    seeds: Annotated[str, typer.Option(help="As 1,2 or 1-3.")] = "1-3",
+    rules: Annotated[str, typer.Option(help="coop, clip_lora or both.")] = "coop",
+    val_shots: Annotated[
+        int | None, typer.Option(min=0, help="Validation images a class, at most as many as shots.")
+    ] = None,
+    root: Root = "",
+    json: Json = False,
+) -> None:
+    """Write few-shot subsets beside their split, check those that are there, compare them.
+
+    ringbench data fewshot dtd --rules coop,clip_lora shows how many images two rules share.
+    """
+    from harness.cli import console
+    from harness.data import subset_comparison
+
+    counts = subset_comparison.numbers("--shots", shots, 1)
+    found = subset_comparison.make(
+        data,
+        subset_comparison.rules(rules),
+        counts,
+        subset_comparison.numbers("--seeds", seeds, 0),
+        val_shots,
+        root,
+    )
+    pairs = subset_comparison.compare(found)
+    rows = [
+        [
+            s.data,
+            s.rule,
+            s.shots,
+            s.seed,
+            len(s.drawn.train),
+            len(s.drawn.val),
+            s.state,
+            str(s.file),
+        ]
+        for s in found
+    ]
+    heads = ["data set", "rule", "shots", "seed", "train", "val", "state", "file"]
+    shared = [[p.data, p.shots, p.one, p.other, p.train, p.val] for p in pairs]
+    against = ["data set", "shots", "subset", "against", "train shared %", "val shared %"]
+    if json:
+        console.as_json(
+            {
+                "subsets": [dict(zip(heads, row, strict=True)) for row in rows],
+                "overlap": [dict(zip(against, row, strict=True)) for row in shared],
+            }
+        )
+        return
+    console.table(heads, rows, f"{len(rows)} subsets")
+    if shared:
+        shown = [[*row[:4], f"{row[4]:.1f}", f"{row[5]:.1f}"] for row in shared]
+        console.table(against, shown, "images in common, of the larger subset")

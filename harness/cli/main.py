@@ -21,7 +21,6 @@ MODULES = (
     "reports.cli.inspect",
     "reports.cli.published",
     "reports.cli.verify",
-    "harness.cli.subset_commands",
 )
 
 # typer carries its own copy of click in newer releases; its exceptions are found by ancestry.

@@ -4,24 +4,19 @@ from typing import Annotated, Any
 
 import typer
 
-Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as seed=2.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Threads = Annotated[int, typer.Option(min=0, max=1024, help="CPU threads; 0: torch chooses.")]
-Cache = Annotated[
-    str, typer.Option(help="What a process may keep of frozen work: auto, off, or 500MB, 4GB.")
-]
-Steps = Annotated[
-    str, typer.Option(help="How steps are computed: auto (CUDA graphs on a GPU), eager, compiled.")
-]
-Force = Annotated[bool, typer.Option("--force", help="Run again what is already recorded.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, run nothing.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
-Tracking = Annotated[
-    str | None, typer.Option("--tracking-uri", help="MLflow server or database.", metavar="URI")
-]
+from harness.cli.options import (
+    Cache,
+    Device,
+    DryRun,
+    Force,
+    Json,
+    Preset,
+    Quiet,
+    Steps,
+    Threads,
+    Tracking,
+    Words,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    preset: Annotated[str, typer.Argument(help="A preset: see `ringbench ls presets`.")],
+    preset: Preset,
     words: Words = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -58,7 +53,7 @@ def run(
     if dry_run:
         return run_output.plan(spec, json)
     run_output.use_threads(threads)
-    done = driver.run(spec, device, force, tracking_uri, console.Bars(1, quiet or json))
+    done = driver.run(spec, device, force, tracking_uri, console.ProgressBars(1, quiet or json))
     return run_output.show(done, json, quiet)
 
 
@@ -92,9 +87,9 @@ def params(
     json: Json = False,
 ) -> None:
     """Count a method's parameters on a backbone, without weights and without training."""
-    from harness.cli import console, parameter_counts
+    from harness.cli import console, run_output
 
-    counts = parameter_counts.count(method, words or [], backbone, classes)
+    counts = run_output.count_parameters(method, words or [], backbone, classes)
     if json:
         console.as_json(counts)
         return

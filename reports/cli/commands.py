@@ -5,15 +5,11 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run_commands import Json, Tracking
+from harness.cli.options import Json, Out, Tracking
 
 Protocol = Annotated[str | None, typer.Option(help="Only this protocol.")]
 Backbone = Annotated[str | None, typer.Option(help="Only this backbone.")]
 OfSweep = Annotated[str | None, typer.Option(help="A sweep: see `ringbench ls sweeps`.")]
-Out = Annotated[
-    Path | None,
-    typer.Option(help="Folder for the files; default runs/report, and runs/site for a site."),
-]
 
 
 def register(app: typer.Typer) -> None:

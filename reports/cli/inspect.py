@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run_commands import Json, Tracking
-from reports.cli.commands import Out
+from harness.cli.options import Json, Out, Tracking
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its digest or MLflow id, or the start.")]
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run_commands import Json, Tracking
+from harness.cli.options import Json, Tracking
 
 
 def register(app: typer.Typer) -> None:

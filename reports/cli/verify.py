@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from harness.cli.run_commands import Json, Tracking
+from harness.cli.options import Json, Tracking
 
 if TYPE_CHECKING:
     from harness.tracking.ledger import Ledger

@@ -4,12 +4,13 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.run_commands import (
+from harness.cli.options import (
     Cache,
     Device,
     DryRun,
     Force,
     Json,
+    Preset,
     Quiet,
     Steps,
     Threads,
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def suite(
-    preset: Annotated[str, typer.Argument(help="A preset: see `ringbench ls presets`.")],
+    preset: Preset,
     words: Words = None,
     workers: Workers = 1,
     force: Force = False,

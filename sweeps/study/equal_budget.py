@@ -244,7 +244,7 @@ def _test(
             todo.append(spec)
         else:
             done.append(RunOutcome(spec, recorded.status, recorded.metrics, found=True))
-    bars = console.Bars(len(todo), where.quiet)
+    bars = console.ProgressBars(len(todo), where.quiet)
     stopped = False
     with bars.shown():
         try:

@@ -71,7 +71,7 @@ class Found:
         return decoded(self.plan, self.best[0].params) if self.best else None
 
 
-class TrialBars(console.Bars):
+class TrialBars(console.ProgressBars):
     """A line a trial; the runs inside of one move the inner bar only."""
 
     def end(self, line: str) -> None:

@@ -84,7 +84,7 @@ class Bench:
     ledger: Ledger
     device: str
     parent: str
-    bars: console.Bars
+    bars: console.ProgressBars
 
     @property
     def plan(self) -> SweepPlan:

@@ -50,7 +50,7 @@ def run(
         console.say(f"{suite.name}: {len(suite.specs)} runs, {already} already recorded")
     parent = ledger.group(suite.name, suite.protocol, "suite", suite.note)
     ended: list[driver.RunOutcome] = []
-    bars = console.Bars(len(todo), quiet or as_json)
+    bars = console.ProgressBars(len(todo), quiet or as_json)
     stopped = False
     with bars.shown():
         try:

@@ -46,7 +46,7 @@ def run_all(
     uri: str | None,
     parent: str | None,
     workers: int,
-    bars: console.Bars,
+    bars: console.ProgressBars,
     cotrain: str = "auto",
 ) -> Iterator[RunOutcome]:
     """Run specs, yielding how each ended, in the order in which they end.
@@ -110,10 +110,10 @@ def start(threads: int, cache: str, way: str) -> None:
 
 
 def _run_quietly(job: Job) -> list[RunOutcome]:
-    return list(_run(job, console.Bars(1, quiet=True)))
+    return list(_run(job, console.ProgressBars(1, quiet=True)))
 
 
-def _run(job: Job, bars: console.Bars) -> Iterator[RunOutcome]:
+def _run(job: Job, bars: console.ProgressBars) -> Iterator[RunOutcome]:
     """Run what nobody else is at, and what is not recorded by now."""
     ledger = open_ledger(job.uri)
     with ExitStack() as claims:

@@ -112,7 +112,7 @@ def predictions(part: str, accuracy: float, rng: np.random.Generator) -> Predict
 
 def measured(words: tuple[str, ...], environment: dict[str, str]) -> tuple[float, float, float]:
     """Seconds, processor seconds and peak GB of a command in a process of its own."""
-    program = "import sys; from harness import cli; cli.main(sys.argv[1:])"
+    program = "import sys; from harness.cli.main import main; main(sys.argv[1:])"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     begun = time.monotonic()
     process = subprocess.Popen([sys.executable, "-c", program, *words], env=environment, **quiet)

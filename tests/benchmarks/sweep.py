@@ -47,7 +47,7 @@ def _suite(specs: list[Spec]) -> Arm:
 
     def arm() -> None:
         forget()
-        bars = console.Bars(len(specs), quiet=True)
+        bars = console.ProgressBars(len(specs), quiet=True)
         done: list[RunOutcome] = list(
             workers.run_all(specs, str(device.device()), None, None, 1, bars)
         )

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.cli import parameter_counts
+from harness.cli import run_output
 from harness.evaluate import parameters
 from harness.model import backbone
 from harness.model.backbone import Backbone
@@ -142,7 +142,8 @@ def test_counts() -> None:
     first = {d: 12 * (2 * d * b + b + d + 12) for d, b in ((768, 48), (512, 32))}
     assert list(first.values()) == [894_672, 399_888]
     assert trainable("adaptable_adapters") == sum(first.values()) == 1_294_560
-    assert parameter_counts.count("adaptable_adapters", [], VIT, 10)["by_tower"]["image"] == 894_672
+    counts = run_output.count_parameters("adaptable_adapters", [], VIT, 10)
+    assert counts["by_tower"]["image"] == 894_672
     parts, method = backbone.backbone_outline(VIT), AdaptableAdapters()
     for tower, expected in (("image", 447_324), ("text", 199_932)):
         one_tower = AdaptableAdapters(towers=(tower,))  # type: ignore[arg-type]

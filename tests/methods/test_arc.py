@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.cli import parameter_counts
+from harness.cli import run_output
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from methods.arc import ARC
@@ -100,7 +100,7 @@ def test_it_says_whether_it_starts_as_the_frozen_model(
 def test_counts() -> None:
     per_tower = [2 * (d * 50 + 12 * (50 + d)) for d in (768, 512)]
     assert per_tower == [96_432, 64_688]
-    counts = parameter_counts.count("arc", [], VIT, 100)
+    counts = run_output.count_parameters("arc", [], VIT, 100)
     assert counts["by_tower"] == {"image": 96_432, "text": 64_688, "shared": 0}
     assert counts["trainable"] == counts["stored"] == 161_120
     assert counts["inference"] == 0

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from harness.cli import main, parameter_counts
+from harness.cli import main, run_output
 
 VIT = "ViT-B-16-quickgelu"
 ADAPTER = ["method.form=adapter", "method.bottleneck=32"]
 
 
 def trainable(method: str, *words: str, classes: int = 100) -> int:
-    return int(parameter_counts.count(method, words, VIT, classes)["trainable"])
+    return int(run_output.count_parameters(method, words, VIT, classes)["trainable"])
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def trainable(method: str, *words: str, classes: int = 100) -> int:
 )
 def test_adaring_with_equal_ranks(rank: int, image: int, text: int) -> None:
     words = [*ADAPTER, f"method.ring_rank={rank}", f"method.slice_size={rank}"]
-    counts = parameter_counts.count("adaring", words, VIT, 100)
+    counts = run_output.count_parameters("adaring", words, VIT, 100)
     assert counts["by_tower"] == {"image": image, "text": text, "shared": 0}
     assert counts["trainable"] == counts["stored"] == image + text == 2_736 * rank**2
 
@@ -57,7 +57,7 @@ def test_adaring_as_one_ring(rank: int, expected: int) -> None:
 def test_adaring_with_widths_in_factors(rank: int) -> None:
     words = [*ADAPTER, "method.reading=factored"]
     words += [f"method.ring_rank={rank}", f"method.slice_size={rank}"]
-    counts = parameter_counts.count("adaring", words, VIT, 100)
+    counts = run_output.count_parameters("adaring", words, VIT, 100)
     # L + 8 + 8 + 12 + 4 + 8 and L + 8 + 8 + 8 + 4 + 8, twice each
     assert counts["by_tower"] == {"image": 2 * 52 * rank**2, "text": 2 * 48 * rank**2, "shared": 0}
     assert counts["trainable"] == {1: 200, 8: 12_800, 16: 51_200}[rank]
@@ -67,7 +67,7 @@ def test_adaring_with_cores_of_both_towers() -> None:
     r0, r1, r2, b = 2, 5, 3, 16
     words = ["method.form=adapter", f"method.bottleneck={b}"]
     words += [f"method.slice_size=[{r0}, {r1}]", f"method.ring_rank={r2}"]
-    counts = parameter_counts.count("adaring", ["method.share=both", *words], VIT, 100)
+    counts = run_output.count_parameters("adaring", ["method.share=both", *words], VIT, 100)
     assert counts["by_tower"]["shared"] == b * r2 * r0 + b * r1 * r2
     assert counts["by_tower"]["image"] == 2 * 12 * r0 * r1 + 768 * r2 * (r0 + r1)
     assert counts["by_tower"]["text"] == 2 * 12 * r0 * r1 + 512 * r2 * (r0 + r1)
@@ -111,7 +111,7 @@ def test_adaring_of_weight_updates() -> None:
     by_site = sum(many * ring(12, out, width) for many, out, width in cases)
     assert trainable("adaring", *words, sites) == by_shape
     assert trainable("adaring", *words, sites, "method.grouping=site") == by_site
-    assert parameter_counts.count("adaring", words, VIT, 100)["inference"] == 0
+    assert run_output.count_parameters("adaring", words, VIT, 100)["inference"] == 0
 
 
 def test_updates_with_a_ring_rank_of_one_count_as_lotr() -> None:
@@ -126,12 +126,12 @@ def test_updates_with_a_ring_rank_of_one_count_as_lotr() -> None:
 def test_adaring_computes_with_the_factors_of_its_matrices() -> None:
     inner = 2 * 8  # ring_rank * slice_size; the slices are folded into the small core, by layer
     one = sum(d * inner + 12 * inner * 32 for d in (768, 512))
-    assert parameter_counts.count("adaring", ADAPTER, VIT, 100)["inference"] == 2 * one
+    assert run_output.count_parameters("adaring", ADAPTER, VIT, 100)["inference"] == 2 * one
 
 
 def test_a_wide_ring_computes_with_dense_matrices() -> None:
     words = [*ADAPTER, "method.ring_rank=8", "method.slice_size=8"]  # rank 64 is more than 32
-    assert parameter_counts.count("adaring", words, VIT, 100)["inference"] == 983_040
+    assert run_output.count_parameters("adaring", words, VIT, 100)["inference"] == 983_040
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_lora_in_the_upper_image_blocks() -> None:
 
 
 def test_full_fine_tuning_is_the_whole_model() -> None:
-    counts = parameter_counts.count("full_finetune", [], VIT, 100)
+    counts = run_output.count_parameters("full_finetune", [], VIT, 100)
     assert counts["trainable"] == 149_620_737
     assert counts["by_tower"]["image"] == 86_192_640
     assert counts["by_tower"]["text"] + counts["by_tower"]["shared"] == 63_428_097
@@ -160,7 +160,7 @@ def test_full_fine_tuning_is_the_whole_model() -> None:
 
 @pytest.mark.parametrize(("classes", "expected"), [(100, 51_300), (1000, 513_000)])
 def test_the_linear_probe_is_its_head(classes: int, expected: int) -> None:
-    counts = parameter_counts.count("linear_probe", [], VIT, classes)
+    counts = run_output.count_parameters("linear_probe", [], VIT, classes)
     assert counts["trainable"] == counts["head"] == expected
     assert trainable("linear_probe", "method.bias=false", classes=classes) == 512 * classes
 
@@ -173,10 +173,12 @@ def test_the_others() -> None:
 
 
 def test_what_folds_costs_nothing_at_inference() -> None:
-    assert parameter_counts.count("lora", [], VIT, 100)["inference"] == 0
-    assert parameter_counts.count("full_finetune", [], VIT, 100)["inference"] == 0
-    assert parameter_counts.count("full_rank", ["method.form=delta"], VIT, 100)["inference"] == 0
-    assert parameter_counts.count("full_rank", [], VIT, 100)["inference"] == 983_040
+    assert run_output.count_parameters("lora", [], VIT, 100)["inference"] == 0
+    assert run_output.count_parameters("full_finetune", [], VIT, 100)["inference"] == 0
+    assert (
+        run_output.count_parameters("full_rank", ["method.form=delta"], VIT, 100)["inference"] == 0
+    )
+    assert run_output.count_parameters("full_rank", [], VIT, 100)["inference"] == 983_040
 
 
 def test_the_command_prints_the_json_of_the_design(capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,5 +197,5 @@ def test_every_supported_backbone_can_be_counted() -> None:
     for name in open_clip_configs.names():
         if "bigG" in name or "ViT-e" in name:
             continue  # meta tensors are free, building their modules is not
-        counts = parameter_counts.count("lora", [], name, 10)
+        counts = run_output.count_parameters("lora", [], name, 10)
         assert counts["trainable"] == counts["by_tower"]["image"] + counts["by_tower"]["text"] > 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.cli import parameter_counts
+from harness.cli import run_output
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
@@ -79,7 +79,7 @@ def test_counts() -> None:
     outside = 12 * (2 * 768 * 8 + 8 + 768)
     inside = int(0.001 * 12 * 7_087_872)
     assert (outside, inside) == (156_768, 85_054)
-    counts = parameter_counts.count("sfa", ["method.towers=image"], VIT, 100)
+    counts = run_output.count_parameters("sfa", ["method.towers=image"], VIT, 100)
     assert counts["trainable"] == outside + inside == 241_822
     assert counts["stored"] == counts["trainable"] + inside  # places, counted apart
     text = 12 * (2 * 512 * 8 + 8 + 512) + int(0.001 * 12 * 3_152_384)
@@ -102,7 +102,7 @@ def test_a_budget_is_met_exactly(budget: int, towers: str) -> None:
 )
 def test_a_budget_that_cannot_be_met_is_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        parameter_counts.count("sfa", words, VIT, 10)
+        run_output.count_parameters("sfa", words, VIT, 10)
 
 
 def test_a_run_tells_what_the_search_took() -> None:

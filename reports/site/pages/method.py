@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import methods
-from harness.cli import parameter_counts
+from harness.cli import run_output
 from methods import Method
 from methods.kit.core.errors import UsageError
 from reports.results.board import ACCURACY, board_title
@@ -89,7 +89,7 @@ def _counts(site: Site, name: str) -> list[Table]:
     rows = []
     for backbone in sorted({b.backbone for b in site.best}):
         try:
-            found = parameter_counts.count(name, [], backbone, CLASSES)
+            found = run_output.count_parameters(name, [], backbone, CLASSES)
         except UsageError:  # needs settings, or a backbone that is not here
             continue
         counts = [found[k] for k in ("trainable", "stored", "inference", "head")]

@@ -31,7 +31,7 @@ def home(store: Path, own_home: Path) -> Path:
 @contextmanager
 def viewing(pages: int, *words: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """The command while it runs, with the addresses that it prints."""
-    program = f"from harness import cli; cli.main(['view', *{list(words)!r}])"
+    program = f"from harness.cli.main import main; main(['view', *{list(words)!r}])"
     command = [sys.executable, "-c", program]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

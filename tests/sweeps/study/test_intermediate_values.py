@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from harness.cli import main
-from harness.cli.console import Bars
+from harness.cli.console import ProgressBars
 from harness.run import config
 from harness.tracking import driver
 from harness.tracking.ledger import open_ledger
@@ -156,7 +156,7 @@ def test_a_run_that_is_found_brings_its_looks(capsys: pytest.CaptureFixture[str]
     assert len(list(open_ledger().runs())) == count
     assert steps_of("found") == steps_of("made")
     plain = config.build("base_to_novel", ["method=clip_adapter", *FAST, "seed=1"])
-    driver.fresh(plain, "cpu", open_ledger(), Bars(1, quiet=True))  # a run that nobody looked at
+    driver.fresh(plain, "cpu", open_ledger(), ProgressBars(1, quiet=True))  # nothing pruned it
     sweep(capsys, "fields", "method=clip_adapter", *FAST[:3], "--trials", "2", "--name", "plain")
 
 

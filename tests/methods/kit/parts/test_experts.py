@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.cli import parameter_counts
+from harness.cli import run_output
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
@@ -160,7 +160,7 @@ def test_adamix_counts() -> None:
         merged.append(12 * (2 * d * r + r + d))
         stored.append(12 * (n * (d * r + r) + r * d + d))
     assert (merged, stored) == ([304_320, 202_944], [747_264, 498_432])
-    counts = parameter_counts.count("adamix", [], VIT, 100)
+    counts = run_output.count_parameters("adamix", [], VIT, 100)
     assert counts["by_tower"] == {"image": 747_264, "text": 498_432, "shared": 0}
     assert counts["trainable"] == counts["stored"] == 1_245_696
     assert counts["inference"] == sum(merged) == 507_264
@@ -241,7 +241,7 @@ def test_mosa_is_what_copies_with_masked_updates_give(
 def test_mosa_counts_as_one_dense_adapter() -> None:
     for bottleneck, image, text in ((64, 1_208_064, 805_632), (16, 322_752, 215_232)):
         assert image == 12 * (2 * 768 + 2 * 768 * bottleneck + bottleneck + 768)
-        counts = parameter_counts.count("mosa", [f"method.bottleneck={bottleneck}"], VIT, 100)
+        counts = run_output.count_parameters("mosa", [f"method.bottleneck={bottleneck}"], VIT, 100)
         assert counts["by_tower"] == {"image": image, "text": text, "shared": 0}
         assert counts["trainable"] == counts["inference"] == image + text
         masks = 12 * bottleneck * (768 + 512)  # a byte each
