@@ -85,7 +85,7 @@ def numbers(result: Result) -> dict[str, Any]:
     assert result.status == "finished", (result.status, result.error)
     scores = {key: value for key, value in result.metrics.items() if key.startswith("acc/")}
     learnt = {name: float(value.double().norm()) for name, value in result.state.items()}
-    graph = result.tags.get(replay.GRAPH)
+    graph = result.tags.get(replay.GRAPH_TAG)
     return {"losses": result.losses, "scores": scores, "learnt": learnt, "graph": graph}
 
 
@@ -146,26 +146,26 @@ def in_parts(device: str) -> object:
     """With memory for two images at a time."""
     from harness.train import gradients
 
-    whole = gradients._gradients
+    whole = gradients._accumulate
 
     def small(net, crew, batch, cut, *rest):  # type: ignore[no-untyped-def]
         if cut.stop - cut.start > 2:
             raise torch.OutOfMemoryError("no more")
         return whole(net, crew, batch, cut, *rest)
 
-    gradients._gradients = small
+    gradients._accumulate = small
     try:
         return alone((*FEW, "method=lora"))(device)
     finally:
-        gradients._gradients = whole
+        gradients._accumulate = whole
 
 
 def main() -> None:
     torch.set_num_threads(1)
     with other_device.device() as there:
         name = str(there)
-    replay.graph_recorder = recorder
-    optimizer.on_device = lambda rows: rows[0][0].device.type == other_device.NAME
+    replay.step_recorder = recorder
+    optimizer.lr_on_device = lambda rows: rows[0][0].device.type == other_device.NAME
     for module in (execute, cotrain):
         module.pick_device = torch.device  # type: ignore[attr-defined]
     cases = {title: alone(words) for title, words in RUNS.items()}

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from harness.data import progress
-from harness.train.fit import Row
+from harness.train.fit import EpochRow
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -145,7 +145,7 @@ class ProgressBars:
         if self.live:
             self._epochs = self._progress.add_task(name, total=None, note="")
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: EpochRow) -> None:
         """An epoch of the present run is over."""
         if self.live and self._epochs is not None:
             note = f"loss {row.loss:.3f}  train acc {row.accuracy:.1f}"

@@ -45,8 +45,10 @@ def _device() -> Finding:
 
 def _precision() -> Finding:
     if torch.cuda.is_available():
-        return Finding("precision", f"backbone.precision=auto is {precision.best('embedded')}")
-    gains = (f"{precision.gain(width):.1f} times at width {width}" for width in WIDTHS)
+        return Finding(
+            "precision", f"backbone.precision=auto is {precision.auto_precision('embedded')}"
+        )
+    gains = (f"{precision.bf16_speedup(width):.1f} times at width {width}" for width in WIDTHS)
     return Finding("precision", f"bf16 against fp32 here: {', '.join(gains)}")
 
 

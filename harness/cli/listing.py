@@ -43,7 +43,7 @@ def _methods() -> Listing:
     for name in methods.names():
         kind = methods.find(name)
         method = kind()
-        counts = parameters.outline(method, parts, classes=100)
+        counts = parameters.outline_counts(method, parts, classes=100)
         towers = "+".join(t for t in ("image", "text") if counts.by_tower[t]) or "-"
         about = _first_line(kind)
         rows.append(
@@ -95,10 +95,14 @@ def _backbones() -> Listing:
     from harness.model import open_clip_configs
 
     rows = []
-    for name in open_clip_configs.names():
+    for name in open_clip_configs.backbone_names():
         config = open_clip_configs.model_config(name)
         vision, text = config["vision_cfg"], config["text_cfg"]
-        tags = ["(shipped)"] if name == open_clip_configs.EMBEDDED else open_clip_configs.tags(name)
+        tags = (
+            ["(shipped)"]
+            if name == open_clip_configs.EMBEDDED
+            else open_clip_configs.pretrained_tags(name)
+        )
         rows.append(
             [
                 name,

@@ -48,7 +48,7 @@ def run(
     from harness.train import execution_mode
 
     spec = source_lookup.pinned(config.build(preset, words or []), tracking_uri)
-    tensor_cache.shared.use(cache)
+    tensor_cache.shared_cache.use(cache)
     execution_mode.step_mode.use(steps)
     if dry_run:
         return run_output.plan(spec, json)

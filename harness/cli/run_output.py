@@ -12,7 +12,7 @@ from harness.run import config
 from harness.run.execute import check_spec
 from harness.spec.spec import Spec
 from harness.tracking.driver import RunOutcome, sentence
-from harness.train.step import MICRO
+from harness.train.step import MICRO_BATCH_TAG
 from methods.kit.core.errors import UsageError
 
 
@@ -23,7 +23,7 @@ def count_parameters(method: str, words: Sequence[str], name: str, classes: int)
     if odd:
         raise UsageError(f"{odd[0]}: params takes settings of the method only, as method.rank=4")
     spec = config.resolve("few_shot", {"method.name": method, **given})
-    counts = parameters.outline(spec.method, backbone.backbone_outline(name), classes)
+    counts = parameters.outline_counts(spec.method, backbone.backbone_outline(name), classes)
     return counts.as_dict()
 
 
@@ -59,7 +59,7 @@ def show(done: RunOutcome, as_json: bool, quiet: bool) -> int:
 
 
 def _said(key: str, value: str) -> str:
-    if key == MICRO:
+    if key == MICRO_BATCH_TAG:
         return f"memory ran out: batches passed in parts of at most {value} images, the same steps"
     return f"recorded steps: {value}"
 

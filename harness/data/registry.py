@@ -131,9 +131,7 @@ def _read(name: str, root: str, here: str) -> Dataset:
         from harness.data.readers import class_folders
 
         return class_folders.read(Path(name), GENERIC_TEMPLATE)
-    from harness.data.readers import (
-        table_file,  # pyarrow is slow to import and listings do not need it
-    )
+    from harness.data.readers import table_file
 
     path = Path(name)
     if name.startswith("torchvision:"):

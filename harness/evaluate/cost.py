@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 
-class Operations(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):
     """A multiplication and an addition are two."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Meter:
 
 
 @contextmanager
-def measuring(device: torch.device) -> Iterator[Meter]:
+def measure_training(device: torch.device) -> Iterator[Meter]:
     """Measure wall time and peak memory of what happens inside."""
     peak = _CudaPeak(device) if device.type == "cuda" else _ResidentPeak()
     meter = Meter(peak=peak)
@@ -94,9 +94,9 @@ def measuring(device: torch.device) -> Iterator[Meter]:
         meter.ended(time.perf_counter() - began)
 
 
-def counted(meter: Meter, run: Callable[[], T]) -> T:
+def count_operations(meter: Meter, run: Callable[[], T]) -> T:
     """Run a step and count its floating-point operations, forward and backward."""
-    with Operations() as counter:
+    with OperationCounter() as counter:
         result = run()
     meter.step_flops = counter.total
     return result

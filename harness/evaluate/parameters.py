@@ -33,7 +33,7 @@ class Counts:
         return dict(vars(self))
 
 
-def count(adapter: Adapter) -> Counts:
+def count_parameters(adapter: Adapter) -> Counts:
     """Count the parameters of an adapter; works on the meta device."""
     trained = {name: p.numel() for name, p in adapter.trained().items()}
     by_tower = {
@@ -42,7 +42,7 @@ def count(adapter: Adapter) -> Counts:
     }
     by_part: dict[str, int] = {}
     for name, n in trained.items():
-        by_part[part_of(name)] = by_part.get(part_of(name), 0) + n
+        by_part[part_name(name)] = by_part.get(part_name(name), 0) + n
     return Counts(
         trainable=sum(trained.values()),
         stored=sum(v.numel() for v in adapter.saved().values()),
@@ -53,14 +53,14 @@ def count(adapter: Adapter) -> Counts:
     )
 
 
-def part_of(name: str) -> str:
+def part_name(name: str) -> str:
     """``q.down`` for ``image.0.q.down``: a name without its tower and block number."""
     tower, *rest = name.split(".")
     kept = [piece for piece in rest if not piece.isdigit()]
     return ".".join([tower, *kept] if tower == "head" else kept)
 
 
-def outline(
+def outline_counts(
     method: Method,
     parts: clip_layout.ClipLayout,
     classes: int,
@@ -69,10 +69,10 @@ def outline(
 ) -> Counts:
     """The counts of a method on a model without its numbers."""
     with torch.device("meta"):
-        return count(attached(method, parts, classes, start, tasks))
+        return count_parameters(attach_outline(method, parts, classes, start, tasks))
 
 
-def attached(
+def attach_outline(
     method: Method,
     parts: clip_layout.ClipLayout,
     classes: int,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.data.split import Images, Vault
 from harness.model.classifier import Classifier
-from harness.model.out_of_memory import Rowwise
+from harness.model.out_of_memory import ChunkedCall
 
 Table = dict[str, dict[str, float]]  # row, column, number
 
@@ -39,7 +39,7 @@ def predict(net: Classifier, images: Images, again: bool = False) -> Predictions
     bound = net.adapter.bind()
     text = net.text(bound)
     inputs, device = net.inputs(images, again), net.backbone.device
-    logits = Rowwise(lambda x: net(x.to(device), bound, text).logits.float())
+    logits = ChunkedCall(lambda x: net(x.to(device), bound, text).logits.float())
     parts = inputs.split(net.backbone.image.shape.at_once(device))
     chances = torch.cat([logits(x) for x in parts]).softmax(-1).cpu()
     top, predicted = chances.max(-1)
@@ -55,7 +55,7 @@ def predict(net: Classifier, images: Images, again: bool = False) -> Predictions
 
 
 @torch.no_grad()
-def tables(net: Classifier, images: Images) -> dict[str, Table]:
+def method_tables(net: Classifier, images: Images) -> dict[str, Table]:
     """What the method reports of itself, over images as they are."""
     reports = net.adapter.rig.reports
     net.adapter.tell("task", net.task)
@@ -67,7 +67,7 @@ def tables(net: Classifier, images: Images) -> dict[str, Table]:
     return bound.tables()
 
 
-def test(nets: Mapping[str, Classifier], vault: Vault) -> list[Predictions]:
+def predict_test(nets: Mapping[str, Classifier], vault: Vault) -> list[Predictions]:
     """Predictions on the test parts, read once, each by the classifier of its label space."""
     return [predict(nets[part.name], part) for part in vault.open()]
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-STEEP = 1.702
+QUICK_GELU_SLOPE = 1.702
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -26,9 +26,9 @@ class _QuickGELU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        z = x * STEEP
+        z = x * QUICK_GELU_SLOPE
         ctx.save_for_backward(z)
-        return F.silu(z).mul_(1 / STEEP)
+        return F.silu(z).mul_(1 / QUICK_GELU_SLOPE)
 
     @staticmethod
     @once_differentiable

@@ -18,11 +18,11 @@ from torch import nn
 
 from harness.data.transform import Transform
 from harness.model import clip_layout
-from harness.model.open_clip_configs import build, model_config
+from harness.model.open_clip_configs import build_model, model_config
 from harness.model.open_clip_library import open_clip
-from harness.model.tokenizer import Tokenizer, tokenizer
+from harness.model.tokenizer import Tokenizer, load_tokenizer
 from harness.model.tower import Prompts, Tower
-from harness.model.weights import check_quick_gelu, fill, find_weights, weights_digest
+from harness.model.weights import check_quick_gelu, find_weights, load_weights, weights_digest
 from harness.spec.spec import BackboneSpec
 from methods.kit.core.clip import Clip
 from methods.kit.core.errors import UsageError
@@ -39,7 +39,7 @@ class Backbone:
     clip: Clip
     image: Tower
     text: Tower
-    pieces: tuple[clip_layout.Piece, ...]
+    pieces: tuple[clip_layout.TensorMapping, ...]
     transform: Transform
     tokenizer: Tokenizer
     context: int
@@ -83,20 +83,22 @@ def load_backbone(spec: BackboneSpec, device: torch.device | str = "cpu") -> Bac
     if weights and Path(weights).is_file():
         weights = str(Path(weights).resolve())
         stamp = Path(weights).stat().st_mtime_ns  # a file that was written again is another one
-    return _load(spec.name, weights, spec.precision, str(device), stamp)
+    return _cached_backbone(spec.name, weights, spec.precision, str(device), stamp)
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, pretrained: str, precision: str, device: str, stamp: int = 0) -> Backbone:
+def _cached_backbone(
+    name: str, pretrained: str, precision: str, device: str, stamp: int = 0
+) -> Backbone:
     config, source = model_config(name), find_weights(name, pretrained)
     check_quick_gelu(name, config, source)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        model = build(name, config)
+        model = build_model(name, config)
     if source.file is not None:
-        fill(model, source.file, name)
+        load_weights(model, source.file, name)
     model.eval().requires_grad_(False).to(device)
-    parts = clip_layout.read(model, name)
+    parts = clip_layout.read_layout(model, name)
     return Backbone(
         name=name,
         model=model,
@@ -105,7 +107,7 @@ def _load(name: str, pretrained: str, precision: str, device: str, stamp: int = 
         text=Tower(parts.text, parts.clip.weights),
         pieces=parts.pieces,
         transform=_transform(parts.image.image_size, source.preprocess),
-        tokenizer=tokenizer(name, config),
+        tokenizer=load_tokenizer(name, config),
         context=parts.text.length,
         digest=weights_digest(config, parts.clip.weights),
         precision=precision,
@@ -116,7 +118,9 @@ def _load(name: str, pretrained: str, precision: str, device: str, stamp: int = 
 def backbone_outline(name: str) -> clip_layout.ClipLayout:
     """The anatomy of a model without its numbers (on the meta device), for counting."""
     with torch.device("meta"):
-        return clip_layout.read(build(name, model_config(name)).requires_grad_(False), name)
+        return clip_layout.read_layout(
+            build_model(name, model_config(name)).requires_grad_(False), name
+        )
 
 
 # --- inputs ----------------------------------------------------------------------------------

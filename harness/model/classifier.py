@@ -10,10 +10,10 @@ from harness.data.pixels import Pixels
 from harness.data.split import Images
 from harness.model import frozen_features
 from harness.model.backbone import Backbone
-from harness.model.frozen_features import frozen_until
+from harness.model.frozen_features import last_frozen_point
 from harness.model.prompt_packing import Packing
-from harness.model.tensor_cache import shared
-from harness.model.tower import FROZEN, Prompts, Stream, packing_for
+from harness.model.tensor_cache import shared_cache
+from harness.model.tower import FROZEN, Prompts, ResidualStream, packing_for
 from methods.kit.binding.bound import Bound
 from methods.kit.binding.wiring import Wiring
 from methods.kit.contract.adapter import Adapter
@@ -57,24 +57,24 @@ class Classifier:
         self.rig = rig or adapter.rig
         self.prompts = prompts
         self.known = known
-        self.image_point = frozen_until(self.rig, backbone.image)
-        self.text_point = frozen_until(self.rig, backbone.text)
+        self.image_point = last_frozen_point(self.rig, backbone.image)
+        self.text_point = last_frozen_point(self.rig, backbone.text)
         self.image_trains = self.image_point <= backbone.image.shape.depth
         self.text_trains = self.text_point <= backbone.text.shape.depth
-        self._streams: dict[int, Stream] = {}
+        self._streams: dict[int, ResidualStream] = {}
         size = 4 * len(prompts) * backbone.clip.dim
-        fits = not self.text_trains and size <= shared.budget(backbone.device)
+        fits = not self.text_trains and size <= shared_cache.budget(backbone.device)
         self.frozen_text = self.encode_frozen_text() if fits else None
 
     def inputs(self, images: Images, again: bool = False) -> Pixels:
         """What the classifier reads of images as they are: features if those cannot change, what
         is kept of them, or pixels. Images that are read ``again`` are kept where they are few."""
-        point, budget = self.image_point, shared.budget(self.backbone.device)
-        size = frozen_features.bytes_of(self.backbone, len(images), point)
+        point, budget = self.image_point, shared_cache.budget(self.backbone.device)
+        size = frozen_features.activation_bytes(self.backbone, len(images), point)
         few = again and point > 0 and size <= budget // 8  # beside what a training keeps
         if few or (not self.image_trains and size <= budget):
             return frozen_features.activations(self.backbone, images, point)
-        found = frozen_features.found(self.backbone, images, point)
+        found = frozen_features.cached_activations(self.backbone, images, point)
         return images.pixels if found is None else found
 
     def text(self, bound: Bound) -> Tensor:
@@ -95,11 +95,11 @@ class Classifier:
         """Whether something of the prompts can be kept: features, or the stream of one template."""
         return self.text_point > 0 and not (self.text_trains and self.prompts.more)
 
-    def text_stream(self, bound: Bound) -> Stream | None:
+    def text_stream(self, bound: Bound) -> ResidualStream | None:
         """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
         packing, room = (
             packing_for(self.prompts, bound.rig, bound.noise is not None),
-            shared.budget(self.backbone.device),
+            shared_cache.budget(self.backbone.device),
         )
         fits = self.text_bytes(packing) <= room
         if not (self.text_trains and self.keeps_text and fits):
@@ -126,7 +126,7 @@ class Classifier:
         if axes == 2:
             return F.normalize(x.float(), dim=-1)
         if axes == 3:
-            stream = Stream(x.flatten(-3, -2), x.shape[-3])
+            stream = ResidualStream(x.flatten(-3, -2), x.shape[-3])
             encoded = self.backbone.image.finish(stream, bound, self.image_point)
         else:
             pixels = self.backbone.transform.normalise(x) if x.dtype == torch.uint8 else x

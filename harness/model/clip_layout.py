@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.model.activation import gelu_tanh, quick_gelu
-from harness.model.tower import Shape
+from harness.model.tower import TowerShape
 from methods.kit.core.clip import Clip
 from methods.kit.core.clip import Tower as TowerView
 from methods.kit.core.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Piece:
+class TensorMapping:
     """One tensor of the model: our name, open_clip's state key, and how one becomes the other."""
 
     name: str
@@ -41,12 +41,12 @@ class ClipLayout:
     """What an open_clip model is made of, in our words."""
 
     clip: Clip
-    image: Shape
-    text: Shape
-    pieces: tuple[Piece, ...]
+    image: TowerShape
+    text: TowerShape
+    pieces: tuple[TensorMapping, ...]
 
 
-BLOCK_PIECES = (
+BLOCK_TENSORS = (
     ("ln_1", "ln_1.weight", "ln_1.bias"),
     ("qkv", "attn.in_proj_weight", "attn.in_proj_bias"),
     ("out_proj", "attn.out_proj.weight", "attn.out_proj.bias"),
@@ -58,45 +58,45 @@ BLOCK_PIECES = (
 )
 
 
-def read(model: nn.Module, name: str) -> ClipLayout:
+def read_layout(model: nn.Module, name: str) -> ClipLayout:
     """The anatomy of a model that :func:`check` accepts; ``name`` is used in refusals."""
-    check(model, name)
+    check_supported(model, name)
     visual: Any = model.visual
     text: Any = getattr(model, "text", model)
     prefix = "text." if text is not model else ""
     state = dict(model.named_parameters())
-    pieces = [p for p in _pieces(visual, text, prefix) if p.key in state]
+    pieces = [p for p in _mappings(visual, text, prefix) if p.key in state]
     claimed = {p.key for p in pieces}
     rest = sorted(set(state) - claimed - {"logit_bias"})
     if rest:
-        raise _refuse(name, f"it has the part {rest[0]!r}")
+        raise _unsupported(name, f"it has the part {rest[0]!r}")
     weights = {p.name: p.read(state[p.key].detach()) for p in pieces}
     image, words = _image_shape(visual, name), _text_shape(model, text, name)
     clip = Clip(_view(image), _view(words), _dim(visual), weights)
     return ClipLayout(clip, image, words, tuple(pieces))
 
 
-def check(model: nn.Module, name: str) -> None:
+def check_supported(model: nn.Module, name: str) -> None:
     """Raises UsageError, in one line, for a model whose numbers we would not reproduce."""
     visual: Any = getattr(model, "visual", None)
     text: Any = getattr(model, "text", model)
     if type(visual).__name__ != "VisionTransformer":
-        raise _refuse(name, f"its image tower is a {type(visual).__name__}, not a native ViT")
+        raise _unsupported(name, f"its image tower is a {type(visual).__name__}, not a native ViT")
     if type(getattr(text, "transformer", None)).__name__ != "Transformer":
-        raise _refuse(name, f"its text tower is a {type(text).__name__}, not a native one")
+        raise _unsupported(name, f"its text tower is a {type(text).__name__}, not a native one")
     if hasattr(model, "text_decoder"):
-        raise _refuse(name, "it is a captioning model (CoCa)")
+        raise _unsupported(name, "it is a captioning model (CoCa)")
     if visual.attn_pool is not None:
-        raise _refuse(name, "its image tower pools by attention")
+        raise _unsupported(name, "its image tower pools by attention")
     if visual.pool_type not in ("tok", "avg"):
-        raise _refuse(name, f"its image tower pools by {visual.pool_type!r}")
+        raise _unsupported(name, f"its image tower pools by {visual.pool_type!r}")
     if getattr(text, "cls_emb", None) is not None:
-        raise _refuse(name, "its text tower appends a class token")
+        raise _unsupported(name, "its text tower appends a class token")
     if getattr(text, "use_pad_mask", False):
-        raise _refuse(name, "its text tower masks padding")
+        raise _unsupported(name, "its text tower masks padding")
     for tower, blocks in (("image", visual.transformer), ("text", text.transformer)):
         if not len(blocks.resblocks):
-            raise _refuse(name, f"its {tower} tower has no blocks")
+            raise _unsupported(name, f"its {tower} tower has no blocks")
         for block in blocks.resblocks:
             _check_block(block, tower, name)
 
@@ -104,7 +104,7 @@ def check(model: nn.Module, name: str) -> None:
 def _check_block(block: nn.Module, tower: str, name: str) -> None:
     kind = type(block).__name__
     if kind not in ("ResidualAttentionBlock", "CustomResidualAttentionBlock"):
-        raise _refuse(name, f"its {tower} tower is built of {kind}")
+        raise _unsupported(name, f"its {tower} tower is built of {kind}")
     attn: Any = block.attn
     options = {
         "scaled cosine attention": getattr(attn, "logit_scale", None) is not None,
@@ -116,72 +116,76 @@ def _check_block(block: nn.Module, tower: str, name: str) -> None:
     }
     for option, on in options.items():
         if on:
-            raise _refuse(name, f"its {tower} blocks use {option}")
+            raise _unsupported(name, f"its {tower} blocks use {option}")
 
 
-def _pieces(visual: Any, text: Any, prefix: str) -> list[Piece]:
+def _mappings(visual: Any, text: Any, prefix: str) -> list[TensorMapping]:
     pieces = [
-        Piece("image.patches.weight", "visual.conv1.weight", "patches"),
-        Piece("image.class_token.weight", "visual.class_embedding"),
-        Piece("image.positions.weight", "visual.positional_embedding"),
-        Piece("image.ln_pre.weight", "visual.ln_pre.weight"),
-        Piece("image.ln_pre.bias", "visual.ln_pre.bias"),
-        *_blocks("image", "visual.transformer.resblocks", len(visual.transformer.resblocks)),
-        Piece("image.ln_post.weight", "visual.ln_post.weight"),
-        Piece("image.ln_post.bias", "visual.ln_post.bias"),
-        Piece("image.project.weight", "visual.proj", "transposed"),
-        Piece("text.words.weight", f"{prefix}token_embedding.weight"),
-        Piece("text.positions.weight", f"{prefix}positional_embedding"),
-        *_blocks("text", f"{prefix}transformer.resblocks", len(text.transformer.resblocks)),
-        Piece("text.ln_post.weight", f"{prefix}ln_final.weight"),
-        Piece("text.ln_post.bias", f"{prefix}ln_final.bias"),
+        TensorMapping("image.patches.weight", "visual.conv1.weight", "patches"),
+        TensorMapping("image.class_token.weight", "visual.class_embedding"),
+        TensorMapping("image.positions.weight", "visual.positional_embedding"),
+        TensorMapping("image.ln_pre.weight", "visual.ln_pre.weight"),
+        TensorMapping("image.ln_pre.bias", "visual.ln_pre.bias"),
+        *_block_mappings(
+            "image", "visual.transformer.resblocks", len(visual.transformer.resblocks)
+        ),
+        TensorMapping("image.ln_post.weight", "visual.ln_post.weight"),
+        TensorMapping("image.ln_post.bias", "visual.ln_post.bias"),
+        TensorMapping("image.project.weight", "visual.proj", "transposed"),
+        TensorMapping("text.words.weight", f"{prefix}token_embedding.weight"),
+        TensorMapping("text.positions.weight", f"{prefix}positional_embedding"),
+        *_block_mappings("text", f"{prefix}transformer.resblocks", len(text.transformer.resblocks)),
+        TensorMapping("text.ln_post.weight", f"{prefix}ln_final.weight"),
+        TensorMapping("text.ln_post.bias", f"{prefix}ln_final.bias"),
     ]
     if isinstance(text.text_projection, nn.Linear):
-        pieces.append(Piece("text.project.weight", f"{prefix}text_projection.weight"))
-        pieces.append(Piece("text.project.bias", f"{prefix}text_projection.bias"))
+        pieces.append(TensorMapping("text.project.weight", f"{prefix}text_projection.weight"))
+        pieces.append(TensorMapping("text.project.bias", f"{prefix}text_projection.bias"))
     else:
-        pieces.append(Piece("text.project.weight", f"{prefix}text_projection", "transposed"))
-    pieces.append(Piece("shared.scale.weight", "logit_scale"))
+        pieces.append(
+            TensorMapping("text.project.weight", f"{prefix}text_projection", "transposed")
+        )
+    pieces.append(TensorMapping("shared.scale.weight", "logit_scale"))
     return pieces
 
 
-def _blocks(tower: str, path: str, depth: int) -> list[Piece]:
+def _block_mappings(tower: str, path: str, depth: int) -> list[TensorMapping]:
     return [
-        Piece(f"{tower}.{i}.{site}.{part}", f"{path}.{i}.{key}")
+        TensorMapping(f"{tower}.{i}.{site}.{part}", f"{path}.{i}.{key}")
         for i in range(depth)
-        for site, weight, bias in BLOCK_PIECES
+        for site, weight, bias in BLOCK_TENSORS
         for part, key in (("weight", weight), ("bias", bias))
         if key
     ]
 
 
-def _image_shape(visual: Any, name: str) -> Shape:
-    return Shape(
+def _image_shape(visual: Any, name: str) -> TowerShape:
+    return TowerShape(
         name="image",
         length=visual.positional_embedding.shape[0],
         pool="first" if visual.pool_type == "tok" else "mean",
         norm_before_pool=not visual.final_ln_after_pool,
         patch=tuple(visual.patch_size),
         image_size=tuple(visual.image_size),
-        **_common(visual.transformer, visual.ln_post, name),
+        **_common_shape(visual.transformer, visual.ln_post, name),
     )
 
 
-def _text_shape(model: Any, text: Any, name: str) -> Shape:
+def _text_shape(model: Any, text: Any, name: str) -> TowerShape:
     pool = getattr(text, "pool_type", None) or model.text_pool_type
     if pool not in ("first", "last", "argmax", "eos"):
-        raise _refuse(name, f"its text tower pools by {pool!r}")
-    return Shape(
+        raise _unsupported(name, f"its text tower pools by {pool!r}")
+    return TowerShape(
         name="text",
         length=text.positional_embedding.shape[0],
         pool=pool,
         causal=text.attn_mask is not None,
         eos=text.eos_id if text is not model else model.text_eos_id,
-        **_common(text.transformer, text.ln_final, name),
+        **_common_shape(text.transformer, text.ln_final, name),
     )
 
 
-def _common(transformer: Any, norm: nn.LayerNorm, name: str) -> dict[str, Any]:
+def _common_shape(transformer: Any, norm: nn.LayerNorm, name: str) -> dict[str, Any]:
     first = transformer.resblocks[0]
     heads = getattr(first.attn, "num_heads")  # noqa: B009 - both attention classes have it
     return {
@@ -199,10 +203,10 @@ def _activation(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
         return quick_gelu
     if isinstance(module, nn.GELU):
         return F.gelu if module.approximate == "none" else gelu_tanh
-    raise _refuse(name, f"its activation is {type(module).__name__}")
+    raise _unsupported(name, f"its activation is {type(module).__name__}")
 
 
-def _view(shape: Shape) -> TowerView:
+def _view(shape: TowerShape) -> TowerView:
     return TowerView(shape.name, shape.depth, shape.width, shape.heads, shape.hidden, shape.length)
 
 
@@ -210,7 +214,7 @@ def _dim(visual: Any) -> int:
     return int(visual.proj.shape[1])
 
 
-def _refuse(name: str, why: str) -> UsageError:
+def _unsupported(name: str, why: str) -> UsageError:
     return UsageError(
         f"backbone {name!r} is not supported: {why}; use a model with native ViT and text towers,"
         " such as ViT-B-16-quickgelu (`ringbench ls backbones` lists them)"

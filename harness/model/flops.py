@@ -11,7 +11,7 @@ from harness.model.tower import Prompts, Tower
 
 
 @dataclass(frozen=True)
-class Load:
+class TokenBatch:
     """What goes through a tower: ``n`` sequences of ``length`` tokens, in so many rows."""
 
     n: int
@@ -19,16 +19,16 @@ class Load:
     rows: int
 
 
-def images(tower: Tower, n: int) -> Load:
-    return Load(n, tower.shape.length, n * tower.shape.length)
+def image_batch(tower: Tower, n: int) -> TokenBatch:
+    return TokenBatch(n, tower.shape.length, n * tower.shape.length)
 
 
-def prompts(given: Prompts, packing: Packing | None) -> Load:
+def prompt_batch(given: Prompts, packing: Packing | None) -> TokenBatch:
     n, length = given.ids.shape
-    return Load(n, length, n * length if packing is None else len(packing.places))
+    return TokenBatch(n, length, n * length if packing is None else len(packing.places))
 
 
-def operations(tower: Tower, load: Load, point: int = -1) -> int:
+def forward_operations(tower: Tower, load: TokenBatch, point: int = -1) -> int:
     """Operations from a point of the tower (-1: its inputs) to its features."""
     s = tower.shape
     done = sum(_block(tower, load, i) for i in range(max(point, 0), s.depth))
@@ -41,7 +41,7 @@ def operations(tower: Tower, load: Load, point: int = -1) -> int:
     return done
 
 
-def _block(tower: Tower, load: Load, i: int) -> int:
+def _block(tower: Tower, load: TokenBatch, i: int) -> int:
     s = tower.shape
     pooled = i == s.depth - 1 and s.pool != "mean"
     rows = load.n if pooled else load.rows

@@ -9,8 +9,8 @@ from harness.data.augment import PLAIN, View, warp
 from harness.data.pixels import Pixels, pixel_batches
 from harness.data.split import Images
 from harness.model.backbone import Backbone
-from harness.model.out_of_memory import Rowwise
-from harness.model.tensor_cache import shared
+from harness.model.out_of_memory import ChunkedCall
+from harness.model.tensor_cache import shared_cache
 from harness.model.tower import Tower
 from methods.kit.binding.wiring import Wiring
 
@@ -18,7 +18,7 @@ EMBEDDING = ("words", "patches", "class_token", "positions", "ln_pre", "tokens")
 HEAD = ("ln_post", "pooled", "project")
 
 
-def frozen_until(rig: Wiring, tower: Tower) -> int:
+def last_frozen_point(rig: Wiring, tower: Tower) -> int:
     """The last point (see :class:`Tower`) that what hangs cannot change; -1 if there is none.
 
     What is reported of a site while watching must pass it, so it counts as touched.
@@ -40,16 +40,16 @@ def image_features(backbone: Backbone, images: Images, view: View = PLAIN) -> Te
 def activations(backbone: Backbone, images: Images, point: int, view: View = PLAIN) -> Tensor:
     """The frozen image tower at a point (see Tower): features (n, dim), or (n, length, width)."""
     key = _key(backbone, images, point, view)
-    return shared.get(key, lambda: encode(backbone, images.pixels, point, view))
+    return shared_cache.get(key, lambda: encode_images(backbone, images.pixels, point, view))
 
 
-def found(backbone: Backbone, images: Images, point: int) -> Tensor | None:
+def cached_activations(backbone: Backbone, images: Images, point: int) -> Tensor | None:
     """The activations of images as they are, if they are kept."""
-    return shared.find(_key(backbone, images, point, PLAIN))
+    return shared_cache.find(_key(backbone, images, point, PLAIN))
 
 
 @torch.no_grad()
-def encode(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -> Tensor:
+def encode_images(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -> Tensor:
     """The frozen image tower at a point for uint8 pixels, in big batches."""
     tower, parts = backbone.image, []
     warps = view.warps(len(pixels), backbone.transform.size)
@@ -60,7 +60,7 @@ def encode(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -
             return tower(x).float()
         return tower.begin(x, point).x.unflatten(0, (len(x), -1))
 
-    passed = Rowwise(run)
+    passed = ChunkedCall(run)
     with backbone.autocast():
         for rows, read in zip(places, pixel_batches(pixels, places), strict=True):
             x = backbone.transform.normalise(read.to(backbone.device))
@@ -74,7 +74,7 @@ def _key(backbone: Backbone, images: Images, point: int, view: View) -> Hashable
     return (backbone.digest, backbone.precision, str(backbone.device), images.key, point, view)
 
 
-def bytes_of(backbone: Backbone, images: int, point: int) -> int:
+def activation_bytes(backbone: Backbone, images: int, point: int) -> int:
     """What :func:`activations` of one view of so many images take."""
     shape = backbone.image.shape
     if point > shape.depth:

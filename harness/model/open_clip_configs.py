@@ -14,7 +14,7 @@ EMBEDDED = "embedded"
 RANDOM = "random"
 
 
-def names() -> list[str]:
+def backbone_names() -> list[str]:
     """Every backbone that can be run, by its configuration alone."""
     found = [EMBEDDED]
     for name in open_clip.list_models():
@@ -26,7 +26,7 @@ def names() -> list[str]:
     return found
 
 
-def tags(name: str) -> list[str]:
+def pretrained_tags(name: str) -> list[str]:
     """The pretrained tags of a backbone."""
     return list(open_clip.list_pretrained_tags_by_model(name))
 
@@ -43,7 +43,7 @@ def model_config(name: str) -> dict[str, Any]:
         return _config_file(Path(name))
     config = open_clip.get_model_config(name)
     if config is None:
-        raise unknown(f"backbone {name!r}", name, names())
+        raise unknown(f"backbone {name!r}", name, backbone_names())
     return dict(config)
 
 
@@ -65,17 +65,17 @@ def _config_file(path: Path) -> dict[str, Any]:
     return dict(config)
 
 
-def build(name: str, config: dict[str, Any]) -> nn.Module:
+def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     """The open_clip model of a configuration, randomly initialised. Raises UsageError."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if vision.get("timm_model_name"):
-        raise UsageError(_foreign(name, "its image tower is a timm model"))
+        raise UsageError(_unsupported(name, "its image tower is a timm model"))
     if not isinstance(vision.get("layers", 12), int):
-        raise UsageError(_foreign(name, "its image tower is a ResNet"))
+        raise UsageError(_unsupported(name, "its image tower is a ResNet"))
     if text.get("hf_model_name"):
-        raise UsageError(_foreign(name, "its text tower is a Hugging Face model"))
+        raise UsageError(_unsupported(name, "its text tower is a Hugging Face model"))
     if "multimodal_cfg" in config:
-        raise UsageError(_foreign(name, "it is a captioning model (CoCa)"))
+        raise UsageError(_unsupported(name, "it is a captioning model (CoCa)"))
     arguments = {k: v for k, v in config.items() if k not in ("custom_text",)}
     kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     try:
@@ -87,7 +87,7 @@ def build(name: str, config: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _foreign(name: str, why: str) -> str:
+def _unsupported(name: str, why: str) -> str:
     return (
         f"backbone {name!r} is not supported: {why}; use a model with native ViT and text towers,"
         " such as ViT-B-16-quickgelu (`ringbench ls backbones` lists them)"

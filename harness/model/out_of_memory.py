@@ -5,24 +5,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-SAID = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+MESSAGES = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 
 
-def ran_out(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out: the device's, or the machine's (which torch
     reports as a RuntimeError)."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
+    return isinstance(error, RuntimeError) and any(said in str(error) for said in MESSAGES)
 
 
-def release() -> None:
+def release_memory() -> None:
     """Give the device's unused memory back; call it when the error is no longer held."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
-class Rowwise:
+class ChunkedCall:
     """A function of rows, called on all of them, or once memory has run out on fewer at a time."""
 
     def __init__(self, fn: Callable[[Tensor], Tensor]) -> None:
@@ -38,8 +38,8 @@ class Rowwise:
                 start += max(len(rows), 1)
                 continue
             except Exception as error:
-                if not ran_out(error) or len(rows) < 2:
+                if not is_out_of_memory(error) or len(rows) < 2:
                     raise
             self.most = len(rows) // 2
-            release()
+            release_memory()
         return found[0] if len(found) == 1 else torch.cat(found)

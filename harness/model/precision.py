@@ -15,25 +15,29 @@ from methods.kit.binding.bound import plain_linear
 from methods.kit.core.errors import UsageError
 
 AUTO = "auto"
-FASTER = 1.2  # times as fast, or rounding is not worth it
+MIN_SPEEDUP = 1.2  # times as fast, or rounding is not worth it
 ROWS = 512  # of a block's input: some images
 ROUNDS = 5
 
 Precision = Literal["fp32", "bf16"]
 
 
-def best(name: str) -> Precision:
+def auto_precision(name: str) -> Precision:
     """What is faster for a model where runs go by themselves: bf16 on a GPU that computes in it,
     and on a CPU where blocks as wide as the image tower's are clearly faster."""
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     from harness.model import backbone  # open_clip is slow to import, and seldom wanted here
 
-    return "bf16" if gain(backbone.backbone_outline(name).image.width) >= FASTER else "fp32"
+    return (
+        "bf16"
+        if bf16_speedup(backbone.backbone_outline(name).image.width) >= MIN_SPEEDUP
+        else "fp32"
+    )
 
 
 @cache
-def gain(width: int) -> float:
+def bf16_speedup(width: int) -> float:
     """How many times as fast the products of a block of this width are in bf16 on this CPU.
 
     Measured once for a processor and version of torch, and remembered: a spec must not depend on
@@ -43,7 +47,12 @@ def gain(width: int) -> float:
     key = "bf16-" + hashlib.sha256("|".join(where).encode()).hexdigest()[:16]
     note = pixel_cache.remembered(key)
     if note is None:
-        note = {"processor": where[0], "torch": where[1], "width": width, "gain": measured(width)}
+        note = {
+            "processor": where[0],
+            "torch": where[1],
+            "width": width,
+            "gain": measure_speedup(width),
+        }
         try:
             pixel_cache.remember(key, note)
         except UsageError:  # nowhere to write: measured again next time
@@ -51,7 +60,7 @@ def gain(width: int) -> float:
     return float(note["gain"])
 
 
-def measured(width: int) -> float:
+def measure_speedup(width: int) -> float:
     """Seconds in fp32 over seconds in bf16 of a block's products, forward and backward."""
     rng = torch.Generator().manual_seed(0)
     sizes = ((3 * width, width), (width, width), (4 * width, width), (width, 4 * width))

@@ -39,7 +39,7 @@ class Packing:
         return x.index_select(-2, self.places)
 
 
-def pack(ids: Tensor, pooled: Tensor, share: bool) -> Packing:
+def pack_prompts(ids: Tensor, pooled: Tensor, share: bool) -> Packing:
     """The packing of token ids (n, length), pooled at positions (n,); ``share`` the prefix."""
     n, length = ids.shape
     prefix = _common_prefix(ids, pooled) if share and n > 1 else 0

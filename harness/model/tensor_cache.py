@@ -27,7 +27,7 @@ class TensorCache:
 
     def use(self, word: str) -> None:
         """Set the budget. Raises UsageError for what is none."""
-        check(word)
+        parse_budget(word)
         self.word = word
         self._trim(self.budget(torch.device("cpu")))
 
@@ -43,7 +43,7 @@ class TensorCache:
 
     def budget(self, device: torch.device) -> int:
         """Bytes that may be kept for runs on a device."""
-        size = check(self.word)
+        size = parse_budget(self.word)
         if size is not None:
             return size
         if device.type == "cuda":
@@ -71,7 +71,7 @@ class TensorCache:
             self._kept.popitem(last=False)
 
 
-def check(word: str) -> int | None:
+def parse_budget(word: str) -> int | None:
     """Bytes for ``off``, ``500MB`` or ``2.5GB``; None for ``auto``. Raises UsageError."""
     if word in ("auto", "off"):
         return None if word == "auto" else 0
@@ -81,10 +81,10 @@ def check(word: str) -> int | None:
     raise UsageError(f"--cache {word!r}: expected auto, off, or a size such as 500MB or 4GB")
 
 
-shared = TensorCache()
+shared_cache = TensorCache()
 
 
-def size_text(size: float) -> str:
+def format_bytes(size: float) -> str:
     """1234567 -> 1.2 MB."""
     for unit, bytes_ in reversed(UNITS.items()):
         if size >= bytes_:

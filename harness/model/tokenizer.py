@@ -10,7 +10,7 @@ from methods.kit.core.errors import UsageError
 Tokenizer = Callable[[list[str]], list[list[int]]]
 
 
-def tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
+def load_tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
     """Texts to token ids, start and end included, neither cut nor padded. Raises UsageError."""
     text = config["text_cfg"]
     if text.get("hf_tokenizer_name"):

@@ -14,18 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.model.attention import attend, attend_packed
-from harness.model.prompt_packing import Packing, pack
+from harness.model.prompt_packing import Packing, pack_prompts
 from methods.kit.binding.bound import Bound
 from methods.kit.binding.wiring import Wiring
 from methods.kit.core.clip import Key, weight_name
 
 FROZEN = Bound(Wiring(), {})
-MOST_AT_ONCE = 256
-NEAR = 8_000_000  # bytes
+MAX_SEQUENCES = 256
+CACHE_BYTES = 8_000_000  # bytes
 
 
 @dataclass(frozen=True)
-class Shape:
+class TowerShape:
     """The geometry of one tower and the options of open_clip's builds that change its numbers."""
 
     name: Literal["image", "text"]
@@ -52,9 +52,9 @@ class Shape:
         """Sequences that best pass together where nothing is learnt: many on a GPU, on a CPU as
         many as keep the widest layer near its caches (each new page of memory costs time too)."""
         if device.type != "cpu":
-            return MOST_AT_ONCE
-        fitting = NEAR // (4 * self.length * self.hidden)
-        return max(16, min(MOST_AT_ONCE, fitting))
+            return MAX_SEQUENCES
+        fitting = CACHE_BYTES // (4 * self.length * self.hidden)
+        return max(16, min(MAX_SEQUENCES, fitting))
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Stream:
+class ResidualStream:
     """The residual stream of n sequences: rows (N, width), or (K, N, width).
 
     N is n * length, or fewer where the sequences are packed.
@@ -96,7 +96,7 @@ class Stream:
 class Tower:
     """One frozen tower. ``tower(inputs, bound)`` gives features (n, dim), not normalised."""
 
-    def __init__(self, shape: Shape, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, shape: TowerShape, weights: Mapping[str, Tensor]) -> None:
         self.shape = shape
         self.weights = {n: w for n, w in weights.items() if n.startswith(shape.name + ".")}
 
@@ -108,7 +108,7 @@ class Tower:
     # A point of a tower is a number: 0 to depth is the stream that enters this block (depth: what
     # leaves the last one), depth + 1 the features.
 
-    def begin(self, inputs: Tensor | Prompts, point: int, like: Bound = FROZEN) -> Stream:
+    def begin(self, inputs: Tensor | Prompts, point: int, like: Bound = FROZEN) -> ResidualStream:
         """The frozen model's stream at a point, laid out as ``like`` needs it.
 
         At ``depth`` it holds the pooled tokens alone, unless the pool is a mean.
@@ -118,14 +118,14 @@ class Tower:
         if point <= last:
             return stream
         rows = self.pooled_rows(stream)
-        return Stream(self.block(last, stream, FROZEN, rows), stream.n)
+        return ResidualStream(self.block(last, stream, FROZEN, rows), stream.n)
 
-    def finish(self, stream: Stream, bound: Bound = FROZEN, point: int = 0) -> Tensor:
+    def finish(self, stream: ResidualStream, bound: Bound = FROZEN, point: int = 0) -> Tensor:
         """Features (n, dim) from the stream at a point."""
         last = self.shape.depth - 1
         stream = self.run(stream, bound, point, last)
         rows = self.pooled_rows(stream)
-        if point <= last and rows is not None and pooled_alone(bound.rig, self.shape.name, last):
+        if point <= last and rows is not None and can_pool_early(bound.rig, self.shape.name, last):
             return self.head(self.block(last, stream, bound, rows), stream, bound)
         x = self.block(last, stream, bound) if point <= last else stream.x
         return self.head(self._pool(x, rows, stream, bound), stream, bound)
@@ -142,11 +142,13 @@ class Tower:
         if not s.cuts:
             return Prompts(tokens, pooled)
         ids = tokens[:, : int(pooled.max()) + 1].contiguous()
-        return Prompts(ids, pooled, pack(ids, pooled, False), pack(ids, pooled, True))
+        return Prompts(
+            ids, pooled, pack_prompts(ids, pooled, False), pack_prompts(ids, pooled, True)
+        )
 
     def embed(
         self, inputs: Tensor | Prompts, bound: Bound = FROZEN, like: Bound | None = None
-    ) -> Stream:
+    ) -> ResidualStream:
         """The sequence that enters the first block, packed as ``like`` (else ``bound``) allows.
 
         Images are (n, 3, height, width), with the trials in front where each has its own.
@@ -162,15 +164,17 @@ class Tower:
             n = inputs.shape[-4]
             x = self._patches(inputs, bound)
         key: Key = (self.shape.name, None, "tokens")
-        return Stream(bound.after(key, x, x, n), n, packing, ends)
+        return ResidualStream(bound.after(key, x, x, n), n, packing, ends)
 
-    def run(self, stream: Stream, bound: Bound = FROZEN, start: int = 0, stop: int = 0) -> Stream:
+    def run(
+        self, stream: ResidualStream, bound: Bound = FROZEN, start: int = 0, stop: int = 0
+    ) -> ResidualStream:
         """Blocks ``start`` to ``stop`` (excluded) over all tokens."""
         for i in range(start, stop):
             stream = replace(stream, x=self.block(i, stream, bound))
         return stream
 
-    def pooled_rows(self, stream: Stream) -> Tensor | None:
+    def pooled_rows(self, stream: ResidualStream) -> Tensor | None:
         """Which rows are pooled; None when the pool is a mean over tokens."""
         if self.shape.pool == "mean":
             return None
@@ -179,7 +183,7 @@ class Tower:
         starts = torch.arange(stream.n, device=stream.x.device) * stream.length
         return starts if stream.ends is None else starts + stream.ends
 
-    def head(self, x: Tensor, stream: Stream, bound: Bound = FROZEN) -> Tensor:
+    def head(self, x: Tensor, stream: ResidualStream, bound: Bound = FROZEN) -> Tensor:
         """Features (n, dim) from the pooled tokens (n, width)."""
         key: Key = (self.shape.name, None, "ln_post")
         y = x if self._normed_already else self._norm(key, x, bound)
@@ -189,14 +193,14 @@ class Tower:
         return y if weight is None else bound.linear(key, y, weight, self._bias(key))
 
     def block(
-        self, i: int, stream: Stream, bound: Bound = FROZEN, rows: Tensor | None = None
+        self, i: int, stream: ResidualStream, bound: Bound = FROZEN, rows: Tensor | None = None
     ) -> Tensor:
         """One block: x + attn(x), then + mlp. With ``rows``, its output at those rows only."""
         tower, n = self.shape.name, stream.n
         x = bound.before((tower, i, "block"), stream.x, n)
         entered = x if rows is None else x[..., rows, :]
         seen = bound.before((tower, i, "attn"), x, n)
-        y = self._attention(i, Stream(seen, n, stream.packing), bound, rows)
+        y = self._attention(i, ResidualStream(seen, n, stream.packing), bound, rows)
         seen = seen if rows is None else seen[..., rows, :]
         y = self._scaled((tower, i, "ls_1"), bound.after((tower, i, "attn"), seen, y, n), bound)
         x = entered + y
@@ -207,7 +211,9 @@ class Tower:
 
     # --- inside ------------------------------------------------------------------------------
 
-    def _attention(self, i: int, stream: Stream, bound: Bound, rows: Tensor | None) -> Tensor:
+    def _attention(
+        self, i: int, stream: ResidualStream, bound: Bound, rows: Tensor | None
+    ) -> Tensor:
         s, n, packing = self.shape, stream.n, stream.packing
         key: Key = (s.name, i, "qkv")
         h = self._site_norm((s.name, i, "ln_1"), stream.x, n, bound)
@@ -233,7 +239,7 @@ class Tower:
             y = attend(q, k, v, n, s.heads, s.causal, ends, self._added(i, stream, bound))
         return self._site_linear((s.name, i, "out_proj"), y, n, bound)
 
-    def _added(self, i: int, stream: Stream, bound: Bound) -> Tensor | None:
+    def _added(self, i: int, stream: ResidualStream, bound: Bound) -> Tensor | None:
         """What a method adds to the scores of attention; None for most."""
         key: Key = (self.shape.name, i, "scores")
         if bound.at(key) is None:
@@ -305,7 +311,7 @@ class Tower:
         key: Key = (self.shape.name, None, "positions")
         return bound.tensor(key, self.weights[weight_name(key, "weight")])
 
-    def _pool(self, x: Tensor, rows: Tensor | None, stream: Stream, bound: Bound) -> Tensor:
+    def _pool(self, x: Tensor, rows: Tensor | None, stream: ResidualStream, bound: Bound) -> Tensor:
         if rows is not None:
             return x[..., rows, :]
         if self.shape.norm_before_pool:
@@ -326,7 +332,7 @@ class Tower:
         return self.weights[weight_name(key, "weight")], self._bias(key)
 
 
-def pooled_alone(rig: Wiring, tower: str, layer: int) -> bool:
+def can_pool_early(rig: Wiring, tower: str, layer: int) -> bool:
     """Whether a last block can be computed for the pooled rows alone."""
     inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
     whole = all(rig.rowwise((tower, layer, name)) for name in inside)

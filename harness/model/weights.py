@@ -12,7 +12,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from harness.model.open_clip_configs import EMBEDDED, RANDOM, first_sentence, model_config, tags
+from harness.model.open_clip_configs import (
+    EMBEDDED,
+    RANDOM,
+    first_sentence,
+    model_config,
+    pretrained_tags,
+)
 from harness.model.open_clip_library import open_clip
 from harness.spec.spec import BackboneSpec
 from methods.kit.core.errors import UsageError, unknown
@@ -21,7 +27,7 @@ from methods.kit.core.errors import UsageError, unknown
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """Where weights come from, and what is known of how they were trained."""
 
     file: Path | None
@@ -36,13 +42,13 @@ def check_weights(spec: BackboneSpec) -> None:
     check_quick_gelu(spec.name, config, find_weights(spec.name, spec.pretrained, fetch=False))
 
 
-def find_weights(name: str, pretrained: str, fetch: bool = True) -> Source:
+def find_weights(name: str, pretrained: str, fetch: bool = True) -> WeightSource:
     if name == EMBEDDED and not pretrained:
         path = files("harness") / "embedded" / "backbone" / "model.safetensors"
-        return Source(Path(str(path)), {}, None, EMBEDDED)
+        return WeightSource(Path(str(path)), {}, None, EMBEDDED)
     if pretrained == RANDOM:
-        return Source(None, {}, None, RANDOM)
-    known = [] if name.endswith(".json") else tags(name)
+        return WeightSource(None, {}, None, RANDOM)
+    known = [] if name.endswith(".json") else pretrained_tags(name)
     if pretrained in known:
         return _tag(name, pretrained, fetch)
     if pretrained and (Path(pretrained).suffix or os.sep in pretrained):
@@ -53,20 +59,20 @@ def find_weights(name: str, pretrained: str, fetch: bool = True) -> Source:
             f"backbone.pretrained: {name} needs weights: a tag ({choices}) or a safetensors file"
         )
     twin = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
-    if pretrained in tags(twin):
+    if pretrained in pretrained_tags(twin):
         raise UsageError(
             f"backbone.pretrained: {pretrained!r} are weights of {twin}, not of {name}"
         )
     raise unknown(f"backbone.pretrained {pretrained!r}", pretrained, [*known, RANDOM])
 
 
-def _tag(name: str, tag: str, fetch: bool) -> Source:
+def _tag(name: str, tag: str, fetch: bool) -> WeightSource:
     config = open_clip.get_pretrained_cfg(name, tag)
     preprocess = {k: config[k] for k in ("mean", "std", "interpolation", "resize_mode")}
     path = _on_disk(config)
     if path is None and fetch:
         path = _download(config, name, tag)
-    return Source(path, preprocess, bool(config.get("quick_gelu", False)), tag)
+    return WeightSource(path, preprocess, bool(config.get("quick_gelu", False)), tag)
 
 
 def _on_disk(config: dict[str, Any]) -> Path | None:
@@ -102,7 +108,7 @@ def _download(config: dict[str, Any], name: str, tag: str) -> Path:
     return found
 
 
-def _file(path: Path) -> Source:
+def _file(path: Path) -> WeightSource:
     if not path.is_file():
         raise UsageError(f"backbone.pretrained: {path}: no such file")
     if path.suffix != ".safetensors":
@@ -118,10 +124,10 @@ def _file(path: Path) -> Source:
         preprocess = dict(config.get("preprocess_cfg", {}))
     elif "openai" in path.name.lower():
         quick = True
-    return Source(path, preprocess, quick, path.name)
+    return WeightSource(path, preprocess, quick, path.name)
 
 
-def check_quick_gelu(name: str, config: dict[str, Any], source: Source) -> None:
+def check_quick_gelu(name: str, config: dict[str, Any], source: WeightSource) -> None:
     """Raises UsageError when the weights were trained with the other activation."""
     builds = bool(config.get("quick_gelu", False))
     if source.quick_gelu is None or source.quick_gelu == builds:
@@ -134,7 +140,7 @@ def check_quick_gelu(name: str, config: dict[str, Any], source: Source) -> None:
     )
 
 
-def fill(model: nn.Module, path: Path, name: str) -> None:
+def load_weights(model: nn.Module, path: Path, name: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -77,7 +77,7 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         content = multi_task_sets.content_of if several else content_of
         values["data.content"] = content(data, str(given.get("data.root", "")))
     if values.get("backbone.precision") == precision.AUTO:
-        values["backbone.precision"] = precision.best(backbone)
+        values["backbone.precision"] = precision.auto_precision(backbone)
     values.pop("method.name", None)
     return _checked(kind, values)
 

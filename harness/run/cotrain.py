@@ -12,14 +12,14 @@ from statistics import fmean
 
 from harness.evaluate import cost
 from harness.model.classifier import Classifier
-from harness.model.out_of_memory import ran_out
+from harness.model.out_of_memory import is_out_of_memory
 from harness.run.execute import Progress, attempt, failed, first_counted, past, pick_device
 from harness.run.prepare import Prepared, prepare
 from harness.run.pruning import Watch
 from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.train import cache_plan
-from harness.train.fit import NonFiniteLoss, Row, Rows, fit_all
+from harness.train.fit import EpochRow, EpochRows, NonFiniteLoss, fit_all
 from harness.train.trial_group import Trial, TrialGroup
 from methods.kit.core.errors import UsageError
 
@@ -74,7 +74,7 @@ def attempt_all(
     except UsageError:
         raise
     except Exception as error:  # whose it is shows when each runs for itself
-        size = max(1, len(members) // 2) if ran_out(error) else 1
+        size = max(1, len(members) // 2) if is_out_of_memory(error) else 1
     if size:  # out of the handler, which holds on to what filled the memory
         again, watched = [m.run.spec for m in members], [m.watch for m in members]
         members.clear()
@@ -113,9 +113,9 @@ def _train(
     net = Classifier(first.backbone, first.net.adapter, first.net.prompts, rig=crew.rig)
     streams = len({trial.feed for trial in crew.trials})
     spec, by_trial = first.spec, {m.trial: m for m in members}
-    with cost.measuring(first.backbone.device) as meter:
+    with cost.measure_training(first.backbone.device) as meter:
         views = spec.data.views
-        plan = cache_plan.make(net, first.split.train, spec.train, spec.seed, views, streams)
+        plan = cache_plan.make_plan(net, first.split.train, spec.train, spec.seed, views, streams)
         for rows in fit_all(net, crew, plan, first_counted(meter)):
             if progress:
                 _show(rows, progress)
@@ -134,14 +134,14 @@ def _train(
     return plan, meter
 
 
-def _show(rows: Rows, progress: Progress) -> None:
+def _show(rows: EpochRows, progress: Progress) -> None:
     """One line for all."""
-    each = [row for row in rows.values() if isinstance(row, Row)]
+    each = [row for row in rows.values() if isinstance(row, EpochRow)]
     if each:
         losses = [fmean(step) for step in zip(*(row.losses for row in each), strict=True)]
         accuracy = fmean(row.accuracy for row in each)
         one = each[0]
-        row = Row(one.epoch, one.epochs, one.first_step, losses, accuracy, one.step_seconds)
+        row = EpochRow(one.epoch, one.epochs, one.first_step, losses, accuracy, one.step_seconds)
         progress(row)
 
 

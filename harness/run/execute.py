@@ -12,18 +12,18 @@ from harness.data import split
 from harness.evaluate import cost, parameters
 from harness.evaluate.parameters import Counts
 from harness.model import backbone, weights
-from harness.model.out_of_memory import ran_out
+from harness.model.out_of_memory import is_out_of_memory
 from harness.run import merged_sources, stages, warm_start
 from harness.run.prepare import prepare
 from harness.run.pruning import Watch
 from harness.run.result import Result, failure
 from harness.spec.spec import Spec
-from harness.train.fit import NonFiniteLoss, Row
+from harness.train.fit import EpochRow, NonFiniteLoss
 from harness.train.gradients import Outcome
 from methods.kit.core.errors import UsageError
 
 LESS = "adapt fewer blocks (method.layers=top:3), say backbone.precision=bf16, or a smaller --cache"
-Progress = Callable[[Row], None]
+Progress = Callable[[EpochRow], None]
 
 
 def pick_device(wanted: str = "auto") -> torch.device:
@@ -56,7 +56,9 @@ def check_spec(spec: Spec) -> Counts:
     if source is not None:
         warm_start.check(spec, source)
     merged_sources.check(spec, merged_sources.of(spec))
-    return parameters.outline(spec.method, parts, classes, warm_start.outline(source), spec.tasks)
+    return parameters.outline_counts(
+        spec.method, parts, classes, warm_start.outline(source), spec.tasks
+    )
 
 
 def execute(
@@ -76,7 +78,7 @@ def execute(
     started = time.time()
     run = prepare(spec, pick_device(device), past(spec, device, progress, store), started)
     goes_on = True
-    with cost.measuring(run.backbone.device) as meter:
+    with cost.measure_training(run.backbone.device) as meter:
         plan, rows = run.training(first_counted(meter))
         for row in rows:
             run.losses.extend(row.losses)
@@ -134,7 +136,7 @@ def failed(
     """The record of a run that an error ended; call it while the error is handled."""
     if isinstance(error, NonFiniteLoss):
         return failure(spec, device, "failed", started, str(error), test)
-    if ran_out(error):
+    if is_out_of_memory(error):
         said = f" ({str(error).splitlines()[0]})" if str(error) else ""
         text = f"out of memory; {LESS}{said}"
         return failure(spec, device, "out_of_memory", started, text, test)
@@ -144,4 +146,4 @@ def failed(
 
 def first_counted(meter: cost.Meter) -> Callable[[int, Callable[[], Outcome]], Outcome]:
     """Counts the operations of the first step; the others run bare."""
-    return lambda step, run: cost.counted(meter, run) if step == 0 else run()
+    return lambda step, run: cost.count_operations(meter, run) if step == 0 else run()

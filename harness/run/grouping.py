@@ -19,9 +19,9 @@ from harness.data import split
 from harness.evaluate import parameters
 from harness.model import backbone, flops
 from harness.model.clip_layout import ClipLayout
-from harness.model.flops import Load
-from harness.model.frozen_features import frozen_until
-from harness.model.tower import Tower, pooled_alone
+from harness.model.flops import TokenBatch
+from harness.model.frozen_features import last_frozen_point
+from harness.model.tower import Tower, can_pool_early
 from harness.spec.spec import Spec
 from methods.kit.binding.wiring import Wiring
 from methods.kit.core.errors import UsageError
@@ -48,17 +48,17 @@ class Step:
     classes: int
 
     @cached_property
-    def _towers(self) -> tuple[tuple[Tower, Load, int], ...]:
+    def _towers(self) -> tuple[tuple[Tower, TokenBatch, int], ...]:
         image, text = (
             Tower(s, self.parts.clip.weights) for s in (self.parts.image, self.parts.text)
         )
         rows = self.classes * TOKENS
         loads = (
-            flops.images(image, self.spec.train.batch_size),
-            Load(self.classes, 2 * TOKENS, rows),
+            flops.image_batch(image, self.spec.train.batch_size),
+            TokenBatch(self.classes, 2 * TOKENS, rows),
         )
         return tuple(
-            (tower, load, frozen_until(self.rig, tower))
+            (tower, load, last_frozen_point(self.rig, tower))
             for tower, load in zip((image, text), loads, strict=True)
         )
 
@@ -68,12 +68,14 @@ class Step:
         if self.spec.train.augment == "none" or self.spec.data.views:
             return 0.0
         tower, load, point = self._towers[0]
-        return flops.operations(tower, load) - flops.operations(tower, load, point)
+        return flops.forward_operations(tower, load) - flops.forward_operations(tower, load, point)
 
     @property
     def own(self) -> float:
         """Forward and backward from the first touched block on."""
-        return sum(2.0 * flops.operations(t, load, point) for t, load, point in self._towers)
+        return sum(
+            2.0 * flops.forward_operations(t, load, point) for t, load, point in self._towers
+        )
 
     @property
     def launches(self) -> int:
@@ -86,7 +88,7 @@ class Step:
         found = []
         for tower, _, _ in self._towers:
             name, last = tower.shape.name, tower.shape.depth - 1
-            cut = pooled_alone(self.rig, name, last)
+            cut = can_pool_early(self.rig, name, last)
             found.append((self.rig.sees_sequences(name), self.rig.draws_in(name), cut))
         return tuple(found)
 
@@ -150,7 +152,7 @@ def gain(steps: Sequence[Step], device: torch.device) -> float:
 def _step(spec: Spec, parts: ClipLayout, classes: int) -> Step | None:
     if spec.method.start or spec.method.runs or spec.tasks:
         return None  # what hangs is known later, or data sets take turns
-    adapter = parameters.attached(spec.method, parts, classes)
+    adapter = parameters.attach_outline(spec.method, parts, classes)
     return Step(spec, adapter.rig, parts, classes) if adapter.trained() else None
 
 

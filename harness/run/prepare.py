@@ -23,7 +23,7 @@ from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.train import cache_plan, multi_task
 from harness.train.cache_plan import CachePlan
-from harness.train.fit import Row, fit
+from harness.train.fit import EpochRow, fit
 from harness.train.step import StepHook
 from methods.kit.contract.source_weights import Start
 
@@ -45,23 +45,23 @@ class Prepared:
     losses: list[float] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
 
-    def training(self, around: StepHook) -> tuple[CachePlan | multi_task.Plans, Iterator[Row]]:
+    def training(self, around: StepHook) -> tuple[CachePlan | multi_task.Plans, Iterator[EpochRow]]:
         """What is computed once, and the epochs to come."""
         spec, train = self.spec, self.split.trains[0]
         cfg, seed, views = spec.train, spec.seed, spec.data.views
         if self.course is not None:
             several = self.course.plans(cfg, seed, views)
             return several, self.course.fit(cfg, seed, around, several)
-        plan = cache_plan.make(self.net, train, cfg, seed, views)
+        plan = cache_plan.make_plan(self.net, train, cfg, seed, views)
         return plan, fit(self.net, train, cfg, seed, around, plan)
 
     def tables(self) -> dict[str, Table]:
         """What the method reports of itself."""
         if self.course is not None:
             return _multi_task_tables(self.course)
-        return predict.tables(self.net, self.split.train)
+        return predict.method_tables(self.net, self.split.train)
 
-    def looked(self, row: Row, watch: Watch | None, meter: cost.Meter) -> bool:
+    def looked(self, row: EpochRow, watch: Watch | None, meter: cost.Meter) -> bool:
         """Whether the run goes on after an epoch, looking at validation images if it is time."""
         epoch = row.epoch + 1
         if watch is None or epoch not in watch.after or epoch >= row.epochs:
@@ -89,7 +89,7 @@ class Prepared:
         test = test and goes_on
         if test:
             vault.close_selection()
-            predictions = predict.test(self.nets, vault)
+            predictions = predict.predict_test(self.nets, vault)
             main = [part.name for part in vault.parts if part.main]
             metrics |= scores.scores(predictions, main)
         state = self.net.adapter.state()
@@ -155,7 +155,7 @@ def prepare(
         net,
         testers(net, split, backbone) if course is None else course.nets,
         course,
-        parameters.count(net.adapter),
+        parameters.count_parameters(net.adapter),
         tags,
         stages.costs(pasts) | begun | merged_sources.costs(made_of),
     )
@@ -228,7 +228,7 @@ def _multi_task_tables(course: multi_task.Course) -> dict[str, Table]:
     by_site = {r.table for r in course.adapter.rig.reports if r.key is not None}
     found: dict[str, Table] = {}
     for name, net in course.nets.items():
-        for table, rows in predict.tables(net, course.trains[name]).items():
+        for table, rows in predict.method_tables(net, course.trains[name]).items():
             own = {f"{name} {row}": v for row, v in rows.items()} if table in by_site else rows
             found.setdefault(table, {}).update(own)
     if course.affinity.shared:

@@ -152,7 +152,7 @@ def outline(source: Source | None) -> Start | None:
     if source is None:
         return None
     parts = backbone.backbone_outline(source.spec.backbone.name)
-    adapter = parameters.attached(source.spec.method, parts, classes=2)
+    adapter = parameters.attach_outline(source.spec.method, parts, classes=2)
     return learnt(source, adapter, adapter.bind(), parts.clip)
 
 
@@ -163,7 +163,7 @@ def load(source: Source | None, backbone: Backbone) -> Start | None:
         return None
     check_weights(source, backbone, KEY)
     parts = backbone_outline(backbone.name)
-    adapter = parameters.attached(source.spec.method, parts, classes=2)
+    adapter = parameters.attach_outline(source.spec.method, parts, classes=2)
     state = {name: value.double() for name, value in source.state.items()}
     return learnt(source, adapter, adapter.bind(state), backbone.clip)
 

@@ -14,9 +14,9 @@ from harness.spec import quantities
 from harness.spec.paths import home
 from harness.spec.spec import Spec
 from harness.tracking.ledger import Ledger, Run, open_ledger
-from harness.train.fit import Row
-from harness.train.replay import GRAPH
-from harness.train.step import MICRO
+from harness.train.fit import EpochRow
+from harness.train.replay import GRAPH_TAG
+from harness.train.step import MICRO_BATCH_TAG
 from methods.kit.ring.initialise import ERRORS
 
 STAGES = "stages"  # the folder of trainings that other runs begin with
@@ -31,7 +31,7 @@ class RunProgress(Protocol):
     def start(self, name: str) -> None:
         """A run begins."""
 
-    def epoch(self, row: Row) -> None:
+    def epoch(self, row: EpochRow) -> None:
         """An epoch of the present run is over."""
 
     def end(self, line: str) -> None:
@@ -155,7 +155,7 @@ def from_ledger(spec: Spec, run: Run) -> RunOutcome:
 
 
 def _steps(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: tags[key] for key in (MICRO, GRAPH) if key in tags}
+    return {key: tags[key] for key in (MICRO_BATCH_TAG, GRAPH_TAG) if key in tags}
 
 
 def sentence(done: RunOutcome) -> str:

@@ -78,11 +78,11 @@ class BatchStream:
             )
         else:
             warps = self._warps(epoch, mine, order)
-        parts = moved(order, device).split(self.cfg.batch_size)
+        parts = to_device(order, device).split(self.cfg.batch_size)
         drawn = [None] * len(parts) if warps is None else warps.split(self.cfg.batch_size)
         source = self.pixels if kept is None else kept
         for part, warp, read in zip(parts, drawn, pixel_batches(source, parts), strict=True):
-            x = moved(read, device)
+            x = to_device(read, device)
             if warp is not None:
                 x = augment.warp(self.net.backbone.transform.normalise(x), warp)
             yield Batch(x, self.labels[part], part, look)
@@ -100,7 +100,7 @@ class BatchStream:
             if fixed is None:
                 return None
             drawn = fixed[order]
-        return moved(drawn, self.labels.device)
+        return to_device(drawn, self.labels.device)
 
 
 class GroupedStreams:
@@ -125,7 +125,7 @@ class GroupedStreams:
     def epoch(self, epoch: int, trials: Sequence[Trial]) -> Iterator[Batch]:
         """The batches of an epoch for the trials that live."""
         device = next(iter(self.feeds.values())).labels.device
-        return ahead(self._made(epoch, trials), device)
+        return prefetch(self._made(epoch, trials), device)
 
     def _made(self, epoch: int, trials: Sequence[Trial]) -> Iterator[Batch]:
         places = {key: i for i, key in enumerate(self.feeds)}
@@ -145,7 +145,7 @@ class GroupedStreams:
             )
 
 
-def moved(x: Tensor, device: torch.device) -> Tensor:
+def to_device(x: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. What comes from the machine's memory goes through locked pages, which
     the GPU reads by itself while both go on."""
     if device.type != "cuda" or x.is_cuda:
@@ -153,7 +153,7 @@ def moved(x: Tensor, device: torch.device) -> Tensor:
     return x.pin_memory().to(device, non_blocking=True)
 
 
-def ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The same batches. On a GPU each is made when the step of the one before was launched, on a
     stream of its own: reading, moving and augmenting it hides behind that step."""
     if device.type != "cuda":

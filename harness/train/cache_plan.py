@@ -14,7 +14,7 @@ from harness.data.split import Images
 from harness.model import flops, frozen_features
 from harness.model.classifier import Classifier
 from harness.model.prompt_packing import Packing
-from harness.model.tensor_cache import shared, size_text
+from harness.model.tensor_cache import format_bytes, shared_cache
 from harness.model.tower import Tower, packing_for
 from harness.spec.spec import TrainSpec
 
@@ -77,10 +77,10 @@ class CachePlan:
         if part.name != "text" and self.looks != (PLAIN,):
             count, total = len(part.looks), len(self.looks)
             views = f" x {total} views" if count == total else f" x {count} of {total} views"
-        return f"{part.what}{views} ({size_text(part.bytes)})"
+        return f"{part.what}{views} ({format_bytes(part.bytes)})"
 
 
-def make(
+def make_plan(
     net: Classifier,
     train: Images,
     cfg: TrainSpec,
@@ -94,16 +94,16 @@ def make(
     Of trials side by side ``streams`` is how many different sets of training images they see, all
     of one size.
     """
-    looks = fixed_looks(cfg, seed, views)
-    batch = flops.images(net.backbone.image, min(cfg.batch_size, len(train)))
-    forward = flops.operations(net.backbone.image, batch)
-    total = forward + flops.operations(net.backbone.text, _prompts(net))
-    if _teaches(net):
+    looks = fixed_views(cfg, seed, views)
+    batch = flops.image_batch(net.backbone.image, min(cfg.batch_size, len(train)))
+    forward = flops.forward_operations(net.backbone.image, batch)
+    total = forward + flops.forward_operations(net.backbone.text, _prompts(net))
+    if _caches_teacher(net):
         total += forward
     if not net.adapter.trained():
         return CachePlan(looks, (), total, "nothing trains")
-    left, parts, short = shared.budget(net.backbone.device) // share, [], 0
-    for part in _wanted(net, train, looks, batch, streams):
+    left, parts, short = shared_cache.budget(net.backbone.device) // share, [], 0
+    for part in _candidates(net, train, looks, batch, streams):
         whole, part = part.bytes, part.cut(min(len(part.looks), left // part.each))
         short += whole - part.bytes
         left -= part.bytes
@@ -111,7 +111,7 @@ def make(
     return CachePlan(looks, tuple(parts), total, _note(net, looks, short))
 
 
-def fixed_looks(cfg: TrainSpec, seed: int, views: int) -> tuple[View, ...]:
+def fixed_views(cfg: TrainSpec, seed: int, views: int) -> tuple[View, ...]:
     """The looks of the training images that come again, in later epochs or runs."""
     if cfg.augment == "none":
         return (PLAIN,)
@@ -119,34 +119,40 @@ def fixed_looks(cfg: TrainSpec, seed: int, views: int) -> tuple[View, ...]:
     return tuple(View(seed, k, *drawn) for k in range(min(views, cfg.epochs)))
 
 
-def _wanted(
-    net: Classifier, train: Images, looks: tuple[View, ...], batch: flops.Load, streams: int
+def _candidates(
+    net: Classifier, train: Images, looks: tuple[View, ...], batch: flops.TokenBatch, streams: int
 ) -> Iterator[CachedPart]:
     """All that could be kept, what saves most for its bytes first."""
     image, text, n = net.backbone.image, net.backbone.text, len(train)
     if net.keeps_text:
         load = _prompts(net)
-        saves = flops.operations(text, load) - flops.operations(text, load, net.text_point)
-        yield CachedPart("text", _what(text, net.text_point), net.text_bytes(_packing(net)), saves)
+        saves = flops.forward_operations(text, load) - flops.forward_operations(
+            text, load, net.text_point
+        )
+        yield CachedPart(
+            "text", _describe(text, net.text_point), net.text_bytes(_packing(net)), saves
+        )
     if not looks:
         return
-    if _teaches(net):
-        each = streams * frozen_features.bytes_of(net.backbone, n, image.shape.depth + 1)
-        saves = flops.operations(image, batch)
+    if _caches_teacher(net):
+        each = streams * frozen_features.activation_bytes(net.backbone, n, image.shape.depth + 1)
+        saves = flops.forward_operations(image, batch)
         yield CachedPart("teacher", f"the teacher's features of {n} images", each, saves, looks)
     if net.image_point > 0:
-        each = streams * frozen_features.bytes_of(net.backbone, n, net.image_point)
-        saves = flops.operations(image, batch) - flops.operations(image, batch, net.image_point)
+        each = streams * frozen_features.activation_bytes(net.backbone, n, net.image_point)
+        saves = flops.forward_operations(image, batch) - flops.forward_operations(
+            image, batch, net.image_point
+        )
         yield CachedPart(
-            "image", f"{_what(image, net.image_point)} of {n} images", each, saves, looks
+            "image", f"{_describe(image, net.image_point)} of {n} images", each, saves, looks
         )
 
 
 def _note(net: Classifier, looks: tuple[View, ...], short: int) -> str:
-    if shared.word == "off":
+    if shared_cache.word == "off":
         return "--cache off"
     if short:
-        return f"{size_text(short)} more did not fit into --cache {shared.word}"
+        return f"{format_bytes(short)} more did not fit into --cache {shared_cache.word}"
     if net.image_point > 0 and not looks:
         return "images are augmented anew in each epoch; data.views=K would keep them too"
     if net.image_point <= 0 and net.text_point <= 0:
@@ -154,14 +160,14 @@ def _note(net: Classifier, looks: tuple[View, ...], short: int) -> str:
     return ""
 
 
-def _what(tower: Tower, point: int) -> str:
+def _describe(tower: Tower, point: int) -> str:
     name, depth = tower.shape.name, tower.shape.depth
     if point > depth:
         return f"{name} features"
     return f"{name} tokens before " + ("the head" if point == depth else f"block {point + 1}")
 
 
-def _teaches(net: Classifier) -> bool:
+def _caches_teacher(net: Classifier) -> bool:
     return net.rig.needs_teacher and net.image_trains
 
 
@@ -170,5 +176,5 @@ def _packing(net: Classifier) -> Packing | None:
     return packing_for(net.prompts, net.rig, training=True)
 
 
-def _prompts(net: Classifier) -> flops.Load:
-    return flops.prompts(net.prompts, _packing(net))
+def _prompts(net: Classifier) -> flops.TokenBatch:
+    return flops.prompt_batch(net.prompts, _packing(net))

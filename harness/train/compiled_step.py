@@ -15,10 +15,10 @@ from torch.fx.passes.split_module import split_module
 
 from harness.train.gradients import Outcome
 
-KERNELS = (torch.ops.aten._fused_adamw_, torch.ops.aten._fused_sgd_)
+OPTIMIZER_KERNELS = (torch.ops.aten._fused_adamw_, torch.ops.aten._fused_sgd_)
 
 
-class Compiler:
+class CompiledStepRecorder:
     """Records steps by compiling them."""
 
     keeps_gradients = False
@@ -46,7 +46,11 @@ def _compiled(traced: GraphModule) -> Callable[[], Outcome]:
             traced.graph.erase_node(node)
     traced.recompile()
     order = {node.name: i for i, node in enumerate(traced.graph.nodes)}
-    moves = [n for n in traced.graph.nodes if getattr(n.target, "overloadpacket", None) in KERNELS]
+    moves = [
+        n
+        for n in traced.graph.nodes
+        if getattr(n.target, "overloadpacket", None) in OPTIMIZER_KERNELS
+    ]
     first = order[moves[0].name]
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no GPU: no matter
     parts: Any = split_module(traced, torch.nn.Module(), lambda n: int(order[n.name] >= first))

@@ -17,7 +17,7 @@ from harness.train import cache_plan, replay
 from harness.train.batches import GroupedStreams
 from harness.train.cache_plan import CachePlan
 from harness.train.step import StepHook, Stepper
-from harness.train.teacher import FrozenModel
+from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
 
 
@@ -32,7 +32,7 @@ class NonFiniteLoss(Exception):
 
 
 @dataclass(frozen=True)
-class Row:
+class EpochRow:
     """One epoch, in numbers. Of trials side by side, a step's seconds are the trial's share."""
 
     epoch: int
@@ -48,10 +48,10 @@ class Row:
         return sum(self.losses) / len(self.losses)
 
 
-Rows = dict[Trial, Row | NonFiniteLoss]
+EpochRows = dict[Trial, EpochRow | NonFiniteLoss]
 
 
-def steps_of(images: int, cfg: TrainSpec) -> int:
+def step_count(images: int, cfg: TrainSpec) -> int:
     """How many optimiser steps a training takes."""
     return cfg.epochs * math.ceil(images / cfg.batch_size)
 
@@ -63,7 +63,7 @@ def fit(
     seed: int,
     around: StepHook | None = None,
     plan: CachePlan | None = None,
-) -> Iterator[Row]:
+) -> Iterator[EpochRow]:
     """Train ``net.adapter`` in place, yielding a row of numbers an epoch.
 
     Nothing is read back from the device inside a step; losses are checked once an epoch.
@@ -73,7 +73,7 @@ def fit(
     if not net.adapter.trained():
         return
     trial = Trial(net.adapter, cfg, seed, train)
-    plan = plan or cache_plan.make(net, train, cfg, seed)
+    plan = plan or cache_plan.make_plan(net, train, cfg, seed)
     for rows in fit_all(net, TrialGroup([trial]), plan, around):
         row = rows[trial]
         if isinstance(row, NonFiniteLoss):
@@ -83,7 +83,7 @@ def fit(
 
 def fit_all(
     net: Classifier, crew: TrialGroup, plan: CachePlan, around: StepHook | None = None
-) -> Iterator[Rows]:
+) -> Iterator[EpochRows]:
     """Train a crew side by side, yielding the row of each living trial an epoch.
 
     All have the same number of training images, epochs, batch size and augmentation. Between two
@@ -92,13 +92,13 @@ def fit_all(
     cfg, feeds = crew.trials[0].cfg, GroupedStreams(net, crew.trials, plan)
     size = feeds.size
     device = net.backbone.device
-    total = steps_of(size, cfg)
+    total = step_count(size, cfg)
     crew.train()
     net.text_stream(crew.bind(0, 0.0, device))  # not in the time of a step
     teacher = None
     if net.rig.needs_teacher:
-        teacher = FrozenModel(net, feeds.sets, plan.looks_of("teacher"))
-    take, step = Stepper(crew, around, replay.graph_recorder(device)), 0
+        teacher = FrozenTeacher(net, feeds.sets, plan.looks_of("teacher"))
+    take, step = Stepper(crew, around, replay.step_recorder(device)), 0
     for epoch in range(cfg.epochs):
         trials = crew.trials
         first, losses, hits, seconds = step, [], [], []
@@ -115,10 +115,10 @@ def fit_all(
         rights = torch.stack(hits).sum(0).tolist()
         if device.type == "cuda":  # the stack above waited for the whole epoch
             seconds = [sum(seconds) / len(seconds)] * len(seconds)
-        rows: Rows = {}
+        rows: EpochRows = {}
         for trial, mine, right in zip(trials, values, rights, strict=True):
-            row = Row(epoch, cfg.epochs, first, mine, 100 * right / size, seconds, take.tags)
-            rows[trial] = _finite(row) or row
+            row = EpochRow(epoch, cfg.epochs, first, mine, 100 * right / size, seconds, take.tags)
+            rows[trial] = _first_non_finite(row) or row
         lost = [trial for trial, row in rows.items() if isinstance(row, NonFiniteLoss)]
         if lost:
             crew.keep([trial for trial in trials if trial not in lost])
@@ -129,7 +129,7 @@ def fit_all(
     crew.train(False)
 
 
-def _finite(row: Row) -> NonFiniteLoss | None:
+def _first_non_finite(row: EpochRow) -> NonFiniteLoss | None:
     for i, value in enumerate(row.losses):
         if not math.isfinite(value):
             return NonFiniteLoss(row.first_step + i + 1, value)

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from methods.kit.contract.adapter import Adapter
 
-FLAT_MOST = 1 << 22  # numbers; above, one more copy of the gradients costs more than launches
+MAX_FLAT_NUMBERS = (
+    1 << 22
+)  # numbers; above, one more copy of the gradients costs more than launches
 
 
 @dataclass(frozen=True)
-class Kind:
+class OptimizerGroup:
     """What the optimiser does alike: the factor on the learning rate, and whether it decays."""
 
     rate: float
@@ -29,7 +31,9 @@ class Kind:
 class ParameterBuffer:
     """Tensors of one kind, of every trial of a group."""
 
-    def __init__(self, kind: Kind, names: Sequence[str], adapters: Sequence[Adapter]) -> None:
+    def __init__(
+        self, kind: OptimizerGroup, names: Sequence[str], adapters: Sequence[Adapter]
+    ) -> None:
         first = adapters[0].trained()
         self.kind, self.names = kind, tuple(names)
         self.shapes = tuple(first[name].shape for name in names)
@@ -78,10 +82,10 @@ class ParameterBuffer:
 def parameter_buffers(adapters: Sequence[Adapter]) -> list[ParameterBuffer]:
     """The buffers of adapters of one shape; weights decay, vectors and scalars do not."""
     first = adapters[0]
-    kinds: dict[Kind, list[str]] = {}
+    kinds: dict[OptimizerGroup, list[str]] = {}
     for name, value in first.trained().items():
-        kinds.setdefault(Kind(first.rate(name), value.dim() >= 2), []).append(name)
-    apart = _apart(first)
+        kinds.setdefault(OptimizerGroup(first.rate(name), value.dim() >= 2), []).append(name)
+    apart = _separate_names(first)
     made = []
     for kind, names in sorted(kinds.items(), key=lambda item: (item[0].rate, item[0].decays)):
         flat = [name for name in names if name not in apart]
@@ -90,12 +94,12 @@ def parameter_buffers(adapters: Sequence[Adapter]) -> list[ParameterBuffer]:
     return made
 
 
-def _apart(adapter: Adapter) -> set[str]:
+def _separate_names(adapter: Adapter) -> set[str]:
     """What has a buffer of its own: parts that sleep in some steps, are trained by a term of the
     loss alone, or are large."""
     rig, owned = adapter.rig, adapter.trained()
     if any(penalty.alone for penalty in rig.penalties):
         return set(owned)
     asleep = {n for draw in rig.draws.values() for names in draw.members for n in names}
-    large = sum(p.numel() for p in owned.values()) > FLAT_MOST
+    large = sum(p.numel() for p in owned.values()) > MAX_FLAT_NUMBERS
     return {name for name, p in owned.items() if large or name in asleep}

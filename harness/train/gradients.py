@@ -9,7 +9,7 @@ from torch import Tensor
 
 from harness.model.classifier import Classifier
 from harness.train.batches import Batch
-from harness.train.teacher import FrozenModel
+from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import TrialGroup
 from methods.kit.contract.adapter import Step
 
@@ -22,7 +22,7 @@ def train_step(
     batch: Batch,
     step: int = 0,
     progress: float = 0.0,
-    teacher: FrozenModel | None = None,
+    teacher: FrozenTeacher | None = None,
     parts: int = 1,
 ) -> Outcome:
     """One optimiser step of all trials; losses and numbers of right answers, on the device.
@@ -33,7 +33,8 @@ def train_step(
     """
     crew.clear()
     found = [
-        _gradients(net, crew, batch, cut, step, progress, teacher) for cut in _cuts(batch, parts)
+        _accumulate(net, crew, batch, cut, step, progress, teacher)
+        for cut in _micro_batches(batch, parts)
     ]
     crew.move()
     if len(found) == 1:
@@ -42,7 +43,7 @@ def train_step(
     return torch.stack(losses).sum(0), torch.stack(rights).sum(0)
 
 
-def _cuts(batch: Batch, parts: int) -> Iterator[slice]:
+def _micro_batches(batch: Batch, parts: int) -> Iterator[slice]:
     """Pieces of a batch, of sizes that differ by one at most."""
     size = len(batch)
     count = min(parts, size)
@@ -50,14 +51,14 @@ def _cuts(batch: Batch, parts: int) -> Iterator[slice]:
     return (slice(a, b) for a, b in pairwise(edges))
 
 
-def _gradients(
+def _accumulate(
     net: Classifier,
     crew: TrialGroup,
     batch: Batch,
     cut: slice,
     step: int,
     progress: float,
-    teacher: FrozenModel | None,
+    teacher: FrozenTeacher | None,
 ) -> Outcome:
     """Add the gradients of some images of a batch to those of others."""
     share, part = 1.0, None

@@ -15,16 +15,16 @@ from torch import Tensor
 from harness.data.split import Images, Split
 from harness.model.backbone import Backbone
 from harness.model.classifier import Answer, Classifier
-from harness.model.tensor_cache import size_text
+from harness.model.tensor_cache import format_bytes
 from harness.model.tower import Prompts
 from harness.spec.spec import TrainSpec
 from harness.train import cache_plan, replay
 from harness.train.batches import BatchStream
 from harness.train.cache_plan import CachePlan
-from harness.train.fit import NonFiniteLoss, Row, steps_of
+from harness.train.fit import EpochRow, NonFiniteLoss, step_count
 from harness.train.step import StepHook, Stepper
-from harness.train.task_affinity import Affinity
-from harness.train.teacher import FrozenModel
+from harness.train.task_affinity import GradientAffinity
+from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
 from methods.kit.binding.bound import Bound
 from methods.kit.binding.randomness import Noise, generator
@@ -86,19 +86,19 @@ class Course:
             columns = slice(start, start + len(own))
             self.nets[name] = TaskClassifier(backbone, adapter, own, k, columns)
             start = columns.stop
-        self.affinity = Affinity(adapter, len(self.trains), self.device)
+        self.affinity = GradientAffinity(adapter, len(self.trains), self.device)
 
     def plans(self, cfg: TrainSpec, seed: int, views: int) -> "Plans":
         """What is computed once for each task; they share the budget."""
         count = len(self.nets)
         return Plans(
             {
-                name: cache_plan.make(net, self.trains[name], cfg, seed, views, share=count)
+                name: cache_plan.make_plan(net, self.trains[name], cfg, seed, views, share=count)
                 for name, net in self.nets.items()
             }
         )
 
-    def fit(self, cfg: TrainSpec, seed: int, around: StepHook, plan: "Plans") -> Iterator[Row]:
+    def fit(self, cfg: TrainSpec, seed: int, around: StepHook, plan: "Plans") -> Iterator[EpochRow]:
         """As harness.fit.fit, over all tasks. Raises NonFiniteLoss."""
         adapter = self.adapter
         if not adapter.trained():
@@ -109,14 +109,14 @@ class Course:
         ]
         adapter.train()
         crew = TrialGroup([Trial(adapter, cfg, seed)])
-        take = Stepper(crew, around, replay.graph_recorder(self.device), len(lessons))
+        take = Stepper(crew, around, replay.step_recorder(self.device), len(lessons))
         size = sum(len(images) for images in self.trains.values())
-        total = sum(steps_of(len(images), cfg) for images in self.trains.values())
+        total = sum(step_count(len(images), cfg) for images in self.trains.values())
         step = 0
         for epoch in range(cfg.epochs):
             first, losses, hits, seconds = step, [], [], []
             streams = [lesson.batches.epoch(epoch) for lesson in lessons]
-            for k in turns([lesson.steps for lesson in lessons], seed, epoch):
+            for k in task_order([lesson.steps for lesson in lessons], seed, epoch):
                 lesson, batch = lessons[k], next(streams[k])
                 began = time.perf_counter()
                 crew.optimizer.schedule(step, total)
@@ -136,12 +136,12 @@ class Course:
                 if not math.isfinite(value):
                     raise NonFiniteLoss(first + i + 1, value)
             accuracy = 100 * torch.cat(hits).sum().item() / size
-            yield Row(epoch, cfg.epochs, first, values, accuracy, seconds, take.tags)
+            yield EpochRow(epoch, cfg.epochs, first, values, accuracy, seconds, take.tags)
         adapter.advance(1.0, seed, step)
         adapter.eval()
 
 
-def turns(steps: list[int], seed: int, epoch: int) -> list[int]:
+def task_order(steps: list[int], seed: int, epoch: int) -> list[int]:
     """Which task each step of an epoch takes a batch of: each as often as it has batches."""
     each = torch.tensor([k for k, count in enumerate(steps) for _ in range(count)])
     order = torch.randperm(len(each), generator=generator(seed, "turns", epoch))
@@ -169,7 +169,7 @@ class Plans:
         """What is kept and what it saves, in one line."""
         if not self.bytes:
             return next(iter(self.each.values())).sentence()
-        kept = f"{size_text(self.bytes)} of {len(self.each)} tasks"
+        kept = f"{format_bytes(self.bytes)} of {len(self.each)} tasks"
         return f"cached: {kept}: saves {self.saved:.0f} % of a step's forward work"
 
 
@@ -187,4 +187,4 @@ class _Lesson:
         net.text_stream(adapter.bind(noise=Noise(seed, 0, device)))  # not in the time of a step
         self.teacher = None
         if adapter.needs_teacher:
-            self.teacher = FrozenModel(net, [(train, seed)], plan.looks_of("teacher"))
+            self.teacher = FrozenTeacher(net, [(train, seed)], plan.looks_of("teacher"))

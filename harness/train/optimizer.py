@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from harness.spec.spec import TrainSpec
 from harness.train.execution_mode import step_mode
-from harness.train.flat_parameters import Kind, ParameterBuffer
+from harness.train.flat_parameters import OptimizerGroup, ParameterBuffer
 
-Row = tuple[nn.Parameter, Kind, TrainSpec]
+OptimizerRow = tuple[nn.Parameter, OptimizerGroup, TrainSpec]
 
 
 class Optimizer:
@@ -21,8 +21,8 @@ class Optimizer:
     (harness/train/replay.py).
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        live = on_device(rows)
+    def __init__(self, rows: Sequence[OptimizerRow]) -> None:
+        live = lr_on_device(rows)
         groups: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
         for row, kind, cfg in rows:
             key = (cfg.lr, cfg.weight_decay, cfg.momentum, cfg.warmup, cfg.final_lr, kind)
@@ -56,7 +56,7 @@ class Optimizer:
     def schedule(self, step: int, total: int) -> None:
         """Set the rates of a step."""
         for group in self.groups:
-            rate = group["base"] * schedule(step, total, group["cfg"])
+            rate = group["base"] * lr_factor(step, total, group["cfg"])
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
@@ -78,12 +78,12 @@ class Optimizer:
         self.parts = [part for part in self.parts if part.param_groups]
 
 
-def on_device(rows: Sequence[Row]) -> bool:
+def lr_on_device(rows: Sequence[OptimizerRow]) -> bool:
     """Whether the rates are tensors beside the rows."""
     return any(step_mode.records(row.device) for row, _, _ in rows[:1])
 
 
-def schedule(step: int, total: int, cfg: TrainSpec) -> float:
+def lr_factor(step: int, total: int, cfg: TrainSpec) -> float:
     """The factor on the learning rate: linear warm-up, then half a cosine to ``final_lr``."""
     warm = round(cfg.warmup * total)
     if step < warm:
@@ -92,6 +92,6 @@ def schedule(step: int, total: int, cfg: TrainSpec) -> float:
     return cfg.final_lr + (1 - cfg.final_lr) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def rows_of(leaf: ParameterBuffer, cfgs: Sequence[TrainSpec]) -> list[Row]:
+def optimizer_rows(leaf: ParameterBuffer, cfgs: Sequence[TrainSpec]) -> list[OptimizerRow]:
     """The rows of a leaf with what their trials say."""
     return [(row, leaf.kind, cfg) for row, cfg in zip(leaf.rows, cfgs, strict=True)]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.train.batches import Batch
-from harness.train.compiled_step import Compiler
+from harness.train.compiled_step import CompiledStepRecorder
 from harness.train.execution_mode import step_mode
 from harness.train.gradients import Outcome
 from harness.train.trial_group import TrialGroup
@@ -25,10 +25,10 @@ from methods.kit.binding.randomness import RandomTape
 WARM_UP_STEPS = (
     2  # steps of a shape that are computed as ever first: libraries choose and allocate there
 )
-MOST = 4  # shapes that are recorded; each keeps what its step needs in memory
-CLOSE = 1e-3  # of the largest number of a tensor: a replay that is further off is not believed
+MAX_SHAPES = 4  # shapes that are recorded; each keeps what its step needs in memory
+TOLERANCE = 1e-3  # of the largest number of a tensor: a replay that is further off is not believed
 
-GRAPH = "graph"  # the tag that says whether steps were replayed, or why not
+GRAPH_TAG = "graph"  # the tag that says whether steps were replayed, or why not
 REPLAYED = "replayed"
 
 
@@ -48,7 +48,7 @@ class Recorder(Protocol):
         """What ``run`` returns: a step that is computed as ever, before one like it is recorded."""
 
 
-class Graphs:
+class CudaGraphRecorder:
     """CUDA graphs that share their memory: one step at a time is taken.
 
     The steps before go over the stream on which graphs are recorded: autograd adds gradients on the
@@ -76,14 +76,14 @@ class Graphs:
         return outcome
 
 
-def graph_recorder(device: torch.device) -> Recorder | None:
+def step_recorder(device: torch.device) -> Recorder | None:
     """What records steps on a device; None where each is computed as ever."""
     if not step_mode.records(device):
         return None
-    return Graphs() if step_mode.word == "auto" else Compiler()
+    return CudaGraphRecorder() if step_mode.word == "auto" else CompiledStepRecorder()
 
 
-def obstacle(crew: TrialGroup) -> str:
+def replay_obstacle(crew: TrialGroup) -> str:
     """Why the steps of a crew cannot be replayed; empty if they may be."""
     rigs = [group.trials[0].adapter.rig for group in crew.groups]
     if any(draw.members for rig in rigs for draw in rig.draws.values()):
@@ -91,7 +91,7 @@ def obstacle(crew: TrialGroup) -> str:
     return ""
 
 
-class Unreadable:
+class UnreadableProgress:
     """Stands for the progress of training in a step that is recorded: whoever asks for it fails."""
 
     def __getattr__(self, name: str) -> Any:
@@ -99,7 +99,7 @@ class Unreadable:
 
 
 @dataclass(frozen=True)
-class Moment:
+class StepRequest:
     """A step that is to be taken. ``compute(batch, progress)`` does so; ``key`` says all that it
     depends on beside the numbers on the device."""
 
@@ -114,7 +114,7 @@ class Moment:
 
 
 @dataclass
-class _Replay:
+class _CapturedStep:
     """A recorded step, and the batch in the memory that it reads."""
 
     crew: TrialGroup
@@ -124,7 +124,7 @@ class _Replay:
     again: Callable[[], None]
     gradients: list[Tensor | None]  # of the leaves, where it puts them
 
-    def __call__(self, moment: Moment) -> Outcome:
+    def __call__(self, moment: StepRequest) -> Outcome:
         self.book.turn_to(moment.step, moment.progress)
         for mine, new in zip(_tensors(self.batch), _tensors(moment.batch), strict=True):
             mine.copy_(new)
@@ -136,28 +136,28 @@ class _Replay:
 
 
 @dataclass
-class Replays:
+class ReplayCache:
     """The recorded steps of a crew. ``most``: shapes that are recorded; ``read``: somebody looks at
     the gradients that a step leaves."""
 
     crew: TrialGroup
     recorder: Recorder
-    most: int = MOST
+    most: int = MAX_SHAPES
     read: bool = False
     why: str = ""  # it is over
     _met: dict[Hashable, int] = field(default_factory=dict)
-    _kept: dict[Hashable, _Replay] = field(default_factory=dict)
+    _kept: dict[Hashable, _CapturedStep] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.why = obstacle(self.crew)
+        self.why = replay_obstacle(self.crew)
         if self.read and not self.recorder.keeps_gradients:
             self.why = "compiled steps keep no gradients, by which data sets are compared"
 
-    def take(self, moment: Moment) -> Outcome | None:
+    def take(self, moment: StepRequest) -> Outcome | None:
         """The outcome of a step that could be replayed or is to be recorded, or None: compute it
         as ever. Nothing has moved where None is returned."""
         batch = moment.batch
-        forms = (_form(t) for t in _tensors(batch))
+        forms = (_shape_key(t) for t in _tensors(batch))
         key = (moment.key, self.crew.changes, batch.feeds, *forms)
         if key in self._kept:
             return self._kept[key](moment)
@@ -175,26 +175,28 @@ class Replays:
             self._kept[key] = replay
         return outcome
 
-    def _recorded(self, moment: Moment, book: RandomTape) -> tuple[_Replay | None, Outcome]:
+    def _recorded(
+        self, moment: StepRequest, book: RandomTape
+    ) -> tuple[_CapturedStep | None, Outcome]:
         """Take the step, record it, and see whether a replay does the same."""
         x, labels, rows = (t.clone() for t in _tensors(moment.batch))
         own = Batch(x, labels, rows, moment.batch.look, moment.batch.feeds)
-        before = _State(self.crew)
+        before = _TrainingState(self.crew)
         expected = self.recorder.warm(moment.now)
-        after = _State(self.crew)
+        after = _TrainingState(self.crew)
         before.restore()
         replay = None
         try:
-            outcome, again = self.recorder.record(lambda: moment.compute(own, Unreadable()))
+            outcome, again = self.recorder.record(lambda: moment.compute(own, UnreadableProgress()))
             before.restore()
             left = [leaf.buffer.grad for leaf in self.crew.leaves]
-            replay = _Replay(self.crew, own, book, outcome, again, left)
+            replay = _CapturedStep(self.crew, own, book, outcome, again, left)
             loss, _ = replay(moment)
         except Exception as error:
             replay = None
             self._over(str(error).splitlines()[0] if str(error) else type(error).__name__)
         else:
-            if not (after.near(_State(self.crew)) and _near(loss, expected[0])):
+            if not (after.near(_TrainingState(self.crew)) and _close(loss, expected[0])):
                 replay = None
                 self._over("a replayed step differed from the step")
         after.restore()
@@ -209,7 +211,7 @@ class Replays:
         return REPLAYED if self._kept else f"no: {self.why or 'too few steps of one shape'}"
 
 
-class _State:
+class _TrainingState:
     """A copy of all that a step moves."""
 
     def __init__(self, crew: TrialGroup) -> None:
@@ -227,19 +229,19 @@ class _State:
         for live, copy in zip(self.live, self.copies, strict=True):
             live.copy_(copy)
 
-    def near(self, other: "_State") -> bool:
-        return all(_near(a, b) for a, b in zip(self.copies, other.copies, strict=True))
+    def near(self, other: "_TrainingState") -> bool:
+        return all(_close(a, b) for a, b in zip(self.copies, other.copies, strict=True))
 
 
-def _near(a: Tensor, b: Tensor) -> bool:
+def _close(a: Tensor, b: Tensor) -> bool:
     if not a.numel():
         return True
-    return bool((a - b).abs().max() <= CLOSE * b.abs().max() + 1e-8)
+    return bool((a - b).abs().max() <= TOLERANCE * b.abs().max() + 1e-8)
 
 
 def _tensors(batch: Batch) -> Sequence[Tensor]:
     return batch.x, batch.labels, batch.rows
 
 
-def _form(t: Tensor) -> Hashable:
+def _shape_key(t: Tensor) -> Hashable:
     return t.shape, t.dtype

@@ -8,12 +8,14 @@ from harness.model import out_of_memory
 from harness.model.classifier import Classifier
 from harness.train.batches import Batch
 from harness.train.gradients import Outcome, train_step
-from harness.train.replay import GRAPH, MOST, Moment, Recorder, Replays
-from harness.train.teacher import FrozenModel
+from harness.train.replay import GRAPH_TAG, MAX_SHAPES, Recorder, ReplayCache, StepRequest
+from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import TrialGroup
 
 StepHook = Callable[[int, Callable[[], Outcome]], Outcome]
-MICRO = "micro_batch"  # the tag of a run whose batches passed in parts: images in each, at most
+MICRO_BATCH_TAG = (
+    "micro_batch"  # the tag of a run whose batches passed in parts: images in each, at most
+)
 
 
 class Stepper:
@@ -36,14 +38,14 @@ class Stepper:
         self.crew = crew
         self.around = around
         self.parts = 1
-        self.replays = recorder and Replays(crew, recorder, MOST * max(1, sets), sets > 0)
+        self.replays = recorder and ReplayCache(crew, recorder, MAX_SHAPES * max(1, sets), sets > 0)
         self._micro = 0
 
     @property
     def tags(self) -> dict[str, str]:
         """What is recorded of it."""
-        found = {MICRO: str(self._micro)} if self._micro else {}
-        return found | ({GRAPH: self.replays.tag()} if self.replays else {})
+        found = {MICRO_BATCH_TAG: str(self._micro)} if self._micro else {}
+        return found | ({GRAPH_TAG: self.replays.tag()} if self.replays else {})
 
     def __call__(
         self,
@@ -51,7 +53,7 @@ class Stepper:
         batch: Batch,
         step: int,
         progress: float,
-        teacher: FrozenModel | None = None,
+        teacher: FrozenTeacher | None = None,
     ) -> Outcome:
         def compute(batch: Batch, progress: Any) -> Outcome:
             return train_step(net, self.crew, batch, step, progress, teacher, self.parts)
@@ -60,7 +62,7 @@ class Stepper:
             found = None
             if self.replays:
                 key = (id(net), self.parts, batch.look if teacher else None)
-                found = self.replays.take(Moment(key, batch, compute, step, progress))
+                found = self.replays.take(StepRequest(key, batch, compute, step, progress))
             return compute(batch, progress) if found is None else found
 
         while True:
@@ -68,9 +70,9 @@ class Stepper:
                 return self.around(step, run) if self.around else run()
             except Exception as error:
                 fewer = self.crew.lone and not self.crew.moving and self.parts < len(batch)
-                if not (out_of_memory.ran_out(error) and fewer):
+                if not (out_of_memory.is_out_of_memory(error) and fewer):
                     raise
             self.parts = min(2 * self.parts, len(batch))  # out of the handler, which holds tensors
             self._micro = math.ceil(len(batch) / self.parts)
             self.crew.clear()
-            out_of_memory.release()
+            out_of_memory.release_memory()

@@ -8,7 +8,7 @@ from torch import Tensor
 from methods.kit.contract.adapter import Adapter
 
 
-class Affinity:
+class GradientAffinity:
     """The mean cosine between the gradients of each two data sets, over the steps of a training.
 
     A step has a batch of one data set; its gradient is compared with the last one of each other

@@ -21,7 +21,7 @@ from harness.train.batches import Batch
 from methods.kit.contract.adapter import Teacher
 
 
-class FrozenModel:
+class FrozenTeacher:
     """The frozen model beside a classifier, over the same training images.
 
     ``sets`` are the training images and the seed that draws their looks; ``looks`` are those of

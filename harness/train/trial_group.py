@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from harness.data.split import Images
 from harness.spec.spec import TrainSpec
 from harness.train.flat_parameters import ParameterBuffer, parameter_buffers
-from harness.train.optimizer import Optimizer, rows_of
+from harness.train.optimizer import Optimizer, optimizer_rows
 from methods.kit.binding.bound import Bound
 from methods.kit.binding.cotrained import Cotrained, union
 from methods.kit.binding.randomness import Noise, RandomTape
 from methods.kit.contract.adapter import Adapter
 
-Part = tuple[int, int, int]  # the images of a batch that are passed: start, stop, how many it has
+ImageRange = tuple[
+    int, int, int
+]  # the images of a batch that are passed: start, stop, how many it has
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Trial:
 
 
 @dataclass
-class Group:
+class StackedTrials:
     """Trials whose tensors are stacked."""
 
     trials: list[Trial]
@@ -84,7 +86,7 @@ class TrialGroup:
         for i, trial in enumerate(trials):
             key = (i,) if trial.shape is None else trial.shape
             by_shape.setdefault(key, []).append(trial)
-        self.groups = [Group(mine) for mine in by_shape.values()]
+        self.groups = [StackedTrials(mine) for mine in by_shape.values()]
         rigs = [group.trials[0].adapter.rig for group in self.groups]
         self.rig = rigs[0] if len(rigs) == 1 else union(rigs)
         self.asleep: Sequence[
@@ -98,7 +100,7 @@ class TrialGroup:
                 row
                 for group in self.groups
                 for leaf in group.leaves
-                for row in rows_of(leaf, [t.cfg for t in group.trials])
+                for row in optimizer_rows(leaf, [t.cfg for t in group.trials])
             ]
         )
 
@@ -117,7 +119,7 @@ class TrialGroup:
         return len(self.groups) == 1 and len(self.groups[0].trials) == 1
 
     def bind(
-        self, step: int, progress: float, device: torch.device, part: Part | None = None
+        self, step: int, progress: float, device: torch.device, part: ImageRange | None = None
     ) -> Bound:
         """All trials resolved for one step, or for these images of it: (start, stop, images)."""
         when = (step, device, progress, 0, part, self.book)
@@ -169,7 +171,7 @@ class TrialGroup:
                 found |= leaf.named(leaf.buffer.grad, self.lone)
         return found
 
-    def _place(self, k: int) -> tuple[Group, int]:
+    def _place(self, k: int) -> tuple[StackedTrials, int]:
         """The group of a trial, and its place there."""
         for group in self.groups:
             if k < len(group.trials):

@@ -30,7 +30,7 @@ def stacks(spec: Spec, state: Mapping[str, Tensor], since_start: bool = True) ->
     layers, or its initial values cannot be drawn again here.
     """
     parts = backbone.backbone_outline(spec.backbone.name)
-    adapter = parameters.attached(spec.method, parts, classes=2)
+    adapter = parameters.attach_outline(spec.method, parts, classes=2)
     if set(state) != set(adapter.values()):
         raise UsageError(
             f"method {spec.method_name!r} chose its layers while it trained, so there is not one"

@@ -59,7 +59,7 @@ def suite(
     from sweeps.suite.build import build_suite
 
     run_output.use_threads(threads)
-    tensor_cache.shared.use(cache)
+    tensor_cache.shared_cache.use(cache)
     execution_mode.step_mode.use(steps)
     grouping.size_of(cotrain)
     plan = build_suite(preset, words or [], tracking_uri)
@@ -148,7 +148,7 @@ def sweep(
     from sweeps.study.sweep_plan import SweepOptions
 
     run_output.use_threads(threads)
-    tensor_cache.shared.use(cache)
+    tensor_cache.shared_cache.use(cache)
     execution_mode.step_mode.use(steps)
     grouping.size_of(cotrain)
     options = SweepOptions(sampler, pruner, sampler_seed, bound, prune_points)

@@ -14,7 +14,7 @@ import torch
 
 from harness.cli import console
 from harness.data.worker_pool import die_with_parent
-from harness.model.tensor_cache import shared
+from harness.model.tensor_cache import shared_cache
 from harness.run import grouping
 from harness.run.execute import pick_device
 from harness.spec.spec import Spec
@@ -98,13 +98,13 @@ Habits = tuple[int, str, str]  # threads, what is kept of frozen work, how steps
 
 def habits(workers: int) -> Habits:
     """What this process does, for its workers: each has its share of the threads."""
-    return max(1, torch.get_num_threads() // workers), shared.word, step_mode.word
+    return max(1, torch.get_num_threads() // workers), shared_cache.word, step_mode.word
 
 
 def start(threads: int, cache: str, way: str) -> None:
     """Begin as a worker: as its parent, and with no life beyond the parent's."""
     torch.set_num_threads(threads)
-    shared.use(cache)
+    shared_cache.use(cache)
     step_mode.use(way)
     die_with_parent()  # a run in flight is simply run again later
 

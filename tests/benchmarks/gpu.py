@@ -36,7 +36,7 @@ from harness.model.classifier import Classifier
 from harness.spec import environment
 from harness.spec.spec import BackboneSpec, TrainSpec
 from harness.train.batches import Batch
-from harness.train.replay import WARM_UP_STEPS, graph_recorder
+from harness.train.replay import WARM_UP_STEPS, step_recorder
 from harness.train.step import Stepper
 from harness.train.trial_group import Trial, TrialGroup
 from methods import Method, Task
@@ -81,7 +81,7 @@ def stepper(
     crew = TrialGroup([Trial(a, STILL, 1, None, method) for a in adapters])
     batch = batch_of(model, images, classes)
     net = Classifier(model, adapters[0], prompts, rig=crew.rig)
-    take = Stepper(crew, recorder=graph_recorder(model.device) if replay else None)
+    take = Stepper(crew, recorder=step_recorder(model.device) if replay else None)
     return lambda: take(net, batch, 0, 0.0, None)[0], take
 
 

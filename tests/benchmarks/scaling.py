@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from harness.data import pixels
-from harness.model.tensor_cache import shared
+from harness.model.tensor_cache import shared_cache
 from harness.run import prepare
 from harness.run.execute import execute
 from methods.kit.contract.adapter import stack
@@ -126,7 +126,7 @@ def shots(count: int) -> Point:
 
     def whole() -> None:
         pixels._kept.clear()
-        shared.clear()
+        shared_cache.clear()
         execute(spec, test=False)
 
     net = prepare.attach(spec, backbone("embedded"), _split(spec))

@@ -142,7 +142,7 @@ PEERS: dict[str, Callable[[Any], Any]] = {
 @cache
 def _peer_model(name: str) -> Any:
     with torch.device("meta"):
-        model = open_clip_configs.build(
+        model = open_clip_configs.build_model(
             MODEL, open_clip_configs.model_config(MODEL)
         ).requires_grad_(False)
         return PEERS[name](model)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import pixels
-from harness.model.tensor_cache import shared
+from harness.model.tensor_cache import shared_cache
 from harness.run.execute import execute
 from harness.spec.spec import Spec
 from tests.benchmarks import device
@@ -56,7 +56,7 @@ LORA = ("method=lora", "method.rank=4", "data.val_shots=0", "train.lr=2e-3")
 def forget() -> None:
     """As in a fresh process: nothing is decoded, nothing kept. The model stays, in all arms."""
     pixels._kept.clear()
-    shared.clear()
+    shared_cache.clear()
 
 
 @row("loop.end2end", "a whole run of LoRA: decode, train, test; the peer is the common loop")

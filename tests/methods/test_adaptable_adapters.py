@@ -147,6 +147,6 @@ def test_counts() -> None:
     parts, method = backbone.backbone_outline(VIT), AdaptableAdapters()
     for tower, expected in (("image", 447_324), ("text", 199_932)):
         one_tower = AdaptableAdapters(towers=(tower,))  # type: ignore[arg-type]
-        state = six(parts.clip, parameters.attached(method, parts, 2), tower)
+        state = six(parts.clip, parameters.attach_outline(method, parts, 2), tower)
         task = Task(("a", "b"), "{}", torch.zeros(2, 16, dtype=torch.long), {"switches": state})
-        assert parameters.count(one_tower.attach(parts.clip, task)).trainable == expected
+        assert parameters.count_parameters(one_tower.attach(parts.clip, task)).trainable == expected

@@ -14,7 +14,7 @@ from harness.data.split import Images
 from harness.evaluate import predict
 from harness.model.backbone import Backbone, backbone_outline, load_backbone
 from harness.model.classifier import Classifier
-from harness.model.tower import Shape
+from harness.model.tower import TowerShape
 from harness.run import config
 from harness.spec.spec import BackboneSpec, TrainSpec
 from harness.train.batches import Batch
@@ -329,7 +329,7 @@ def test_the_usage_of_each_rank_is_reported_for_each_layer(
 ) -> None:
     backbone = tiny["flat"]
     adapter = attach(replace(PAIR, combine=combine), backbone)  # type: ignore[arg-type]
-    usage = predict.tables(net_of(backbone, adapter), images)["rank_usage"]
+    usage = predict.method_tables(net_of(backbone, adapter), images)["rank_usage"]
     assert list(usage) == ["image.1", "image.2", "image.3", "text.1", "text.2"]
     for row in usage.values():
         assert list(row) == ["2x2", "1x4"]
@@ -345,9 +345,9 @@ def test_usage_is_the_mean_over_the_tokens_of_all_images(
     backbone = tiny["flat"]
     adapter = attach(replace(PAIR, combine="input_gate"), backbone)
     net = net_of(backbone, adapter)
-    whole = predict.tables(net, images)
-    monkeypatch.setattr(Shape, "at_once", lambda self, device: 3)
-    parts = predict.tables(net, images)
+    whole = predict.method_tables(net, images)
+    monkeypatch.setattr(TowerShape, "at_once", lambda self, device: 3)
+    parts = predict.method_tables(net, images)
     for layer, row in whole["rank_usage"].items():
         assert list(row.values()) == pytest.approx(list(parts["rank_usage"][layer].values()))
     # the first block by hand: the output of its frozen MLP is what the router reads
@@ -366,7 +366,7 @@ def test_usage_is_the_mean_over_the_tokens_of_all_images(
 def test_a_method_that_reports_nothing_has_no_tables(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
-    assert predict.tables(net_of(tiny["flat"], attach(SMALL, tiny["flat"])), images) == {}
+    assert predict.method_tables(net_of(tiny["flat"], attach(SMALL, tiny["flat"])), images) == {}
 
 
 # --- precision and error messages -------------------------------------------------------------

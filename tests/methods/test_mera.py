@@ -20,7 +20,7 @@ from harness.run.execute import check_spec, execute
 from harness.spec.spec import Spec
 from harness.tracking import source_lookup
 from harness.tracking.ledger import open_ledger
-from harness.train.fit import Row
+from harness.train.fit import EpochRow
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.errors import UsageError
 from methods.kit.parts import adapter_merging
@@ -153,7 +153,7 @@ def test_other_initial_values_are_other_and_the_same_again(tiny: dict[str, Backb
 def test_sources_are_trained_once_and_shared_by_ways_to_merge(tmp_path: Path) -> None:
     words = ["method=mera", "data=digits", "data.shots=1", "train.epochs=1"]
     words += ["method.bottleneck=4", "method.sources=1,2", "method.towers=image"]
-    rows: list[Row] = []
+    rows: list[EpochRow] = []
     execute(config.build("few_shot", words), "cpu", rows.append, store=tmp_path)
     assert len(rows) == 3
     other = config.build("few_shot", [*words, "method.merge=ot_activations"])

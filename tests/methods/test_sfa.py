@@ -12,7 +12,7 @@ from harness.model.classifier import Classifier
 from harness.run import config
 from harness.run.execute import execute
 from harness.spec.spec import TrainSpec
-from harness.train.fit import Row, fit
+from harness.train.fit import EpochRow, fit
 from methods.full_rank import FullRank
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.errors import UsageError
@@ -107,7 +107,7 @@ def test_a_budget_that_cannot_be_met_is_refused(words: list[str], message: str) 
 
 def test_a_run_tells_what_the_search_took() -> None:
     words = ["method=sfa", "data=digits", "data.shots=1", "train.epochs=1"]
-    rows: list[Row] = []
+    rows: list[EpochRow] = []
     result = execute(
         config.build("few_shot", [*words, "method.search_epochs=2"]), "cpu", rows.append
     )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.data.split import Images
-from harness.evaluate.parameters import outline
+from harness.evaluate.parameters import outline_counts
 from harness.model.attention import attend
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
@@ -119,9 +119,9 @@ def test_each_task_has_an_embedding_and_each_gate_its_own_weights(
     from harness.model import backbone
 
     parts = backbone.backbone_outline("ViT-B-16-quickgelu")
-    one, three = (outline(VTAGML(), parts, 10, tasks=t) for t in ((), TASKS))
+    one, three = (outline_counts(VTAGML(), parts, 10, tasks=t) for t in ((), TASKS))
     assert three.trainable - one.trainable == 2 * 64
-    one, three = (outline(GATES, parts, 10, tasks=t) for t in ((), TASKS))
+    one, three = (outline_counts(GATES, parts, 10, tasks=t) for t in ((), TASKS))
     assert three.trainable - one.trainable == 2 * 24 * 2
     rows = attached(tiny["flat"], GATES).bind().tables()["rank_usage"]
     assert rows["two image.1"] == {"1x4": 0.5, "2x8": 0.5}

@@ -114,10 +114,10 @@ class Trainer:
         self.name = str(config)
         built = open_clip_configs.model_config(self.name)
         torch.manual_seed(recipe.seed)
-        self.model = open_clip_configs.build(self.name, built)
-        shapes = clip_layout.read(self.model, self.name)
+        self.model = open_clip_configs.build_model(self.name, built)
+        shapes = clip_layout.read_layout(self.model, self.name)
         self.image, self.text, self.pieces = shapes.image, shapes.text, shapes.pieces
-        tokenizer = tokenizer_module.tokenizer(self.name, built)
+        tokenizer = tokenizer_module.load_tokenizer(self.name, built)
         self.sampler = Sampler(corpus, tokenizer, self.text.length, recipe.seed)
         self.head = Words(built["embed_dim"], self.sampler.vocabulary)
         self.model.to(self.device)

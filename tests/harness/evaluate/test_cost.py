@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from harness.evaluate.cost import Operations
+from harness.evaluate.cost import OperationCounter
 from harness.train.gradients import train_step
 from tests.harness.train.test_step import ready
 
@@ -14,7 +14,7 @@ def test_a_step_counts_as_in_torch(name: str) -> None:
     run, crew, batch, teacher = ready(f"method={name}")
     with FlopCounterMode(display=False) as expected:
         train_step(run.net, crew, batch, 0, 0.0, teacher)
-    with Operations() as found:
+    with OperationCounter() as found:
         train_step(run.net, crew, batch, 0, 0.0, teacher)
     assert found.total == expected.get_total_flops() > 0
 
@@ -24,6 +24,6 @@ def test_convolutions_and_products_of_stacks() -> None:
     a = torch.randn(5, 2, 3, requires_grad=True)
     with FlopCounterMode(display=False) as expected:
         (conv(x).sum() + (a @ a.mT).sum()).backward()
-    with Operations() as found:
+    with OperationCounter() as found:
         (conv(x).sum() + (a @ a.mT).sum()).backward()
     assert found.total == expected.get_total_flops() > 0

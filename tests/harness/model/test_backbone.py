@@ -10,7 +10,7 @@ import torch
 
 from harness.model import backbone, open_clip_configs, weights
 from harness.model.backbone import load_backbone
-from harness.model.weights import Source
+from harness.model.weights import WeightSource
 from harness.spec.spec import BackboneSpec
 from methods.kit.core.errors import UsageError
 from tests.conftest import TINY
@@ -28,10 +28,10 @@ def test_a_weights_file_is_what_is_loaded(weights: dict[str, Path]) -> None:
 def test_random_weights_are_the_same_everywhere_and_leave_the_generator_alone() -> None:
     torch.manual_seed(123)
     before = torch.random.get_rng_state()
-    one = backbone._load.__wrapped__(str(TINY / "flat.json"), "random", "fp32", "cpu")
+    one = backbone._cached_backbone.__wrapped__(str(TINY / "flat.json"), "random", "fp32", "cpu")
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.manual_seed(7)
-    two = backbone._load.__wrapped__(str(TINY / "flat.json"), "random", "fp32", "cpu")
+    two = backbone._cached_backbone.__wrapped__(str(TINY / "flat.json"), "random", "fp32", "cpu")
     assert one.digest == two.digest
 
 
@@ -85,10 +85,10 @@ def test_a_configuration_that_is_nonsense_is_told_in_one_line(
 def test_a_quick_gelu_mismatch_is_an_error_both_ways() -> None:
     plain, quick = {"quick_gelu": False}, {"quick_gelu": True}
     with pytest.raises(UsageError, match="trained with GELU, ViT-B-16-quickgelu has QuickGELU"):
-        weights.check_quick_gelu("ViT-B-16-quickgelu", quick, Source(None, {}, False, "w"))
+        weights.check_quick_gelu("ViT-B-16-quickgelu", quick, WeightSource(None, {}, False, "w"))
     with pytest.raises(UsageError, match="use backbone=ViT-B-16-quickgelu"):
-        weights.check_quick_gelu("ViT-B-16", plain, Source(None, {}, True, "w"))
-    weights.check_quick_gelu("ViT-B-16", plain, Source(None, {}, None, "w"))
+        weights.check_quick_gelu("ViT-B-16", plain, WeightSource(None, {}, True, "w"))
+    weights.check_quick_gelu("ViT-B-16", plain, WeightSource(None, {}, None, "w"))
 
 
 def test_a_file_beside_its_configuration_is_checked_too(
@@ -127,10 +127,10 @@ def test_nothing_is_fetched_unless_weights_are_asked_for(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
     monkeypatch.setattr(socket.socket, "connect", no_network)
-    backbone._load.__wrapped__("embedded", "", "fp32", "cpu")
+    backbone._cached_backbone.__wrapped__("embedded", "", "fp32", "cpu")
     backbone.backbone_outline("ViT-B-16-quickgelu")
     weights.check_weights(BackboneSpec("ViT-B-16-quickgelu", "openai"))
-    assert "ViT-B-16-quickgelu" in open_clip_configs.names()
+    assert "ViT-B-16-quickgelu" in open_clip_configs.backbone_names()
 
 
 def test_weights_that_cannot_be_downloaded_are_told_in_one_line(

@@ -21,7 +21,7 @@ def test_auto_is_what_was_measured(
     times: float, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    monkeypatch.setattr(precision, "gain", lambda width: asked.append(width) or times)
+    monkeypatch.setattr(precision, "bf16_speedup", lambda width: asked.append(width) or times)
     spec = config.build("few_shot", AUTO)
     assert spec.backbone.precision == found
     assert asked == [160]  # the embedded image tower
@@ -34,17 +34,17 @@ def test_auto_is_what_was_measured(
 def test_it_is_measured_once_for_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path))
     calls = []
-    monkeypatch.setattr(precision, "measured", lambda width: calls.append(width) or 1.5)
+    monkeypatch.setattr(precision, "measure_speedup", lambda width: calls.append(width) or 1.5)
     for _ in range(2):
-        precision.gain.cache_clear()  # as in another process
-        assert precision.gain(32) == 1.5
+        precision.bf16_speedup.cache_clear()  # as in another process
+        assert precision.bf16_speedup(32) == 1.5
     assert calls == [32]
     assert len(list(tmp_path.rglob("bf16-*.json"))) == 1
-    precision.gain.cache_clear()
+    precision.bf16_speedup.cache_clear()
 
 
 def test_a_measurement_is_a_ratio() -> None:
-    assert 0.01 < precision.measured(32) < 100
+    assert 0.01 < precision.measure_speedup(32) < 100
 
 
 def test_a_frozen_weight_is_cast_once_and_as_autocast_does() -> None:

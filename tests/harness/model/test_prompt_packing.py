@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.model.backbone import Backbone
-from harness.model.prompt_packing import pack
+from harness.model.prompt_packing import pack_prompts
 from harness.model.tower import Prompts
 from methods.kit.binding.randomness import Noise
 from methods.kit.contract.adapter import Adapter, stack
@@ -25,7 +25,7 @@ def test_every_token_is_a_row_and_shared_ones_a_row_once(prompts: list[list[int]
     ids = torch.tensor([p + [0] * (length - len(p)) for p in prompts])
     pooled = torch.tensor([len(p) - 1 for p in prompts])
     for share in (False, True):
-        packing = pack(ids, pooled, share)
+        packing = pack_prompts(ids, pooled, share)
         p = packing.prefix
         assert all(q[:p] == prompts[0][:p] and len(q) > p for q in prompts)
         kept = ids.flatten()[packing.places].tolist()

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model.tensor_cache import TensorCache, check, size_text
+from harness.model.tensor_cache import TensorCache, format_bytes, parse_budget
 from methods.kit.core.errors import UsageError
 
 
@@ -27,13 +27,13 @@ def test_it_holds_the_latest_that_fit(asked: list[tuple[int, int]], numbers: int
 
 
 def test_the_words_of_a_budget() -> None:
-    assert check("auto") is None
-    assert check("off") == 0
-    assert check("500MB") == 500_000_000
-    assert check("2.5gb") == 2_500_000_000
+    assert parse_budget("auto") is None
+    assert parse_budget("off") == 0
+    assert parse_budget("500MB") == 500_000_000
+    assert parse_budget("2.5gb") == 2_500_000_000
     for word in ("", "MB", "-1GB", "1e3MB", "12", "nan", "1.2.3GB", "all"):
         with pytest.raises(UsageError, match="expected auto, off, or a size such as 500MB"):
-            check(word)
+            parse_budget(word)
 
 
 def test_off_keeps_nothing_and_lets_go_of_what_was_kept() -> None:
@@ -47,6 +47,6 @@ def test_off_keeps_nothing_and_lets_go_of_what_was_kept() -> None:
 
 
 def test_sizes_are_said_in_words() -> None:
-    assert [size_text(n) for n in (12, 1234, 1_234_567, 5e9)] == [
+    assert [format_bytes(n) for n in (12, 1234, 1_234_567, 5e9)] == [
         "12 bytes", "1.23 KB", "1.23 MB", "5 GB",
     ]  # fmt: skip

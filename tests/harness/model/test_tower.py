@@ -75,7 +75,7 @@ def test_the_embedded_backbone_equals_open_clip_on_real_input() -> None:
 def test_a_full_size_model_equals_open_clip() -> None:
     model = open_clip.create_model("ViT-B-32-quickgelu", load_weights=False).eval()
     model.requires_grad_(False)
-    parts = clip_layout.read(model, "ViT-B-32-quickgelu")
+    parts = clip_layout.read_layout(model, "ViT-B-32-quickgelu")
     image, text = Tower(parts.image, parts.clip.weights), Tower(parts.text, parts.clip.weights)
     pixels = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(4))
     tokens = open_clip.get_tokenizer("ViT-B-32-quickgelu")(TEXTS)
@@ -154,4 +154,4 @@ def test_options_we_do_not_compute_are_refused(
     config = open_clip_configs.model_config(str(TINY / "nested.json"))
     config[part] = config[part] | option
     with pytest.raises(UsageError, match=reason):
-        clip_layout.read(open_clip_configs.build("x", config), "x")
+        clip_layout.read_layout(open_clip_configs.build_model("x", config), "x")

@@ -24,7 +24,7 @@ from harness.run.prepare import attach
 from harness.spec.spec import Spec, TrainSpec
 from harness.tracking import spool
 from harness.train.fit import NonFiniteLoss, fit
-from harness.train.optimizer import schedule
+from harness.train.optimizer import lr_factor
 from harness.train.trial_group import Trial, TrialGroup
 from methods.kit.binding.randomness import generator
 from methods.kit.contract.adapter import Adapter
@@ -182,7 +182,7 @@ def test_what_cannot_be_run_is_found_before_anything_is_read(
 
 def test_the_schedule_warms_up_and_follows_a_cosine() -> None:
     cfg = TrainSpec(warmup=0.2, final_lr=0.1)
-    rates = [schedule(t, 50, cfg) for t in range(50)]
+    rates = [lr_factor(t, 50, cfg) for t in range(50)]
     assert rates[:10] == pytest.approx([(t + 1) / 11 for t in range(10)])
     expected = [0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * t / 40)) for t in range(40)]
     assert rates[10:] == pytest.approx(expected)
@@ -232,7 +232,7 @@ def test_training_is_torchs_own_optimiser_on_the_same_batches(optimizer: str) ->
     theirs: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=0.02, weight_decay=0.1)
     if optimizer == "sgd":
         theirs = torch.optim.SGD(groups, lr=0.02, weight_decay=0.1, momentum=0.8)
-    rate = torch.optim.lr_scheduler.LambdaLR(theirs, lambda t: schedule(t, total, chosen.train))
+    rate = torch.optim.lr_scheduler.LambdaLR(theirs, lambda t: lr_factor(t, total, chosen.train))
     scale, losses = net.scale(net.adapter.bind()), []
     for epoch in range(3):
         order = torch.randperm(n, generator=generator(1, "order", epoch))
@@ -308,9 +308,9 @@ def test_operations_are_counted_exactly_for_a_probe() -> None:
 
 
 def test_peak_memory_sees_an_allocation() -> None:
-    with cost.measuring(torch.device("cpu")) as small:
+    with cost.measure_training(torch.device("cpu")) as small:
         torch.zeros(1)
-    with cost.measuring(torch.device("cpu")) as large:
+    with cost.measure_training(torch.device("cpu")) as large:
         torch.ones(64 << 20)  # 256 MiB
     assert large.peak_bytes - small.peak_bytes > 200 << 20
 
@@ -341,7 +341,9 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     split.vault.close_selection()
     nets = prepare.testers(net, split, backbone)
     assert isinstance(net, Classifier)
-    for mine, first in zip(predict.test(nets, split.vault), result.predictions, strict=True):
+    for mine, first in zip(
+        predict.predict_test(nets, split.vault), result.predictions, strict=True
+    ):
         assert mine.predicted.tolist() == first.predicted.tolist()
 
 

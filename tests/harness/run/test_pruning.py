@@ -124,12 +124,12 @@ def test_a_run_that_is_ended_is_no_result_and_says_where(tmp_path: Path) -> None
 def test_a_pause_counts_neither_as_time_nor_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 10.0, 17.0, 30.0])
     monkeypatch.setattr(time, "perf_counter", lambda: next(now))
-    with cost.measuring(torch.device("cpu")) as meter, meter.paused():
+    with cost.measure_training(torch.device("cpu")) as meter, meter.paused():
         block = torch.ones(64 * 2**20)  # 256 MiB
         del block
     assert meter.train_seconds == 23.0
     now = iter([0.0, 1.0])
-    with cost.measuring(torch.device("cpu")) as full:
+    with cost.measure_training(torch.device("cpu")) as full:
         block = torch.ones(64 * 2**20)
         del block
     assert full.peak_bytes - meter.peak_bytes > 200 * 2**20

@@ -12,7 +12,7 @@ import torch
 from harness.run import config, stages
 from harness.run.execute import execute
 from harness.spec.spec import Spec
-from harness.train.fit import Row
+from harness.train.fit import EpochRow
 
 WORDS = ["method=adaptable_adapters", "data=digits", "data.shots=1", "train.epochs=2"]
 OTHERS = ["data=digits", "data.shots=1", "train.epochs=1", "method.towers=image"]
@@ -55,7 +55,7 @@ def test_after_a_kill_the_others_go_on_with_what_was_trained_before(
     whole = config.build("few_shot", words)
     first = len(stages.specs(whole))
     killed(words, first + 1, tmp_path)
-    rows: list[Row] = []
+    rows: list[EpochRow] = []
     execute(whole, "cpu", rows.append, store=tmp_path, test=False)
     assert len(rows) == 1  # the last training's epoch alone
     kept = sorted(f.name for f in tmp_path.iterdir() if f.is_dir())
@@ -64,7 +64,7 @@ def test_after_a_kill_the_others_go_on_with_what_was_trained_before(
 
 def test_a_kill_in_the_second_stage_does_not_repeat_the_first(tmp_path: Path) -> None:
     killed(WORDS, 3, tmp_path)
-    rows: list[Row] = []
+    rows: list[EpochRow] = []
     again = execute(spec(), "cpu", rows.append, store=tmp_path)
     assert len(rows) == 2  # the second stage's epochs alone
     whole = execute(spec(), "cpu")  # everything in one go, with nothing kept

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness.train.batches import Batch, ahead, moved
+from harness.train.batches import Batch, prefetch, to_device
 
 
 def batches(log: list[str], count: int) -> Iterator[Batch]:
@@ -19,7 +19,7 @@ def batches(log: list[str], count: int) -> Iterator[Batch]:
 
 def test_on_a_cpu_they_pass_through() -> None:
     log: list[str] = []
-    found = ahead(batches(log, 3), torch.device("cpu"))
+    found = prefetch(batches(log, 3), torch.device("cpu"))
     assert [int(batch.labels[0]) for batch in found] == [0, 1, 2]
 
 
@@ -44,7 +44,7 @@ def test_on_a_gpu_each_is_made_behind_the_step_before(monkeypatch: pytest.Monkey
     )
     monkeypatch.setattr(torch, "cuda", gpu)
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, s: log.append(f"held {s.name}"))
-    for batch in ahead(batches(log, 2), SimpleNamespace(type="cuda")):  # type: ignore[arg-type]
+    for batch in prefetch(batches(log, 2), SimpleNamespace(type="cuda")):  # type: ignore[arg-type]
         log.append(f"step {int(batch.labels[0])}")
     held = ["held main"] * 3
     assert log == [
@@ -60,7 +60,7 @@ def test_on_a_gpu_each_is_made_behind_the_step_before(monkeypatch: pytest.Monkey
 def test_they_are_the_same_on_a_gpu() -> None:
     device = torch.device("cuda")
     found = []
-    for batch in ahead((b for b in batches([], 50)), device):
-        x = moved(batch.x, device)
+    for batch in prefetch((b for b in batches([], 50)), device):
+        x = to_device(batch.x, device)
         found.append((x @ x.T).sum())
     assert [round(float(f)) for f in found] == [12 * k * k for k in range(50)]

@@ -18,13 +18,13 @@ from harness.evaluate import predict
 from harness.model import flops
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
-from harness.model.frozen_features import frozen_until
-from harness.model.tensor_cache import shared
-from harness.model.tower import FROZEN, Prompts, Stream, Tower
+from harness.model.frozen_features import last_frozen_point
+from harness.model.tensor_cache import shared_cache
+from harness.model.tower import FROZEN, Prompts, ResidualStream, Tower
 from harness.spec.spec import TrainSpec
 from harness.train import cache_plan
 from harness.train.batches import Batch, BatchStream
-from harness.train.fit import Row, fit
+from harness.train.fit import EpochRow, fit
 from methods import Method
 from methods.adaring import AdaRing
 from methods.full_finetune import FullFinetune
@@ -43,9 +43,9 @@ LAYERS = ("all", "top:1", "2", "1")  # the tiny towers have 2 or 3 blocks
 @pytest.fixture(autouse=True)
 def empty() -> Iterator[None]:
     """Every test begins and ends with nothing kept."""
-    shared.clear()
+    shared_cache.clear()
     yield
-    shared.clear()
+    shared_cache.clear()
 
 
 def cases() -> dict[str, Method]:
@@ -105,17 +105,21 @@ def test_operations_are_those_that_torch_counts(
 ) -> None:
     backbone = tiny[build]
     prompts = backbone.prompts(TEMPLATE, NAMES)
-    loads: list[tuple[Tower, Tensor | Prompts, flops.Load]] = [
-        (backbone.image, normalised(backbone, images), flops.images(backbone.image, len(images))),
-        (backbone.text, prompts, flops.prompts(prompts, prompts.shared)),
+    loads: list[tuple[Tower, Tensor | Prompts, flops.TokenBatch]] = [
+        (
+            backbone.image,
+            normalised(backbone, images),
+            flops.image_batch(backbone.image, len(images)),
+        ),
+        (backbone.text, prompts, flops.prompt_batch(prompts, prompts.shared)),
     ]
     for tower, x, load in loads:
-        assert counted(lambda t=tower, x=x: t(x)) == flops.operations(tower, load)  # type: ignore[misc]
+        assert counted(lambda t=tower, x=x: t(x)) == flops.forward_operations(tower, load)  # type: ignore[misc]
         for point in range(tower.shape.depth + 1):
             stream = tower.begin(x, point)
             found = counted(lambda t=tower, s=stream, p=point: t.finish(s, FROZEN, p))  # type: ignore[misc]
-            assert found == flops.operations(tower, load, point)
-        assert flops.operations(tower, load, tower.shape.depth + 1) == 0
+            assert found == flops.forward_operations(tower, load, point)
+        assert flops.forward_operations(tower, load, tower.shape.depth + 1) == 0
 
 
 def counted(run: Callable[[], Any]) -> int:
@@ -133,7 +137,7 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     prompts = backbone.prompts(TEMPLATE, NAMES)
     inputs = ((backbone.image, normalised(backbone, images)), (backbone.text, prompts))
     for tower, x in inputs:
-        point, depth = frozen_until(adapter.rig, tower), tower.shape.depth
+        point, depth = last_frozen_point(adapter.rig, tower), tower.shape.depth
         moved: set[int] = set()
         # In a step of training a layer may be switched off at random: some steps together show all.
         for bound in (adapter.bind(), *(adapter.bind(noise=Noise(1, s)) for s in range(8))):
@@ -162,7 +166,7 @@ def test_what_acts_behind_the_blocks_leaves_their_pooled_tokens(
         moved = adapter.own("image.project", torch.nn.Parameter(torch.randn(site.shape)))
         adapter.reweight(site, torch.add, moved)
         tower, depth = backbone.image, backbone.image.shape.depth
-        assert frozen_until(adapter.rig, tower) == depth
+        assert last_frozen_point(adapter.rig, tower) == depth
         stream = tower.begin(normalised(backbone, images), depth)
         assert (stream.length == 1) == (tower.shape.pool != "mean")
         whole = tower(normalised(backbone, images), adapter.bind())
@@ -174,7 +178,7 @@ def test_what_acts_before_the_blocks_leaves_nothing(tiny: dict[str, Backbone]) -
     for tower, name in (("text", "words"), ("image", "patches"), ("image", "positions")):
         adapter = Adapter(clip)
         adapter.after(clip.site(tower, name), lambda x, y: y)
-        assert frozen_until(adapter.rig, getattr(tiny["flat"], tower)) == -1
+        assert last_frozen_point(adapter.rig, getattr(tiny["flat"], tower)) == -1
 
 
 # --- training with and without ----------------------------------------------------------------
@@ -182,12 +186,12 @@ def test_what_acts_before_the_blocks_leaves_nothing(tiny: dict[str, Backbone]) -
 
 def train(
     method: Method, backbone: Backbone, images: Images, cache: str, views: int, **settings: Any
-) -> tuple[list[Row], dict[str, Tensor], cache_plan.CachePlan]:
-    shared.clear()
+) -> tuple[list[EpochRow], dict[str, Tensor], cache_plan.CachePlan]:
+    shared_cache.clear()
     cfg = TrainSpec(**{"lr": 1e-2, "epochs": 4, "batch_size": 3, **settings})
-    with shared.using(cache):
+    with shared_cache.using(cache):
         net = net_of(method, backbone)
-        made = cache_plan.make(net, images, cfg, 1, views)
+        made = cache_plan.make_plan(net, images, cfg, 1, views)
         rows = list(fit(net, images, cfg, 1, plan=made))
     return rows, net.adapter.state(), made
 
@@ -241,7 +245,7 @@ def test_each_image_passes_each_frozen_block_once_a_view(
     passed: Counter[tuple[str, int]] = Counter()
     run = Tower.block
 
-    def counting(self: Tower, i: int, stream: Stream, *args: Any) -> Tensor:
+    def counting(self: Tower, i: int, stream: ResidualStream, *args: Any) -> Tensor:
         passed[self.shape.name, i] += stream.n
         return run(self, i, stream, *args)
 
@@ -276,7 +280,7 @@ def test_evaluations_share_what_is_kept(
     encoded: list[int] = []
     begin = Tower.begin
 
-    def counting(self: Tower, x: Any, *args: Any) -> Stream:
+    def counting(self: Tower, x: Any, *args: Any) -> ResidualStream:
         encoded.extend([len(x)] * (self.shape.name == "image"))
         return begin(self, x, *args)
 
@@ -294,7 +298,7 @@ def test_evaluations_share_what_is_kept(
     assert encoded == [8, 8]
     assert predict.predict(net, images).p_label == pytest.approx(plain[0].p_label, rel=1e-4)
     assert encoded == [8, 8]  # training kept them
-    with shared.using("off"):
+    with shared_cache.using("off"):
         assert torch.equal(net.inputs(images, again=True), images.pixels)
 
 
@@ -323,9 +327,9 @@ def test_trials_side_by_side_read_what_is_kept(tiny: dict[str, Backbone], images
 def batches(
     backbone: Backbone, images: Images, cfg: TrainSpec, views: int, cache: str = "off"
 ) -> list[list[Batch]]:
-    with shared.using(cache):
+    with shared_cache.using(cache):
         net = net_of(FullFinetune(), backbone)
-        data = BatchStream(net, images, cfg, 5, cache_plan.make(net, images, cfg, 5, views))
+        data = BatchStream(net, images, cfg, 5, cache_plan.make_plan(net, images, cfg, 5, views))
         return [list(data.epoch(e)) for e in range(cfg.epochs)]
 
 
@@ -384,8 +388,8 @@ def made(
     augment: str = "none",
 ) -> cache_plan.CachePlan:  # fmt: skip
     cfg = TrainSpec(epochs=9, batch_size=4, augment=augment)  # type: ignore[arg-type]
-    with shared.using(cache):
-        return cache_plan.make(net_of(method, backbone), images, cfg, 1, views)
+    with shared_cache.using(cache):
+        return cache_plan.make_plan(net_of(method, backbone), images, cfg, 1, views)
 
 
 def test_the_sentence_says_what_is_kept_and_what_it_saves(
@@ -457,15 +461,15 @@ def test_views_that_do_not_fit_are_computed_in_each_step(
 
 def test_a_plan_looks_ahead_only_as_far_as_there_are_epochs() -> None:
     cfg = TrainSpec(epochs=2, augment="crop_flip")
-    assert cache_plan.fixed_looks(cfg, 7, 5) == (View(7, 0, 0.08), View(7, 1, 0.08))
-    assert cache_plan.fixed_looks(cfg, 7, 0) == ()
-    assert cache_plan.fixed_looks(replace(cfg, augment="none"), 7, 0) == (PLAIN,)
+    assert cache_plan.fixed_views(cfg, 7, 5) == (View(7, 0, 0.08), View(7, 1, 0.08))
+    assert cache_plan.fixed_views(cfg, 7, 0) == ()
+    assert cache_plan.fixed_views(replace(cfg, augment="none"), 7, 0) == (PLAIN,)
 
 
 def test_the_teacher_of_a_kept_view_is_that_of_its_pixels(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
-    from harness.train.teacher import FrozenModel
+    from harness.train.teacher import FrozenTeacher
 
     backbone = tiny["flat"]
     net = net_of(FullRank(layers="2"), backbone)
@@ -476,7 +480,7 @@ def test_the_teacher_of_a_kept_view_is_that_of_its_pixels(
     with torch.no_grad():
         answer = net(x, net.adapter.bind(noise=Noise(0, 0)))
         batch = Batch(x, images.labels, torch.arange(8), look)
-        kept_one = FrozenModel(net, [(images, 3)], (look,))(batch, answer)
-        again = FrozenModel(net, [(images, 3)])(batch, answer)
+        kept_one = FrozenTeacher(net, [(images, 3)], (look,))(batch, answer)
+        again = FrozenTeacher(net, [(images, 3)])(batch, answer)
     torch.testing.assert_close(kept_one.image, again.image, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(kept_one.logits, again.logits, atol=1e-3, rtol=1e-4)

@@ -13,8 +13,8 @@ from harness.data import leakage, multi_task_sets
 from harness.run import config, stages
 from harness.run.execute import check_spec, execute
 from harness.spec.spec import Spec
-from harness.train.multi_task import turns
-from harness.train.task_affinity import Affinity
+from harness.train.multi_task import task_order
+from harness.train.task_affinity import GradientAffinity
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.clip import Clip, Tower
 from methods.kit.core.errors import UsageError
@@ -68,10 +68,10 @@ def test_other_protocols_keep_their_digests() -> None:
 
 
 def test_tasks_take_turns_as_often_as_they_have_batches_in_a_keyed_order() -> None:
-    order = turns([5, 3, 1], seed=1, epoch=0)
+    order = task_order([5, 3, 1], seed=1, epoch=0)
     assert Counter(order) == {0: 5, 1: 3, 2: 1}
-    assert order == turns([5, 3, 1], seed=1, epoch=0)
-    others = [turns([5, 3, 1], seed=s, epoch=e) for s, e in ((1, 1), (2, 0), (2, 1))]
+    assert order == task_order([5, 3, 1], seed=1, epoch=0)
+    others = [task_order([5, 3, 1], seed=s, epoch=e) for s, e in ((1, 1), (2, 0), (2, 1))]
     assert any(order != other for other in others)
 
 
@@ -111,7 +111,7 @@ def test_the_affinity_is_the_mean_cosine_of_gradients() -> None:
     adapter.own("image.a", nn.Parameter(torch.zeros(2)))
     adapter.own("image.b", nn.Parameter(torch.zeros(1)))
     adapter.own("head.c", nn.Parameter(torch.zeros(9)))
-    found = Affinity(adapter, 3, torch.device("cpu"))
+    found = GradientAffinity(adapter, 3, torch.device("cpu"))
     steps = [(0, [1.0, 0.0, 0.0]), (1, [1.0, 1.0, 0.0]), (0, [0.0, -2.0, 0.0])]
     for task, gradient in steps:
         both = torch.tensor(gradient)

@@ -16,10 +16,10 @@ from harness.run import config, prepare
 from harness.run.execute import execute, past
 from harness.run.prepare import AFFINITY
 from harness.train import optimizer, replay
-from harness.train.cache_plan import make
+from harness.train.cache_plan import make_plan
 from harness.train.execution_mode import step_mode
-from harness.train.fit import Row, fit_all
-from harness.train.replay import GRAPH, MOST, REPLAYED, WARM_UP_STEPS
+from harness.train.fit import EpochRow, fit_all
+from harness.train.replay import GRAPH_TAG, MAX_SHAPES, REPLAYED, WARM_UP_STEPS
 from harness.train.trial_group import Trial, TrialGroup
 from tests.harness.train.tape import Tapes
 
@@ -33,8 +33,8 @@ SLEEPERS = {"coto"}  # parts of it do not move in some steps
 def tapes(monkeypatch: pytest.MonkeyPatch) -> Tapes:
     """Steps are recorded here, with rates on the device."""
     made = Tapes()
-    monkeypatch.setattr(optimizer, "on_device", lambda rows: True)
-    monkeypatch.setattr(replay, "graph_recorder", lambda device: made)
+    monkeypatch.setattr(optimizer, "lr_on_device", lambda rows: True)
+    monkeypatch.setattr(replay, "step_recorder", lambda device: made)
     return made
 
 
@@ -55,13 +55,13 @@ def trained(*lists: list[str], epochs: int = 4, device: torch.device = CPU) -> F
     net = type(first.net)(first.backbone, first.net.adapter, first.net.prompts, rig=crew.rig)
     streams = len({trial.feed for trial in trials})
     train = specs[0].train
-    plan = make(net, first.split.trains[0], train, 1, specs[0].data.views, streams)
+    plan = make_plan(net, first.split.trains[0], train, 1, specs[0].data.views, streams)
     losses: list[list[float]] = [[] for _ in trials]
     tags: dict[str, str] = {}
     for rows in fit_all(net, crew, plan):
         for mine, trial in zip(losses, trials, strict=True):
             row = rows[trial]
-            assert isinstance(row, Row)
+            assert isinstance(row, EpochRow)
             mine.extend(row.losses)
             tags |= row.tags
     return losses, [trial.adapter.state() for trial in trials], tags
@@ -82,13 +82,13 @@ def test_a_replayed_training_is_the_training(name: str, tapes: Tapes) -> None:
     words = [f"method={name}", "train.clip_grad=1"]
     words += ["method.host=lora"] if name == "coto" else []
     found = trained(words)
-    assert (found[2][GRAPH] == REPLAYED) == (name not in SLEEPERS), found[2]
+    assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in SLEEPERS), found[2]
     steps = len(found[0][0])
     if name not in SLEEPERS:  # the stages of a method are replayed, too
         assert sum(tape.replays for tape in tapes.tapes) >= steps - 2 * WARM_UP_STEPS
     tapes.record = None  # type: ignore[assignment]
     expected = trained(words)
-    assert expected[2][GRAPH] != REPLAYED
+    assert expected[2][GRAPH_TAG] != REPLAYED
     same(found, expected)
 
 
@@ -96,7 +96,7 @@ def test_a_replayed_training_is_the_training(name: str, tapes: Tapes) -> None:
 def test_whatever_the_data_path_and_the_optimiser(word: str, tapes: Tapes) -> None:
     words = ["method=adaring", "train.augment=crop_flip", word]
     found = trained(words, epochs=12)
-    assert found[2][GRAPH] == REPLAYED
+    assert found[2][GRAPH_TAG] == REPLAYED
     tapes.record = None  # type: ignore[assignment]
     same(found, trained(words, epochs=12))
 
@@ -104,7 +104,7 @@ def test_whatever_the_data_path_and_the_optimiser(word: str, tapes: Tapes) -> No
 def test_trials_side_by_side_are_replayed_together(tapes: Tapes) -> None:
     crew = ["method=lora"], ["method=lora", "seed=2", "train.lr=1e-4"], ["method=adaring"]
     found = trained(*crew)
-    assert found[2][GRAPH] == REPLAYED
+    assert found[2][GRAPH_TAG] == REPLAYED
     tapes.record = None  # type: ignore[assignment]
     same(found, trained(*crew))
 
@@ -117,7 +117,7 @@ def test_data_sets_that_take_turns_are_replayed_each(name: str, tapes: Tapes) ->
     words = [f"method={name}", *SETS, "shots=1", "train.epochs=5"]
     spec = config.build("multi_task", words)
     found = execute(spec, "cpu")
-    assert found.tags[GRAPH] == REPLAYED
+    assert found.tags[GRAPH_TAG] == REPLAYED
     assert len(tapes.tapes) == 4  # of each set, batches of 4 and of 2 images
     tapes.record = None  # type: ignore[assignment]
     expected = execute(spec, "cpu")
@@ -136,7 +136,7 @@ def test_compiled_steps_that_keep_no_gradients_are_not_taken_where_they_are_read
     monkeypatch.setattr(step_mode, "word", "compiled")
     words = ["method=lora", *SETS, "shots=1", "train.epochs=1"]
     found = execute(config.build("multi_task", words), "cpu", test=False)
-    assert found.tags[GRAPH].startswith("no: compiled steps keep no gradients")
+    assert found.tags[GRAPH_TAG].startswith("no: compiled steps keep no gradients")
 
 
 def test_a_replay_that_is_wrong_is_not_believed(
@@ -150,7 +150,7 @@ def test_a_replay_that_is_wrong_is_not_believed(
 
     monkeypatch.setattr(tapes, "record", wrong)
     found = trained(["method=lora"])
-    assert found[2][GRAPH] == "no: a replayed step differed from the step"
+    assert found[2][GRAPH_TAG] == "no: a replayed step differed from the step"
     monkeypatch.setattr(tapes, "record", None)
     same(found, trained(["method=lora"]))
 
@@ -166,7 +166,7 @@ def test_a_replay_that_fails_leaves_the_step_as_it_was(
 
     monkeypatch.setattr(tapes, "record", broken)
     found = trained(["method=lora"])
-    assert found[2][GRAPH] == "no: division by zero"
+    assert found[2][GRAPH_TAG] == "no: division by zero"
     monkeypatch.setattr(tapes, "record", None)
     same(found, trained(["method=lora"]))
 
@@ -184,7 +184,7 @@ def test_who_asks_for_the_progress_is_computed_as_ever(
         return adapter
 
     monkeypatch.setattr(LoRA, "attach", with_penalty)
-    assert trained(["method=lora"])[2][GRAPH].startswith("no: unsupported operand")
+    assert trained(["method=lora"])[2][GRAPH_TAG].startswith("no: unsupported operand")
 
 
 def test_steps_before_a_graph_go_over_its_stream(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_steps_before_a_graph_go_over_its_stream(monkeypatch: pytest.MonkeyPatch
         log.append("step")
         return outcome
 
-    graphs = replay.Graphs()
+    graphs = replay.CudaGraphRecorder()
     assert graphs.warm(run) is outcome
     assert log == ["side waits for main", "on side", "step", "back", "main waits for side"]
     log.clear()
@@ -234,10 +234,10 @@ def test_cuda_graphs_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch) -
     words = [f"method={name}"] + (["method.host=lora"] if name == "coto" else [])
     gpu = torch.device("cuda")
     found = trained(words, epochs=8, device=gpu)
-    assert (found[2][GRAPH] == REPLAYED) == (name not in SLEEPERS), found[2]
+    assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in SLEEPERS), found[2]
     monkeypatch.setattr(step_mode, "word", "eager")
     expected = trained(words, epochs=8, device=gpu)
-    assert GRAPH not in expected[2]
+    assert GRAPH_TAG not in expected[2]
     assert found[0] == [pytest.approx(losses, rel=1e-2) for losses in expected[0]]
 
 
@@ -245,15 +245,15 @@ def test_cuda_graphs_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch) -
 def test_compiled_steps_are_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["method=clip_adapter", "shots=4"]  # batches of one size
     expected = trained(words)
-    assert GRAPH not in expected[2]
+    assert GRAPH_TAG not in expected[2]
     monkeypatch.setattr(step_mode, "word", "compiled")
     found = trained(words)
-    assert found[2][GRAPH] == REPLAYED
+    assert found[2][GRAPH_TAG] == REPLAYED
     same(found, expected)
 
 
 def test_few_shapes_are_recorded(tapes: Tapes) -> None:
     words = ["data.views=7", "train.augment=crop_flip", "method=adaring"]
     found = trained(words, epochs=28)
-    assert len(tapes.tapes) <= MOST
-    assert found[2][GRAPH] == REPLAYED
+    assert len(tapes.tapes) <= MAX_SHAPES
+    assert found[2][GRAPH_TAG] == REPLAYED

@@ -15,14 +15,14 @@ import methods
 from harness.cli import main
 from harness.evaluate.predict import predict
 from harness.model import out_of_memory
-from harness.model.out_of_memory import Rowwise
+from harness.model.out_of_memory import ChunkedCall
 from harness.run import config, prepare
 from harness.run.execute import attempt, past
 from harness.train import gradients
 from harness.train.batches import Batch
-from harness.train.gradients import _gradients
-from harness.train.step import MICRO
-from harness.train.teacher import FrozenModel
+from harness.train.gradients import _accumulate
+from harness.train.step import MICRO_BATCH_TAG
+from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ FEW += [f"backbone={TINY}", "pretrained=random"]
 FULL = torch.OutOfMemoryError("CUDA out of memory")
 
 
-def ready(*words: str) -> tuple[prepare.Prepared, TrialGroup, Batch, FrozenModel | None]:
+def ready(*words: str) -> tuple[prepare.Prepared, TrialGroup, Batch, FrozenTeacher | None]:
     """A run before its first step, and a batch of seven images."""
     spec = config.build("base_to_novel", [*FEW, *words])
     run = prepare.prepare(spec, CPU, past(spec, "cpu", None, None), 0.0)
@@ -42,7 +42,7 @@ def ready(*words: str) -> tuple[prepare.Prepared, TrialGroup, Batch, FrozenModel
     crew.advance(0.0, 0)
     rows = torch.arange(7)
     batch = Batch(run.backbone.transform.normalise(train.pixels[rows]), train.labels[rows], rows)
-    teacher = FrozenModel(run.net, [(train, 1)]) if run.net.rig.needs_teacher else None
+    teacher = FrozenTeacher(run.net, [(train, 1)]) if run.net.rig.needs_teacher else None
     return run, crew, batch, teacher
 
 
@@ -85,7 +85,7 @@ def test_each_image_keeps_its_dropout() -> None:
 
 def short(most: int) -> Callable[..., Any]:
     """A step that has no room for more than ``most`` images."""
-    whole = _gradients
+    whole = _accumulate
 
     def gradients(net: Any, crew: Any, batch: Any, cut: slice, *rest: Any) -> Any:
         if cut.stop - cut.start > most:
@@ -100,14 +100,14 @@ def test_a_run_goes_on_in_smaller_parts_and_says_so(monkeypatch: pytest.MonkeyPa
         "base_to_novel", ["data=digits", "shots=3", "train.epochs=3", "method=lora"]
     )
     expected = attempt(spec, test=False)
-    assert MICRO not in expected.tags
-    monkeypatch.setattr(gradients, "_gradients", short(4))
+    assert MICRO_BATCH_TAG not in expected.tags
+    monkeypatch.setattr(gradients, "_accumulate", short(4))
     found = attempt(spec, test=False)
     assert found.status == "finished"
-    assert found.tags[MICRO] == "4"  # of 15
+    assert found.tags[MICRO_BATCH_TAG] == "4"  # of 15
     assert found.losses == pytest.approx(expected.losses, rel=1e-4)
     assert found.metrics["acc/val"] == expected.metrics["acc/val"]
-    monkeypatch.setattr(gradients, "_gradients", short(0))
+    monkeypatch.setattr(gradients, "_accumulate", short(0))
     lost = attempt(spec, test=False)
     assert lost.status == "out_of_memory"
     assert "method.layers" in lost.error
@@ -137,24 +137,24 @@ def test_rows_one_by_one_are_the_least() -> None:
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        Rowwise(full)(torch.zeros(8, 2))
-    assert Rowwise(lambda x: x)(torch.zeros(0, 2)).shape == (0, 2)
+        ChunkedCall(full)(torch.zeros(8, 2))
+    assert ChunkedCall(lambda x: x)(torch.zeros(0, 2)).shape == (0, 2)
 
 
 @pytest.mark.parametrize("error", [KeyError("out of memory"), RuntimeError("shapes differ")])
 def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
-    assert not out_of_memory.ran_out(error)
+    assert not out_of_memory.is_out_of_memory(error)
 
 
 LIMITED = """
 import json, resource
 import torch
 torch.set_num_threads(1)
-from harness import config, run
+from harness.run import config, execute
 words = ["data=digits", "method=lora", "train.epochs=1", "shots=28"]
 def tried(batch):
     spec = config.build("few_shot", [*words, f"train.batch_size={batch}"])
-    found = run.attempt(spec, test=False)
+    found = execute.attempt(spec, test=False)
     print(json.dumps([found.status, found.tags.get("micro_batch"), found.losses, found.error]))
 tried(20)  # what is loaded once
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -179,9 +179,9 @@ def test_memory_that_really_runs_out() -> None:
 def test_the_user_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(gradients, "_gradients", short(4))
+    monkeypatch.setattr(gradients, "_accumulate", short(4))
     words = ["run", "base_to_novel", *FEW, "method=linear_probe"]
     assert main.call(words) == 0
     assert "parts of at most 4 images, the same steps" in capsys.readouterr().err
     assert main.call([*words, "--json"]) == 0  # already recorded
-    assert json.loads(capsys.readouterr().out)["steps"] == {MICRO: "4"}
+    assert json.loads(capsys.readouterr().out)["steps"] == {MICRO_BATCH_TAG: "4"}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from harness.model.classifier import Answer, Classifier
-from harness.model.tensor_cache import shared
+from harness.model.tensor_cache import shared_cache
 from harness.model.tower import FROZEN, Tower
 from harness.spec.spec import TrainSpec
 from harness.train.fit import fit
@@ -116,7 +116,7 @@ def test_nothing_frozen_is_encoded_twice(
 ) -> None:
     backbone = tiny["flat"]
     encoded: dict[str, int] = {"image": 0, "text": 0}
-    shared.clear()
+    shared_cache.clear()
     run = Tower.__call__
 
     def counted(self: Tower, x: Any, bound: Bound = FROZEN) -> Tensor:

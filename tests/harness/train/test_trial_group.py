@@ -12,7 +12,7 @@ from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
 from harness.spec.spec import TrainSpec
 from harness.train import cache_plan
-from harness.train.fit import NonFiniteLoss, Row, fit, fit_all
+from harness.train.fit import EpochRow, NonFiniteLoss, fit, fit_all
 from harness.train.trial_group import Trial, TrialGroup
 from methods import Method
 from methods.adaring import AdaRing
@@ -35,7 +35,7 @@ def alone(
     method: Method, backbone: Backbone, images: Images, cfg: TrainSpec, seed: int, views: int = 0
 ) -> tuple[list[float], dict[str, Tensor]]:
     net = net_of(method, backbone, seed)
-    plan = cache_plan.make(net, images, cfg, seed, views)
+    plan = cache_plan.make_plan(net, images, cfg, seed, views)
     rows = list(fit(net, images, cfg, seed, plan=plan))
     return [x for row in rows for x in row.losses], net.adapter.state()
 
@@ -56,11 +56,11 @@ def beside(
     first = made[0]
     net = Classifier(backbone, first.adapter, nets[0].prompts, rig=crew.rig)
     streams = len({t.feed for t in made})
-    plan = cache_plan.make(net, trials[0][3], first.cfg, first.seed, views, streams)
+    plan = cache_plan.make_plan(net, trials[0][3], first.cfg, first.seed, views, streams)
     losses: dict[Trial, list[float]] = {trial: [] for trial in made}
     for epoch, rows in enumerate(fit_all(net, crew, plan)):
         for trial, row in rows.items():
-            assert isinstance(row, Row)
+            assert isinstance(row, EpochRow)
             losses[trial] += row.losses
         gone = [made[i] for i, last in (leave or {}).items() if last == epoch]
         crew.keep([t for t in crew.trials if t not in gone])
@@ -139,7 +139,7 @@ def test_one_that_diverges_leaves_and_the_others_do_not_notice(
     made = [Trial(n.adapter, c, 1, images, method) for n, c in zip(nets, cfgs, strict=True)]
     crew = TrialGroup(made)
     net = Classifier(backbone, made[0].adapter, nets[0].prompts, rig=crew.rig)
-    seen = list(fit_all(net, crew, cache_plan.make(net, images, CFG, 1)))
+    seen = list(fit_all(net, crew, cache_plan.make_plan(net, images, CFG, 1)))
     assert isinstance(seen[0][made[1]], NonFiniteLoss)
     assert [list(rows) for rows in seen[1:]] == [[made[0], made[2]]] * 2
     for i in (0, 2):

@@ -16,7 +16,9 @@ from tests.conftest import TINY
 def made(*words: str) -> tuple[Spec, Adapter, dict[str, torch.Tensor]]:
     """A spec on the flat tiny model, its adapter without numbers, and a random state of it."""
     spec = build("few_shot", [*words, f"backbone={TINY / 'flat.json'}", "pretrained=random"])
-    adapter = parameters.attached(spec.method, backbone.backbone_outline(spec.backbone.name), 2)
+    adapter = parameters.attach_outline(
+        spec.method, backbone.backbone_outline(spec.backbone.name), 2
+    )
     rng = torch.Generator().manual_seed(0)
     state = {n: torch.randn(v.shape, generator=rng) for n, v in adapter.values().items()}
     return spec, adapter, state

@@ -15,7 +15,7 @@ from harness.spec.spec import TrainSpec
 from harness.train.batches import Batch
 from harness.train.fit import fit
 from harness.train.gradients import train_step
-from harness.train.teacher import FrozenModel
+from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
 from methods.adaring import AdaRing
 from methods.kit.contract.adapter import Adapter, Step, Teacher
@@ -91,7 +91,7 @@ def test_without_weights_nothing_is_asked_of_the_frozen_model(
         AdaRing(form="adapter", consistency_logits=0.0, consistency_distance="l1"), backbone
     )
     assert not adapter.needs_teacher
-    monkeypatch.setattr(FrozenModel, "__init__", lambda *a: pytest.fail("a teacher was made"))
+    monkeypatch.setattr(FrozenTeacher, "__init__", lambda *a: pytest.fail("a teacher was made"))
     list(fit(net_of(backbone, adapter), images, TRAIN, seed=1))
     plain = attach(AdaRing(form="adapter"), backbone)
     list(fit(net_of(backbone, plain), images, TRAIN, seed=1))
@@ -102,7 +102,7 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
     backbone = tiny["flat"]
-    frozen = FrozenModel(net_of(backbone, Adapter(backbone.clip)), [(images, 1)], (PLAIN,))
+    frozen = FrozenTeacher(net_of(backbone, Adapter(backbone.clip)), [(images, 1)], (PLAIN,))
     distances = []
     for weight in (0.0, 1.0, 100.0):
         adapter = attach(
@@ -129,7 +129,7 @@ def forward(net: Classifier, images: Images, detached: list[str]) -> tuple[Tenso
     adapter = net.adapter
     values = {n: v.detach() if n in detached else v for n, v in adapter.values().items()}
     answer = net(images.pixels, adapter.bind(values))
-    teacher = FrozenModel(net, [(images, 1)], (PLAIN,))(batch_of(images), answer)
+    teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))(batch_of(images), answer)
     step = Step(images.labels, answer.image, answer.text, answer.logits, 0.0, teacher)
     task = F.cross_entropy(answer.logits, images.labels)
     return task, consistency.penalty(step, Weights(2.0, 3.0), "cosine")
@@ -150,7 +150,7 @@ def test_gradients_are_those_of_two_forward_passes_with_detached_branches(
     expected = {n: p.grad.clone() for n, p in adapter.trained().items() if p.grad is not None}
     crew = TrialGroup([Trial(net.adapter, TRAIN)])
     batch = batch_of(images)
-    teacher = FrozenModel(net, [(images, 1)], (PLAIN,))
+    teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))
     loss, _ = train_step(net, crew, batch, 0, 0.0, teacher)
     assert set(expected) == set(adapter.trained())
     for name, grad in crew.gradients().items():
@@ -167,7 +167,7 @@ def test_the_reported_loss_is_the_sum_of_both_terms(
     for method in (TWO, LOW):
         net = net_of(backbone, perturb(attach(method, backbone)))
         batch = batch_of(images)
-        teacher = FrozenModel(net, [(images, 1)], (PLAIN,))
+        teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))
         crew = TrialGroup([Trial(net.adapter, TRAIN)])
         losses.append(train_step(net, crew, batch, 0, 0.0, teacher)[0])
     torch.testing.assert_close(losses[0], losses[1])
@@ -180,7 +180,7 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
     adapter = attach(LOW, backbone)
     net = net_of(backbone, adapter)
     crew = TrialGroup([Trial(net.adapter, replace(TRAIN, optimizer="sgd", lr=1.0))])
-    teacher = FrozenModel(net, [(images, 1)], (PLAIN,))
+    teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))
     batch = batch_of(images)
     alive: dict[str, int] = {}
     for step in range(1, 4):
