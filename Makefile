@@ -15,12 +15,12 @@ DEMO := base_to_novel methods=$(METHODS) data=digits,fashion-mnist,flags seeds=1
 # the study of docs/adaring.md, in a ledger of its own; under 40 minutes on two cores
 STUDY := env RINGBENCH_HOME=$${RINGBENCH_HOME:-runs}/study-adaring $(BIN)/ringbench
 TWO := [[1,10],[2,4]]
-ENTRANTS := adaring|adaring ranks=$(TWO)
-ENTRANTS := $(ENTRANTS)|adaring consistency_image=1 consistency_text=1|adaring consistency_logits=0.3
-ENTRANTS := $(ENTRANTS)|adaring ranks=$(TWO) consistency_image=1 consistency_on=low_rank
-ENTRANTS := $(ENTRANTS)|adaring form=adapter|adaring form=adapter reading=one_ring
-ENTRANTS := $(ENTRANTS)|adaring form=adapter reading=factored|adaring form=adapter reading=parallel
-RATES := ring_rate data=flags --sampler grid --pruner none
+CANDIDATES := adaring|adaring ranks=$(TWO)
+CANDIDATES := $(CANDIDATES)|adaring consistency_image=1 consistency_text=1|adaring consistency_logits=0.3
+CANDIDATES := $(CANDIDATES)|adaring ranks=$(TWO) consistency_image=1 consistency_on=low_rank
+CANDIDATES := $(CANDIDATES)|adaring form=adapter|adaring form=adapter reading=one_ring
+CANDIDATES := $(CANDIDATES)|adaring form=adapter reading=factored|adaring form=adapter reading=parallel
+RATES := ring_learning_rate data=flags --sampler grid --pruner none
 
 RELATED := adapterbias,arc,mosa,adamix,coto,adaptable_adapters,sfa,mera,vtagml
 
@@ -55,7 +55,7 @@ rates: .venv/.installed
 
 # six rates each, the test split stays shut; the last lines go into harness/spec/presets/tuned.toml
 rates-related: .venv/.installed
-	$(BIN)/ringbench sweep wide_rate --methods $(RELATED) --budget 6 --sampler grid --pruner none \
+	$(BIN)/ringbench sweep learning_rate_grid --methods $(RELATED) --budget 6 --sampler grid --pruner none \
 	  --fresh 0 data=digits,fashion-mnist,flags --workers 2 --name rates-related
 
 study-adaring: study-map study-ablation study-budget
@@ -66,7 +66,7 @@ study-map: .venv/.installed
 	  && $(STUDY) report --sweep map-$$data || exit; done
 
 study-ablation: .venv/.installed
-	echo '$(ENTRANTS)' | tr '|' '\n' | sed "s/.*/--entrant '&'/" | xargs $(STUDY) sweep rate --budget 5 \
+	echo '$(CANDIDATES)' | tr '|' '\n' | sed "s/.*/--candidate '&'/" | xargs $(STUDY) sweep learning_rate --budget 5 \
 	  --sampler grid --pruner none data=flags,fashion-mnist --workers 2 --name ablation
 	$(STUDY) report --sweep ablation
 

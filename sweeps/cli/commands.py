@@ -99,7 +99,7 @@ def sweep(
     methods: Annotated[
         str | None, typer.Option(help="Compare methods, each tuned within --budget.")
     ] = None,
-    entrant: Annotated[
+    candidate: Annotated[
         list[str] | None,
         typer.Option(help="One more to compare, with settings: 'adaring form=adapter'."),
     ] = None,
@@ -129,8 +129,8 @@ def sweep(
 
     The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
     each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
-    tested with fresh seeds; each is searched in its own space, or all in `rate` or
-    `wide_rate`.
+    tested with fresh seeds; each is searched in its own space, or all in `learning_rate` or
+    `learning_rate_grid`.
 
     With one accuracy as the objective, a trial below the others is pruned between its runs and
     inside of them, at --prune-points looks on validation data. With accuracy and a parameter count,
@@ -156,8 +156,8 @@ def sweep(
     request = requests.Request(
         tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name
     )
-    if methods is not None or entrant or budget is not None:
+    if methods is not None or candidate or budget is not None:
         return requests.contest(
-            request, methods, entrant or (), budget, trials, fresh, where, dry_run, json
+            request, methods, candidate or (), budget, trials, fresh, where, dry_run, json
         )
     return requests.sweep(request, trials, where, dry_run, json)

@@ -1,10 +1,9 @@
 """``ringbench ls spaces`` and ``ringbench ls sweeps``."""
 
-import json
 from typing import Any
 
 from harness.cli.listing import Listing
-from harness.spec.paths import home
+from harness.tracking.sweep_record import read_sweep, sweep_names
 from sweeps.space import definition
 
 
@@ -14,20 +13,19 @@ def spaces() -> Listing:
         if name in definition.MADE:
             rows.append([name, "any", *definition.MADE[name]])
             continue
-        found = definition.load(name)
-        rows.append([name, found.method, ", ".join(found.keys), found.about])
+        space = definition.load(name)
+        rows.append([name, space.method, ", ".join(space.keys), space.about])
     return ["space", "method", "keys", "what"], rows
 
 
 def sweeps() -> Listing:
     rows: list[list[Any]] = []
-    for path in sorted((home() / "sweeps").glob("*/sweep.json")):
-        facts = json.loads(path.read_text())
-        if facts["kind"] == "contest":
-            aims, what = facts["objective"], ", ".join(m["label"] for m in facts["methods"])
-            rows.append([facts["name"], "equal budget", what, aims, facts["goal"]])
+    for record in map(read_sweep, sweep_names()):
+        facts = record.facts
+        if record.is_comparison:
+            labels = ", ".join(candidate["label"] for candidate in facts["methods"])
+            rows.append([record.name, "equal budget", labels, facts["objective"], facts["goal"]])
             continue
-        trials = len((path.parent / "trials.csv").read_text().splitlines()) - 1
-        aims = ", ".join(facts["objectives"])
-        rows.append([facts["name"], facts["space"], facts["method"], aims, f"{trials} trials"])
+        objectives, so_far = ", ".join(facts["objectives"]), f"{record.trial_count()} trials"
+        rows.append([record.name, facts["space"], facts["method"], objectives, so_far])
     return ["sweep", "space", "method", "objective", "so far"], rows

@@ -47,7 +47,7 @@ def sweep(request: Request, trials: int | None, where: Where, dry_run: bool, as_
 def contest(
     request: Request,
     methods: str | None,
-    entrants: Sequence[str],
+    candidates: Sequence[str],
     budget: str | None,
     trials: int | None,
     fresh: int,
@@ -56,17 +56,17 @@ def contest(
     as_json: bool,
 ) -> int:
     """Methods on equal budgets; returns the exit code."""
-    if methods is None and not entrants:
+    if methods is None and not candidates:
         raise UsageError("--budget: goes with --methods A,B; for one sweep say --trials")
     if budget is None or trials is not None:
         raise UsageError("--methods: say what each may spend, --budget 30 or --budget 20m")
     words = list(request.words)
     wanted = words.pop(0) if words and "=" not in words[0] else None
-    names = [*(name for name in (methods or "").split(",") if name), *entrants]
+    names = [*(name for name in (methods or "").split(",") if name), *candidates]
     if not names:
         raise UsageError("--methods: name at least one method")
     asked = equal_budget.build(
-        [equal_budget.candidate(name) for name in names], wanted, words, request.preset,
+        [equal_budget.read_candidate(name) for name in names], wanted, words, request.preset,
         request.objective, request.cap, request.options, equal_budget.budget(budget), fresh,
         request.name, where.uri,
     )  # fmt: skip
@@ -104,6 +104,6 @@ def _show(
         if one.sweep.best:
             words = one.sweep.best[0].user_attrs["overrides"]
             searched = [w for w in words if w.partition("=")[0] in one.sweep.plan.space.keys]
-            console.say(f"  best of {one.entrant.label}: {' '.join(searched)}")
+            console.say(f"  best of {one.candidate.label}: {' '.join(searched)}")
     named = asked.name if asked.seeds else asked.plans[0].name  # nothing to compare, but curves
     console.say(f"  with intervals and tuning curves: ringbench report --sweep {named}")

@@ -26,8 +26,8 @@ from sweeps.space import condition
 from sweeps.space.condition import ALWAYS, Condition
 
 FIELDS = "fields"  # the space made from a method's own fields
-RATE = "rate"  # the learning rate alone, of any method
-WIDE = "wide_rate"  # the same rates for every method
+RATE = "learning_rate"  # the learning rate alone, of any method
+WIDE = "learning_rate_grid"  # the same rates for every method
 MADE = {  # spaces that are made for the method they are asked for: their keys, what they are
     FIELDS: ("its fields, train.lr", "a space made from a method's fields"),
     RATE: ("train.lr", "five rates a factor of two apart, around the method's own"),

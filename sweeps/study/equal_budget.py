@@ -22,6 +22,7 @@ from harness.cli import console
 from harness.run import config
 from harness.spec.protocols import SHIFTS
 from harness.spec.spec import Spec
+from harness.tracking import sweep_record
 from harness.tracking.driver import RunOutcome
 from harness.tracking.ledger import open_ledger
 from methods.kit.core.errors import UsageError, unknown
@@ -62,7 +63,7 @@ class EqualBudgetComparison:
     """Who takes part, the sweep and budget of each, and the seeds of the test."""
 
     name: str
-    entrants: tuple[Candidate, ...]
+    candidates: tuple[Candidate, ...]
     plans: tuple[SweepPlan, ...]
     goal: Goal
     seeds: tuple[int, ...]
@@ -72,12 +73,12 @@ class EqualBudgetComparison:
 class Tested:
     """A method's winner: what it reached in tuning, and its tested runs."""
 
-    entrant: Candidate
+    candidate: Candidate
     sweep: Found
     specs: tuple[Spec, ...]
 
 
-def candidate(text: str) -> Candidate:
+def read_candidate(text: str) -> Candidate:
     """``adaring form=adapter train.lr=1e-3``: fields of the method need no ``method.``.
 
     Raises UsageError for an unknown method, and for settings of anything but the method and its
@@ -86,23 +87,23 @@ def candidate(text: str) -> Candidate:
     try:
         method, *words = shlex.split(text) or [""]
     except ValueError as error:
-        raise UsageError(f"--entrant {text!r}: {str(error).lower()}") from None
+        raise UsageError(f"--candidate {text!r}: {str(error).lower()}") from None
     fields = vars(methods.find(method)())
     full = [f"method.{w}" if w.partition("=")[0] in fields else w for w in words]
     other = next((w for w in full if not w.startswith(("method.", "train."))), None)
     if other is not None:
         key = other.partition("=")[0]
         if get_close_matches(key, fields):
-            raise unknown(f"--entrant {text!r}: {key}", key, fields)
+            raise unknown(f"--candidate {text!r}: {key}", key, fields)
         raise UsageError(
-            f"--entrant {text!r}: {other!r} sets neither the method nor train.*;"
+            f"--candidate {text!r}: {other!r} sets neither the method nor train.*;"
             " what is the same for all stands outside"
         )
     return Candidate(method, tuple(full))
 
 
 def build(
-    entrants: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     wanted: str | None,
     words: Sequence[str],
     preset: str,
@@ -118,8 +119,8 @@ def build(
 
     Raises UsageError in one line.
     """
-    slugs = [e.slug for e in entrants]  # what sweeps and files are called by
-    twice = next((e.label for e in entrants if slugs.count(e.slug) > 1), None)
+    slugs = [e.slug for e in candidates]  # what sweeps and files are called by
+    twice = next((e.label for e in candidates if slugs.count(e.slug) > 1), None)
     if twice:
         raise UsageError(f"--methods: {twice!r} is named twice")
     if wanted not in (None, *definition.MADE):
@@ -131,7 +132,7 @@ def build(
         return [
             _plan(e, wanted, words, preset, objective, cap, options,
                   f"{title}-{e.slug}" if title else None, uri)
-            for e in entrants
+            for e in candidates
         ]  # fmt: skip
 
     first = plans(None)
@@ -144,7 +145,7 @@ def build(
     named = tuple(plans(title))
     start = max(seed for p in named for _, seed in p.cells) + 1
     return EqualBudgetComparison(
-        title, tuple(entrants), named, goal, tuple(range(start, start + fresh))
+        title, tuple(candidates), named, goal, tuple(range(start, start + fresh))
     )
 
 
@@ -163,12 +164,13 @@ def run(contest: EqualBudgetComparison, where: Where) -> tuple[list[Tested], lis
     found = []
     for p in contest.plans:
         found.append(search.run(p, contest.goal, where))
-        pairs = zip(contest.entrants, found, strict=False)  # the rest are still to be tuned
+        pairs = zip(contest.candidates, found, strict=False)  # the rest are still to be tuned
         _write(contest, [Tested(e, f, ()) for e, f in pairs])
         if found[-1].stopped:
             return [], [], 3
     tested = [
-        Tested(e, f, _specs(f, contest.seeds)) for e, f in zip(contest.entrants, found, strict=True)
+        Tested(e, f, _specs(f, contest.seeds))
+        for e, f in zip(contest.candidates, found, strict=True)
     ]
     _write(contest, tested)
     done, code = _test(contest, tested, where)
@@ -187,7 +189,7 @@ def budget(text: str) -> Goal:
 
 
 def table(tested: Sequence[Tested], done: Sequence[RunOutcome], protocol: str) -> list[list[Any]]:
-    """A row an entrant, best first: validation, then means over the tested runs."""
+    """A row for each candidate, best first: validation, then means over the tested runs."""
     rows = []
     by_digest = {d.spec.digest(): d for d in done}
     for t in tested:
@@ -196,7 +198,7 @@ def table(tested: Sequence[Tested], done: Sequence[RunOutcome], protocol: str) -
         scores = [fmean(m[name] for m in ok) if ok else "-" for name in TESTED[protocol]]
         trainable = int(ok[0]["params/trainable"]) if ok else "-"
         value = t.sweep.best[0].values[0] if t.sweep.best else "-"
-        rows.append([t.entrant.label, value, *scores, trainable, len(ok)])
+        rows.append([t.candidate.label, value, *scores, trainable, len(ok)])
     return sorted(rows, key=lambda row: -row[-3] if row[-3] != "-" else 1.0)
 
 
@@ -265,7 +267,7 @@ def _test(
 
 def _note(contest: EqualBudgetComparison) -> str:
     """What a person reads about it in MLflow."""
-    names = ", ".join(e.label for e in contest.entrants)
+    names = ", ".join(e.label for e in contest.candidates)
     seeds = ", ".join(str(s) for s in contest.seeds)
     return (
         f"{names}: tuned for {contest.goal} each on validation data, in sweeps of their own"
@@ -278,7 +280,7 @@ def _write(contest: EqualBudgetComparison, tested: Sequence[Tested]) -> None:
     """Keep the contest for reports: its sweeps, its winners, and the digests of their tests."""
     first = contest.plans[0]
     facts = {
-        "kind": "contest",
+        "kind": sweep_record.COMPARISON,
         "name": contest.name,
         "protocol": first.protocol,
         "objective": first.objectives[0],
@@ -287,8 +289,8 @@ def _write(contest: EqualBudgetComparison, tested: Sequence[Tested]) -> None:
         "data": list(dict.fromkeys(d for d, _ in first.cells)),
         "methods": [
             {
-                "method": t.entrant.method,
-                "label": t.entrant.label,
+                "method": t.candidate.method,
+                "label": t.candidate.label,
                 "sweep": t.sweep.plan.name,
                 "overrides": t.sweep.best[0].user_attrs["overrides"] if t.sweep.best else [],
                 "digests": [s.digest() for s in t.specs],
@@ -296,6 +298,5 @@ def _write(contest: EqualBudgetComparison, tested: Sequence[Tested]) -> None:
             for t in tested
         ],
     }
-    place = files.folder(contest.name)
-    place.mkdir(parents=True, exist_ok=True)
-    files.put(place / files.FACTS, json.dumps(facts, indent=2) + "\n")
+    place = sweep_record.sweep_folder(contest.name, create=True)
+    files.put(place / sweep_record.FACTS, json.dumps(facts, indent=2) + "\n")

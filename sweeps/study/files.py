@@ -9,25 +9,17 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.spec import database_url
-from harness.spec.paths import home
+from harness.tracking.sweep_record import FACTS, SWEEP, TRIALS, sweep_folder
 from sweeps.study.heartbeat import SAMPLED
 from sweeps.study.optuna_study import Study, decoded
 from sweeps.study.sweep_plan import SweepPlan
 
-FACTS, TRIALS = "sweep.json", "trials.csv"
-
-
-def folder(name: str) -> Path:
-    """Where a sweep's files lie."""
-    return home() / "sweeps" / name
-
 
 def write(study: Study) -> Path:
     """Write both files, each whole or not at all; returns their folder."""
-    place = folder(study.plan.name)
-    place.mkdir(parents=True, exist_ok=True)
+    place = sweep_folder(study.plan.name, create=True)
     facts = study.plan.as_dict() | {
-        "kind": "sweep",
+        "kind": SWEEP,
         "digest": study.plan.digest(),
         "storage": database_url.shown(study.url),
         "importances": study.importances(),

@@ -1,8 +1,6 @@
 """Sweeps run from tests: in this process, or as commands that can be killed."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -29,29 +27,6 @@ def trials(found: dict[str, Any]) -> pd.DataFrame:
 
 def study_of(name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=default_storage())
-
-
-def start(*words: str) -> "subprocess.Popen[str]":
-    script = "from harness.cli.main import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, "sweep", *words],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-
-
-def children(pid: int) -> list[int]:
-    """The spawned workers of a process."""
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    kept = []
-    for child in map(int, text.split()):
-        try:
-            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-                kept.append(child)
-        except OSError:
-            continue
-    return kept
 
 
 def complete(name: str) -> set[str]:

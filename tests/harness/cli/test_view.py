@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import psutil
 import pytest
 
 from harness.cli import main
+from tests.processes import start_command
 
 
 @pytest.fixture
@@ -31,9 +31,7 @@ def home(store: Path, own_home: Path) -> Path:
 @contextmanager
 def viewing(pages: int, *words: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
     """The command while it runs, with the addresses that it prints."""
-    program = f"from harness.cli.main import main; main(['view', *{list(words)!r}])"
-    command = [sys.executable, "-c", program]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start_command("view", *words, stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(pages)]

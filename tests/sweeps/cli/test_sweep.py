@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 from harness.cli import main
 from harness.run import config
 from harness.tracking.ledger import open_ledger
-from tests.sweeps.processes import begun, children, complete, start, study_of, sweep, trials
+from tests.processes import start_command, worker_processes
+from tests.sweeps.processes import begun, complete, study_of, sweep, trials
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 PROBE = ["fields", "method=linear_probe", *FAST]
@@ -194,7 +195,7 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
     rng = random.Random(0)
     kept: set[str] = set()
     for number in (1, 3):
-        torn = start(*words, "--name", "torn")
+        torn = start_command("sweep", *words, "--name", "torn")
         begun("torn", number)
         time.sleep(rng.uniform(0, 0.6))
         os.kill(torn.pid, signal.SIGKILL)
@@ -211,9 +212,9 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
 
 def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) -> None:
     words = [*ADAPTER, "--sampler", "random", "--trials", "10", "--name", "shared"]
-    running = start(*words, "--workers", "2")
+    running = start_command("sweep", *words, "--workers", "2")
     begun("shared", 2)
-    killed = children(running.pid)[0]
+    killed = worker_processes(running.pid)[0]
     os.kill(killed, signal.SIGKILL)
     _, shown = running.communicate(timeout=600)
     assert running.returncode == 0, shown
@@ -231,7 +232,7 @@ def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) 
 
 def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(own_home: Path) -> None:
     words = [*ADAPTER, "--sampler", "random", "--name", "stopped"]
-    running = start(*words, "--trials", "40")
+    running = start_command("sweep", *words, "--trials", "40")
     begun("stopped", 1)
     os.kill(running.pid, signal.SIGINT)
     _, shown = running.communicate(timeout=300)
@@ -278,22 +279,48 @@ WRONG = {
     ("--methods", "lora", "--budget", "0m"): "expected trials or time",
     ("--methods", "lora,lora", "--budget", "3"): "named twice",
     ("--methods", "lore", "--budget", "3"): "did you mean 'lora'?",
-    ("ring_rank", "--methods", "lora", "--budget", "3"): "the space is one of fields, rate",
-    ("rate", "--methods", "lora", "--budget", "3", "--sampler", "grid"): "it is the whole grid, 5",
-    ("--entrant", "lora"): "say what each may spend",
+    (
+        "ring_rank",
+        "--methods",
+        "lora",
+        "--budget",
+        "3",
+    ): "the space is one of fields, learning_rate",
+    (
+        "learning_rate",
+        "--methods",
+        "lora",
+        "--budget",
+        "3",
+        "--sampler",
+        "grid",
+    ): "it is the whole grid, 5",
+    ("--candidate", "lora"): "say what each may spend",
     ("--methods", "clip_adapter,linear_probe", "--budget", "5", "--sampler", "grid"): (
         "grids of methods differ in size"
     ),
-    ("--methods", "lora", "--entrant", "lora", "--budget", "3"): "'lora' is named twice",
-    ("--entrant", "lora sites=[q]", "--entrant", 'lora "sites=[ q ]"', "--budget", "3"): (
+    ("--methods", "lora", "--candidate", "lora", "--budget", "3"): "'lora' is named twice",
+    ("--candidate", "lora sites=[q]", "--candidate", 'lora "sites=[ q ]"', "--budget", "3"): (
         "is named twice"
     ),
-    ("--entrant", "lora 'rank=1", "--budget", "3"): "no closing quotation",
-    ("--entrant", "lora data=digits", "--budget", "3"): "'data=digits' sets neither the method",
-    ("--entrant", "lora seed=7", "--budget", "3"): "'seed=7' sets neither the method",
-    ("rate", "--entrant", "lora rank=0", "--budget", "5"): "method.rank",
-    ("rate", "--entrant", "lora rnak=1", "--budget", "5"): "rnak: unknown, did you mean 'rank'?",
-    ("rate", "--entrant", "lora train.lr=1e-3", "--budget", "5"): "every key of it is fixed",
+    ("--candidate", "lora 'rank=1", "--budget", "3"): "no closing quotation",
+    ("--candidate", "lora data=digits", "--budget", "3"): "'data=digits' sets neither the method",
+    ("--candidate", "lora seed=7", "--budget", "3"): "'seed=7' sets neither the method",
+    ("learning_rate", "--candidate", "lora rank=0", "--budget", "5"): "method.rank",
+    (
+        "learning_rate",
+        "--candidate",
+        "lora rnak=1",
+        "--budget",
+        "5",
+    ): "rnak: unknown, did you mean 'rank'?",
+    (
+        "learning_rate",
+        "--candidate",
+        "lora train.lr=1e-3",
+        "--budget",
+        "5",
+    ): "every key of it is fixed",
 }
 
 
@@ -354,7 +381,7 @@ def test_side_by_side_killed_in_flight_loses_nothing_recorded(
     words = [*ADAPTER, "--sampler", "random", "--trials", "6", "-q", "--cotrain", "3"]
     whole = sweep(capsys, *[w for w in words if w != "-q"], "--name", "whole")
     assert whole["ends"] == {"complete": 6}
-    torn = start(*words, "--name", "torn")
+    torn = start_command("sweep", *words, "--name", "torn")
     begun("torn", 4)
     os.kill(torn.pid, signal.SIGKILL)
     torn.communicate()

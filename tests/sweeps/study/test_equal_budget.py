@@ -60,9 +60,9 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
 def test_a_method_may_stand_with_several_settings_and_be_tuned_in_its_rate_alone(
     capsys: pytest.CaptureFixture[str], own_home: Path
 ) -> None:
-    entrants = ["--methods", "clip_adapter", "--entrant", "clip_adapter ratio=0.9"]
+    entrants = ["--methods", "clip_adapter", "--candidate", "clip_adapter ratio=0.9"]
     search = ["--budget", "5", "--sampler", "grid", "--fresh", "1", "--name", "ratios"]
-    words = ["rate", *entrants, *search, *FAST]
+    words = ["learning_rate", *entrants, *search, *FAST]
     found = sweep(capsys, *words)
     assert [row["method"] for row in sorted(found["table"], key=lambda r: len(r["method"]))] == [
         "clip_adapter", "clip_adapter ratio=0.9"

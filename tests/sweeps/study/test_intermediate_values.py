@@ -23,7 +23,8 @@ from harness.tracking.ledger import open_ledger
 from sweeps.study import sweep_plan
 from sweeps.study.intermediate_values import after
 from sweeps.study.sweep_plan import SweepOptions, SweepPlan
-from tests.sweeps.processes import begun, children, start, study_of, sweep, trials
+from tests.processes import start_command, worker_processes
+from tests.sweeps.processes import begun, study_of, sweep, trials
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=4", "method.ratio=0.95"]
 GOOD, BAD = (0.005, 0.0051), (10.0, 20.0)  # rates; the good ones do alike
@@ -168,7 +169,7 @@ def test_a_sweep_killed_inside_runs_ends_as_one_that_was_not(
     sweep(capsys, *words, "--name", "whole")
     killed = []
     for number, look in ((1, 2), (6, 5)):
-        torn = start(*words, "-q", "--name", "torn")
+        torn = start_command("sweep", *words, "-q", "--name", "torn")
         begun("torn", number)
         until = time.monotonic() + 60
         while time.monotonic() < until:  # a trial in flight was looked at so often, in which run
@@ -187,9 +188,9 @@ def test_a_sweep_killed_inside_runs_ends_as_one_that_was_not(
 
 def test_two_workers_prune_in_one_study_and_a_killed_one_is_replaced() -> None:
     words = ["clip_adapter", "data=digits", "data.shots=2", "train.epochs=8", "--sampler", "random"]
-    running = start(*words, "--trials", "14", "--name", "shared", "--workers", "2")
+    running = start_command("sweep", *words, "--trials", "14", "--name", "shared", "--workers", "2")
     begun("shared", 3)
-    os.kill(children(running.pid)[0], signal.SIGKILL)
+    os.kill(worker_processes(running.pid)[0], signal.SIGKILL)
     _, shown = running.communicate(timeout=600)
     assert running.returncode == 0, shown
     study = optuna.load_study(study_name="shared", storage=study_of("shared")._storage)

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -28,11 +27,14 @@ from methods.kit.core.errors import UsageError
 from sweeps.study import sweep_plan
 from sweeps.study.optuna_study import Goal, Study
 from sweeps.study.sweep_plan import SweepOptions
+from tests.processes import start_command
 from tests.sweeps.processes import sweep
 
 FAST = ["clip_adapter", "data=digits", "data.shots=1", "train.epochs=2", "--sampler", "random"]
 NAMED = [*FAST, "--name", "far"]
-SHORT_BEATS = "from sweeps import lease; lease.BEAT, lease.GRACE = 1, 20"  # seconds
+SHORT_BEATS = (
+    "from sweeps.study import heartbeat; heartbeat.BEAT, heartbeat.GRACE = 1, 20"  # seconds
+)
 WAIT = 300  # seconds, for anything to happen on a busy machine
 
 
@@ -97,15 +99,6 @@ def ready(store: Path, own_home: Path) -> None:
     shutil.copy(store, own_home)
 
 
-def command(*words: str) -> "subprocess.Popen[str]":
-    """A sweep as another machine would run it, with hearts that are missed soon."""
-    script = f"{SHORT_BEATS}; from harness.cli.main import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, "sweep", *words],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-
-
 @contextmanager
 def loaded(url: str, name: str) -> Iterator[optuna.Study]:
     """A study as somebody else opens it. Raises KeyError while there is none."""
@@ -128,7 +121,7 @@ def trials_of(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
 
 def test_two_commands_share_a_study_and_one_is_killed(server: str) -> None:
     words = [*NAMED, "seeds=1,2", "--trials", "9", "--storage", server]
-    one, two = command(*words), command(*words)
+    one, two = (start_command("sweep", *words, before=SHORT_BEATS) for _ in range(2))
     until = time.monotonic() + WAIT
     killed = False
     while not killed and time.monotonic() < until and one.poll() is None:

@@ -16,7 +16,9 @@ from harness.tracking import spool
 from harness.tracking.ledger import Ledger, open_ledger
 from methods.kit.core.errors import UsageError
 from sweeps.suite.build import build_suite
+from tests.processes import start_command, worker_processes
 
+SUITE = ["suite", "base_to_novel"]
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 GRID = ["methods=zero_shot,linear_probe,clip_adapter", "seeds=1-4", *FAST]
 
@@ -134,16 +136,6 @@ def test_workers_give_what_one_process_gives(own_home: Path) -> None:
     assert len(pooled) == 3
 
 
-def start(words: list[str], *options: str) -> subprocess.Popen[str]:
-    script = "from harness.cli.main import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", script, "suite", "base_to_novel", *words, *options],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-
-
 def ends(suite: "subprocess.Popen[str]") -> int:
     """The exit code of a suite, once it and all that it started are gone."""
     suite.communicate(timeout=240)
@@ -158,7 +150,7 @@ def test_a_suite_killed_at_random_moments_completes_without_loss_or_double(
     rng = random.Random(len(options))
     kept: set[str] = set()
     for _ in range(2):
-        suite = start(GRID, *options)
+        suite = start_command(*SUITE, *GRID, *options)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and suite.poll() is None:
             if (own_home / "mlflow.db").exists():
@@ -171,13 +163,13 @@ def test_a_suite_killed_at_random_moments_completes_without_loss_or_double(
         recorded = set(finished()) | waiting
         assert kept <= recorded  # what was recorded once is never lost
         kept = recorded
-    assert ends(start(GRID, *options)) == 0
+    assert ends(start_command(*SUITE, *GRID, *options)) == 0
     assert finished() == expected
 
 
 def test_ctrl_c_ends_with_what_is_left_and_the_same_command_goes_on(own_home: Path) -> None:
     words = ["methods=full_rank", "seeds=1,2", "data=digits", "data.shots=4", "train.epochs=400"]
-    suite = start(words)
+    suite = start_command(*SUITE, *words)
     assert suite.stderr is not None
     deadline = time.monotonic() + 90
     claims = {f"{spec.digest()}.lock" for spec in build_suite("base_to_novel", words).specs}
@@ -258,27 +250,18 @@ def _dies(server: "subprocess.Popen[bytes]", deliver: object) -> object:
 def test_a_worker_that_dies_is_replaced_and_its_run_is_tried_again(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite = start([*GRID[:1], "seeds=1-2", *FAST], "--workers", "2")
+    suite = start_command(*SUITE, *GRID[:1], "seeds=1-2", *FAST, "--workers", "2")
     deadline = time.monotonic() + 60
     killed = False
     while time.monotonic() < deadline and suite.poll() is None and not killed:
-        children = Path(f"/proc/{suite.pid}/task/{suite.pid}/children").read_text().split()
-        spawned = [c for c in children if "spawn_main" in _command(c)]
-        if spawned:
+        if workers := worker_processes(suite.pid):
             time.sleep(2)
-            os.kill(int(spawned[0]), signal.SIGKILL)
+            os.kill(workers[0], signal.SIGKILL)
             killed = True
         time.sleep(0.05)
     assert killed
     assert ends(suite) == 0
     assert len(finished()) == 6
-
-
-def _command(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def test_unknown_things_are_refused_before_anything_runs(own_home: Path) -> None:
