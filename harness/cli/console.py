@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, JustifyMethod
@@ -20,7 +20,9 @@ from rich.progress import (
 from rich.table import Table
 
 from harness.data import progress
-from harness.train.fit import EpochRow
+
+if TYPE_CHECKING:
+    from harness.train.fit import EpochRow
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -145,7 +147,7 @@ class ProgressBars:
         if self.live:
             self._epochs = self._progress.add_task(name, total=None, note="")
 
-    def epoch(self, row: EpochRow) -> None:
+    def epoch(self, row: "EpochRow") -> None:
         """An epoch of the present run is over."""
         if self.live and self._epochs is not None:
             note = f"loss {row.loss:.3f}  train acc {row.accuracy:.1f}"

@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import methods
 from harness.data import multi_task_sets, registry
 from harness.data.registry import canonical, collections, content_of, defaults_of
-from harness.model import precision
 from harness.spec.protocols import check as check_protocol
 from harness.spec.spec import MULTI, PROTOCOLS, BackboneSpec, DataSpec, Spec, TrainSpec, field_names
-from methods import Method
 from methods.kit.core.errors import UsageError, unknown
 from methods.kit.core.field_values import check_part, read_value
+
+if TYPE_CHECKING:
+    from methods import Method
 
 __all__ = ["build", "check_part", "describe", "from_dict", "parse", "presets", "read_value"]
 __all__ += ["resolve", "tuned"]
@@ -76,7 +77,9 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     if "data.content" not in values:
         content = multi_task_sets.content_of if several else content_of
         values["data.content"] = content(data, str(given.get("data.root", "")))
-    if values.get("backbone.precision") == precision.AUTO:
+    if values.get("backbone.precision") == "auto":
+        from harness.model import precision
+
         values["backbone.precision"] = precision.auto_precision(backbone)
     values.pop("method.name", None)
     return _checked(kind, values)
@@ -136,7 +139,7 @@ def from_dict(stored: Mapping[str, Any]) -> Spec:
 # --- checking --------------------------------------------------------------------------------
 
 
-def _checked(kind: type[Method], values: Values) -> Spec:
+def _checked(kind: "type[Method]", values: Values) -> Spec:
     protocol = values.pop("protocol", None)
     if protocol not in PROTOCOLS:
         raise unknown(f"protocol {protocol!r}", str(protocol), PROTOCOLS)
@@ -169,7 +172,7 @@ def _gather(values: Values) -> None:
         values["settings"] = [*values.get("settings", []), *given]
 
 
-def _all_keys(kind: type[Method]) -> list[str]:
+def _all_keys(kind: "type[Method]") -> list[str]:
     keys = [f"{part}.{name}" for part, cls in PARTS.items() for name in field_names(cls)]
     return [*keys, *(f"method.{n}" for n in field_names(kind)), *SHORT, "seed"]
 

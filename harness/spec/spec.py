@@ -3,13 +3,15 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt, Le
 
 import methods
-from methods import Method
 from methods.kit.core.field_types import Positive, Rate, Share, Weight
+
+if TYPE_CHECKING:
+    from methods import Method
 
 Protocol = Literal[
     "base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full", "multi_task"
@@ -75,7 +77,7 @@ class Spec:
     """One run."""
 
     protocol: Protocol
-    method: Method
+    method: "Method"
     backbone: BackboneSpec = BackboneSpec()
     data: DataSpec = DataSpec()
     train: TrainSpec = TrainSpec()
