@@ -92,7 +92,7 @@ def drawn_sets(drawn_root: tuple[Path, dict[str, PublicSet]]) -> dict[str, Publi
 def public(drawn_root: tuple[Path, dict[str, PublicSet]], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of the drawn sets, whose small counts stand in for the published ones."""
     root, known = drawn_root
-    monkeypatch.setattr(public_sets, "table", lambda: known)
+    monkeypatch.setattr(public_sets, "known_sets", lambda: known)
     monkeypatch.setenv(public_sets.ROOT, str(root))
     return root
 

@@ -64,7 +64,7 @@ class Maker:
 
 def make(root: Path) -> dict[str, PublicSet]:
     """Draw all 15 sets; returns the table of sets with the counts that were drawn."""
-    maker, known = Maker(root), public_sets.table()
+    maker, known = Maker(root), public_sets.known_sets()
     found = {name: maker.split(known[name], _folders(name)) for name in FOLDERS}
     found["oxford_pets"] = maker.split(known["oxford_pets"], _pets())
     (root / "oxford_pets" / "annotations").mkdir()

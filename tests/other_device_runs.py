@@ -19,7 +19,7 @@ import methods
 from harness.data import registry
 from harness.run import config, cotrain, execute
 from harness.run.result import Result
-from harness.spec.paths import place
+from harness.spec.paths import home_path
 from harness.spec.spec import Spec
 from harness.train import optimizer, replay
 from harness.train.gradients import Outcome
@@ -92,7 +92,7 @@ def numbers(result: Result) -> dict[str, Any]:
 @cache
 def own() -> str:
     """A small data set in a file."""
-    table = registry.read("digits")
+    table = registry.read_dataset("digits")
     rows, taken = [], Counter[Any]()
     for i, kind in enumerate(zip(table.labels.tolist(), table.split, strict=True)):
         if kind[0] < CLASSES and taken[kind] < EACH:
@@ -103,8 +103,8 @@ def own() -> str:
         "label": [table.classnames[int(table.labels[i])] for i in rows],
         "split": [str(table.split[i]) for i in rows],
     }
-    place().mkdir(parents=True, exist_ok=True)
-    path = place() / "cut.parquet"
+    home_path().mkdir(parents=True, exist_ok=True)
+    path = home_path() / "cut.parquet"
     pq.write_table(pa.table(columns), path)
     return str(path)
 

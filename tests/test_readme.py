@@ -155,7 +155,7 @@ def test_the_folder_of_the_readme_is_checked_and_its_pixels_listed(
 def test_the_page_on_data_has_a_row_for_every_public_set() -> None:
     rows = [line.split("|") for line in DATA.read_text().splitlines() if line.startswith("| `")]
     cells = {row[1].strip(" `"): row for row in rows}
-    for name, known in public_sets.table().items():
+    for name, known in public_sets.known_sets().items():
         assert f"`{known.folder}/`" in cells[name][3]
         assert known.images in cells[name][4]
         assert known.split in cells[name][5]

@@ -117,7 +117,7 @@ class ProgressBars:
 
     @contextmanager
     def shown(self) -> Iterator["ProgressBars"]:
-        with progress.heard_by(self._hear):
+        with progress.reported_to(self._hear):
             yield from self._shown()
 
     def _shown(self) -> Iterator["ProgressBars"]:

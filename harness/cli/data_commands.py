@@ -40,15 +40,15 @@ def check(
     """Look for what is missing, unreadable, misnamed, twice there, or in train and test."""
     from harness.cli import console, run_output
     from harness.data import registry
-    from harness.data.check import examine_dataset
+    from harness.data.check import check_dataset
 
     run_output.use_threads(threads)
-    asked, known = bool(names), registry.collections()
+    asked, known = bool(names), registry.set_collections()
     wanted = [each for name in names or () for each in known.get(name, (name,))]
     with console.ProgressBars(1, quiet or json).shown():
         found = [
-            examine_dataset(name, root, shots, asked and not quick, asked)
-            for name in wanted or registry.known()
+            check_dataset(name, root, shots, asked and not quick, asked)
+            for name in wanted or registry.known_names()
         ]
     if json:
         console.as_json([one.as_dict() for one in found])
@@ -90,7 +90,7 @@ def fetch(
 
     folder = torchvision.root_folder(root)
     with console.ProgressBars(1, quiet).shown():
-        table = torchvision.fetch(name, Path(folder))
+        table = torchvision.fetch_set(name, Path(folder))
     console.say(f"{table}: try `ringbench data check {table}`, then data={table}")
 
 
@@ -100,7 +100,7 @@ def list_cache(json: Json = False) -> None:
     from harness.data import pixel_cache
     from harness.spec.paths import cache_folder
 
-    found = pixel_cache.entries()
+    found = pixel_cache.cached_files()
     if json:
         console.as_json(
             [{"key": e.key, "bytes": e.bytes, "used": e.used, **e.about} for e in found]
@@ -112,7 +112,7 @@ def list_cache(json: Json = False) -> None:
     ]
     console.table(["key", "data set", "images", "MB", "last used"], rows)
     total = sum(e.bytes for e in found)
-    console.say(f"{total / 1e9:.2f} of {pixel_cache.limit() / 1e9:g} GB in {cache_folder()}")
+    console.say(f"{total / 1e9:.2f} of {pixel_cache.size_limit() / 1e9:g} GB in {cache_folder()}")
 
 
 def clear(
@@ -124,7 +124,7 @@ def clear(
     from harness.cli import console
     from harness.data import pixel_cache
 
-    count, size = pixel_cache.clear(tuple(keys or ()))
+    count, size = pixel_cache.clear_cache(tuple(keys or ()))
     console.say(f"removed {count} files, {size / 1e6:.1f} MB")
 
 
@@ -149,15 +149,15 @@ def fewshot(
     from harness.data import subset_comparison
 
     counts = subset_comparison.numbers("--shots", shots, 1)
-    found = subset_comparison.make(
+    found = subset_comparison.store_subsets(
         data,
-        subset_comparison.rules(rules),
+        subset_comparison.parse_rules(rules),
         counts,
         subset_comparison.numbers("--seeds", seeds, 0),
         val_shots,
         root,
     )
-    pairs = subset_comparison.compare(found)
+    pairs = subset_comparison.compare_subsets(found)
     rows = [
         [
             s.data,

@@ -9,7 +9,7 @@ import torch
 from harness.data import registry
 from harness.model import backbone, precision
 from harness.spec import environment
-from harness.spec.paths import home, tracking_uri
+from harness.spec.paths import home_folder, tracking_uri
 from harness.spec.spec import BackboneSpec
 from harness.tracking import spool
 from harness.tracking.ledger import Ledger, Unreachable
@@ -30,9 +30,9 @@ class Finding:
 
 def examine(uri: str | None = None) -> list[Finding]:
     """Look at everything a run needs."""
-    libraries = ", ".join(f"{k} {v}" for k, v in environment.libraries().items())
+    libraries = ", ".join(f"{k} {v}" for k, v in environment.library_versions().items())
     findings = [Finding("versions", libraries), _device(), _precision(), _backbone()]
-    findings += [_data_set(name) for name in registry.names()]
+    findings += [_data_set(name) for name in registry.embedded_names()]
     findings += [_home(), *_ledger(uri)]
     return findings
 
@@ -62,10 +62,10 @@ def _backbone() -> Finding:
 
 def _data_set(name: str) -> Finding:
     try:
-        table = registry.read(name)
+        table = registry.read_dataset(name)
     except UsageError as error:
         return Finding(f"data set {name}", str(error), ok=False)
-    known = registry.about(name)
+    known = registry.describe_set(name)
     counts = {part: len(table.rows(part)) for part in ("train", "test")}
     ok = all(counts[part] == known[part] for part in counts)
     found = f"{len(table.classnames)} classes, {counts['train']} train, {counts['test']} test"
@@ -74,7 +74,7 @@ def _data_set(name: str) -> Finding:
 
 def _home() -> Finding:
     try:
-        folder = home()
+        folder = home_folder()
     except UsageError as error:
         return Finding("home", str(error), ok=False)
     free = shutil.disk_usage(folder).free

@@ -73,8 +73,8 @@ def _datasets() -> Listing:
     from harness.data import registry
 
     rows = []
-    for name in registry.known():
-        known = registry.about(name)
+    for name in registry.known_names():
+        known = registry.describe_set(name)
         rows.append(
             [
                 name,

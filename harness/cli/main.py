@@ -45,7 +45,7 @@ def _app() -> typer.Typer:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    environment.begin()
+    environment.mark_own_process()
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from harness.cli import console
-from harness.spec import database_url
-from harness.spec.paths import place, tracking_uri
+from harness.spec import paths
+from harness.spec.paths import home_path, tracking_uri
 from methods.kit.core.errors import UsageError
 
 HOST = "127.0.0.1"
@@ -86,7 +86,7 @@ def _sweeps(storage: str | None) -> list[Page]:
 
     The address is passed by the environment, as it may hold a password. Raises UsageError.
     """
-    file = place() / SWEEPS
+    file = home_path() / SWEEPS
     if not importlib.util.find_spec(DASHBOARD):
         if storage is not None:
             raise UsageError(f"--storage: is shown after: {MISSING}")
@@ -97,17 +97,17 @@ def _sweeps(storage: str | None) -> list[Page]:
         f"import os, sys; sys.argv.append(os.environ.pop({STORAGE!r}));"
         f" from {DASHBOARD}._cli import main; main()"
     )
-    url = f"sqlite:///{file}" if storage is None else database_url.driven(storage)
+    url = f"sqlite:///{file}" if storage is None else paths.with_driver(storage)
     command = (sys.executable, "-c", program, "--host", HOST)
     return [Page("Optuna", command, _port(0), ((STORAGE, url),))]
 
 
 def _say_more() -> None:
     """Sweeps that are not shown: for want of a dashboard, or as they lie in another database."""
-    if (place() / SWEEPS).is_file() and not importlib.util.find_spec(DASHBOARD):
+    if (home_path() / SWEEPS).is_file() and not importlib.util.find_spec(DASHBOARD):
         console.say(f"sweeps are shown too after: {MISSING}")
-    facts = [json.loads(p.read_text()) for p in (place() / "sweeps").glob("*/sweep.json")]
-    urls = {database_url.shown(str(f["storage"])) for f in facts if "storage" in f}
+    facts = [json.loads(p.read_text()) for p in (home_path() / "sweeps").glob("*/sweep.json")]
+    urls = {paths.without_password(str(f["storage"])) for f in facts if "storage" in f}
     for url in sorted(u for u in urls if not u.startswith("sqlite:///")):
         console.say(f"sweeps in another database: ringbench view --storage {url}")
 

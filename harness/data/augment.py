@@ -33,20 +33,20 @@ class View:
         if self.number < 0:
             return None
         rng = generator(self.seed, "view", self.number)
-        return draw(n, size, rng, self.smallest, self.longest, self.share)
+        return draw_maps(n, size, rng, self.smallest, self.longest, self.share)
 
 
-PLAIN = View()
+UNCHANGED = View()
 
 
 def crop_flip(
     x: Tensor, rng: torch.Generator, smallest: float, ratio: float = 4 / 3, share: float = 0.5
 ) -> Tensor:
     """Random resized crop and mirror of (n, 3, h, w), as :func:`draw` draws them."""
-    return warp(x, draw(len(x), x.shape[2:], rng, smallest, ratio, share).to(x.device))
+    return warp(x, draw_maps(len(x), x.shape[2:], rng, smallest, ratio, share).to(x.device))
 
 
-def draw(
+def draw_maps(
     n: int,
     size: Sequence[int],
     rng: torch.Generator,
@@ -62,8 +62,8 @@ def draw(
     crop of allowed ratio.
     """
     height, width = size
-    top, left, h, w = crops(n, height, width, rng, smallest, ratio)
-    flip = torch.where(mirrored(n, rng, share), -1.0, 1.0)
+    top, left, h, w = draw_crops(n, height, width, rng, smallest, ratio)
+    flip = torch.where(draw_flips(n, rng, share), -1.0, 1.0)
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = flip * w / width
     theta[:, 0, 2] = (2 * left + w) / width - 1
@@ -78,12 +78,12 @@ def warp(x: Tensor, theta: Tensor) -> Tensor:
     return F.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
 
 
-def mirrored(n: int, rng: torch.Generator, share: float) -> Tensor:
+def draw_flips(n: int, rng: torch.Generator, share: float) -> Tensor:
     """Which of n images are mirrored."""
     return torch.rand(n, generator=rng) < share
 
 
-def crops(
+def draw_crops(
     n: int, height: int, width: int, rng: torch.Generator, smallest: float, longest: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """(top, left, height, width) of n crops, in pixels."""

@@ -16,9 +16,9 @@ from PIL import Image, UnidentifiedImageError
 
 from harness.data import near_duplicates, progress, registry, worker_pool
 from harness.data.dataset import Dataset
-from harness.data.decode import CHUNK, FEW, UNREADABLE
-from harness.data.readers.image_files import take
-from harness.data.readers.validation import SPLITS, spoken
+from harness.data.decode import CHUNK, DECODE_ERRORS, FEW
+from harness.data.readers.image_files import take_images
+from harness.data.readers.validation import SPLITS, prompt_name
 from methods.kit.core.errors import UsageError
 
 NEAR = 4  # bits of 64 in which hashes of nearly the same picture may differ
@@ -48,7 +48,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Checkup:
+class CheckReport:
     """What was seen of one data set."""
 
     name: str
@@ -64,7 +64,7 @@ class Checkup:
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageFacts:
     """What is seen of one image."""
 
     sha: str
@@ -77,26 +77,26 @@ class Look:
     frames: int = 1
 
 
-def examine_dataset(
+def check_dataset(
     name: str, root: str = "", shots: int = 0, images: bool = True, asked: bool = True
-) -> Checkup:
+) -> CheckReport:
     """Check a data set by name. One that cannot be read at all has that as its problem, or is
     merely absent where there is nothing of it and nobody asked for it by name."""
-    name = registry.canonical(name)
-    if not asked and not registry.lies(name, root):
-        return Checkup(name, "absent")
+    name = registry.canonical_name(name)
+    if not asked and not registry.is_present(name, root):
+        return CheckReport(name, "absent")
     try:
-        table = registry.read(name, root)
+        table = registry.read_dataset(name, root)
     except UsageError as error:
-        return Checkup(name, "problems", findings=(Finding("problem", str(error), 1),))
-    expected = registry.about(name) if name in registry.names() else {}
-    usual = registry.defaults_of(name)
-    return check(table, expected, shots or usual.get("shots", 0), images, name)
+        return CheckReport(name, "problems", findings=(Finding("problem", str(error), 1),))
+    expected = registry.describe_set(name) if name in registry.embedded_names() else {}
+    usual = registry.default_settings(name)
+    return check_table(table, expected, shots or usual.get("shots", 0), images, name)
 
 
-def check(
+def check_table(
     table: Dataset, expected: dict[str, Any], shots: int, images: bool = True, name: str = ""
-) -> Checkup:
+) -> CheckReport:
     """Check a table: its counts and names, and with ``images`` every image."""
     counts = {part: len(table.rows(part)) for part in SPLITS}
     findings = [*_counts(table, counts, expected), *_classes(table, shots), *_beside(table)]
@@ -105,7 +105,7 @@ def check(
         findings += [*_images(table, looks), *_copies(table, looks)]
     findings.sort(key=lambda finding: finding.level != "problem")
     levels = {finding.level for finding in findings}
-    return Checkup(
+    return CheckReport(
         name=name or table.name,
         state="problems" if "problem" in levels else "notes" if levels else "good",
         classes=len(table.classnames),
@@ -134,7 +134,7 @@ def _classes(table: Dataset, shots: int) -> list[Finding]:
     train = np.bincount(table.labels[rows], minlength=len(names)).tolist()
     test = np.bincount(table.labels[table.rows("test")], minlength=len(names)).tolist()
     few = sorted((n, name) for n, name in zip(train, names, strict=True) if 0 < n < shots)
-    folded = [spoken(name).casefold() for name in names]
+    folded = [prompt_name(name).casefold() for name in names]
     alike = [names[i] for i, one in enumerate(folded) if folded.count(one) > 1]
     without = _at(names, train) if len(rows) else []  # a set that is only tested has none
     return _some(
@@ -157,25 +157,27 @@ def _beside(table: Dataset) -> list[Finding]:
 # --- every image -----------------------------------------------------------------------------
 
 
-def _look(table: Dataset) -> list[Look]:
+def _look(table: Dataset) -> list[ImageFacts]:
     rows = range(len(table.images))
     chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-    jobs = ((i, take(table.images, chunk)) for i, chunk in enumerate(chunks))
-    found: dict[int, list[Look]] = {}
-    for i, looks in worker_pool.spread(look, jobs, worker_pool.size() if len(rows) > FEW else 1):
+    jobs = ((i, take_images(table.images, chunk)) for i, chunk in enumerate(chunks))
+    found: dict[int, list[ImageFacts]] = {}
+    for i, looks in worker_pool.map_unordered(
+        inspect_images, jobs, worker_pool.worker_count() if len(rows) > FEW else 1
+    ):
         found[i] = looks
         progress.report(f"looking at {table.name}", min(CHUNK * len(found), len(rows)), len(rows))
     return [one for i in range(len(chunks)) for one in found[i]]
 
 
-def look(chunk: int, images: Sequence[bytes]) -> tuple[int, list[Look]]:
+def inspect_images(chunk: int, images: Sequence[bytes]) -> tuple[int, list[ImageFacts]]:
     """What is seen of some images; the number of the chunk is handed back."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return chunk, [_seen(images, i) for i in range(len(images))]
 
 
-def _seen(images: Sequence[bytes], row: int) -> Look:
+def _seen(images: Sequence[bytes], row: int) -> ImageFacts:
     data, sha = b"", f"unread {row}"
     try:
         data = images[row]
@@ -184,15 +186,15 @@ def _seen(images: Sequence[bytes], row: int) -> Look:
             facts = (image.format or "", image.mode, min(image.size))
             turned = image.getexif().get(ORIENTATION, 1) != 1
             frames = getattr(image, "n_frames", 1)
-            phash = near_duplicates.perceptual(image.convert("RGB"))
-            return Look(sha, "", phash, *facts, turned, frames)
+            phash = near_duplicates.perceptual_hash(image.convert("RGB"))
+            return ImageFacts(sha, "", phash, *facts, turned, frames)
     except UnidentifiedImageError:
-        return Look(sha, "not an image" if data else "no bytes")
-    except (UsageError, *UNREADABLE) as error:
-        return Look(sha, " ".join(str(error).split()) or type(error).__name__)
+        return ImageFacts(sha, "not an image" if data else "no bytes")
+    except (UsageError, *DECODE_ERRORS) as error:
+        return ImageFacts(sha, " ".join(str(error).split()) or type(error).__name__)
 
 
-def _images(table: Dataset, looks: list[Look]) -> list[Finding]:
+def _images(table: Dataset, looks: list[ImageFacts]) -> list[Finding]:
     def where(wanted: Any) -> list[str]:
         return [table.where(row) for row, one in enumerate(looks) if wanted(one)]
 
@@ -222,11 +224,11 @@ def _fits(path: str, kind: str) -> bool:
     return suffix in NAMES.get(kind, (f".{kind.lower()}",))
 
 
-def _copies(table: Dataset, looks: list[Look]) -> list[Finding]:
+def _copies(table: Dataset, looks: list[ImageFacts]) -> list[Finding]:
     """Copies across train and test, copies with two labels, and nearly the same pictures."""
     where, split, labels = table.where, table.split, table.labels
     leaks, torn, plain = [], [], []
-    for rows in near_duplicates.same([one.sha for one in looks]):
+    for rows in near_duplicates.equal_rows([one.sha for one in looks]):
         shown = " = ".join(where(row) for row in rows[:SHOWN])
         if "test" in split[rows] and len(set(split[rows].tolist())) > 1:
             leaks.append(shown)
@@ -239,7 +241,7 @@ def _copies(table: Dataset, looks: list[Look]) -> list[Finding]:
     test = {row: h for row, h in hashes.items() if split[row] == "test"}
     pairs = [
         f"{where(p.one)} ~ {where(p.other)}"
-        for p in near_duplicates.near(train, test, NEAR)
+        for p in near_duplicates.near_pairs(train, test, NEAR)
         if looks[p.one].sha != looks[p.other].sha
     ]
     return _some(

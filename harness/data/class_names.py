@@ -10,7 +10,7 @@ from harness.data.readers import validation
 from methods.kit.core.errors import UsageError, unknown
 
 
-def renamed(table: Dataset, file: str) -> Dataset:
+def rename_classes(table: Dataset, file: str) -> Dataset:
     """The table with the class names of a file. Raises UsageError in one line."""
     if not file:
         return table
@@ -26,11 +26,11 @@ def renamed(table: Dataset, file: str) -> Dataset:
         raise UsageError(
             f"{source}: {len(given)} names for the {len(table.classnames)} classes of {table.name}"
         )
-    return replace(table, classnames=validation.class_names(source, given))
+    return replace(table, classnames=validation.check_class_names(source, given))
 
 
 def _read(path: Path, source: str) -> Any:
-    text = file_text(path, source)
+    text = read_text_file(path, source)
     if path.suffix != ".json":
         return [line.strip() for line in text.splitlines() if line.strip()]
     try:
@@ -43,7 +43,7 @@ def _read(path: Path, source: str) -> Any:
     return found
 
 
-def file_text(path: Path, source: str) -> str:
+def read_text_file(path: Path, source: str) -> str:
     """The text of a small file. Raises UsageError."""
     try:
         return path.read_text(encoding="utf-8-sig")

@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from harness.data import progress, worker_pool
-from harness.data.readers.image_files import take
+from harness.data.readers.image_files import take_images
 from harness.data.transform import Transform
 from methods.kit.core.errors import UsageError
 
 # What Pillow raises for files that are no images, end early, or decode to something enormous.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
 CHUNK = 64  # images a job
 FEW = 256  # are decoded here: processes would cost more than they bring
 
-Bad = dict[int, str]  # row: why it cannot be read
+Unreadable = dict[int, str]  # row: why it cannot be read
 
 
 def decode_pixels(images: Sequence[bytes], row: int, transform: Transform) -> np.ndarray | str:
@@ -35,7 +35,7 @@ def decode_pixels(images: Sequence[bytes], row: int, transform: Transform) -> np
         return "not an image" if data else "no bytes"
     except UsageError as error:  # a file that went away
         return str(error)
-    except UNREADABLE as error:
+    except DECODE_ERRORS as error:
         return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -45,18 +45,21 @@ def decode_into(
     rows: Sequence[int],
     transform: Transform,
     what: str,
-) -> Bad:
+) -> Unreadable:
     """Decode rows, in order, into an array or a .npy file (n, 3, height, width), or nowhere.
 
     What cannot be read stays as it was and is returned.
     """
-    workers = worker_pool.size() if len(rows) > FEW and not isinstance(target, np.ndarray) else 1
-    jobs = (
-        (target, first, take(images, chunk), chunk, transform) for first, chunk in _chunks(rows)
+    workers = (
+        worker_pool.worker_count() if len(rows) > FEW and not isinstance(target, np.ndarray) else 1
     )
-    bad: Bad = {}
+    jobs = (
+        (target, first, take_images(images, chunk), chunk, transform)
+        for first, chunk in _chunks(rows)
+    )
+    bad: Unreadable = {}
     done = 0
-    for count, found in worker_pool.spread(_decode, jobs, workers):
+    for count, found in worker_pool.map_unordered(_decode, jobs, workers):
         bad |= found
         done += count
         progress.report(what, done, len(rows))
@@ -74,9 +77,9 @@ def _decode(
     images: Sequence[bytes],
     rows: Sequence[int],
     transform: Transform,
-) -> tuple[int, Bad]:
+) -> tuple[int, Unreadable]:
     out = np.load(target, mmap_mode="r+") if isinstance(target, Path) else target
-    bad: Bad = {}
+    bad: Unreadable = {}
     for i, row in enumerate(rows):
         found = decode_pixels(images, i, transform)
         if isinstance(found, str):
@@ -86,7 +89,7 @@ def _decode(
     return len(rows), bad
 
 
-def blank(path: Path, shape: tuple[int, ...]) -> None:
+def allocate_pixels(path: Path, shape: tuple[int, ...]) -> None:
     """A .npy file of zeros whose every byte has its place on the disk. Raises OSError."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     array.flush()

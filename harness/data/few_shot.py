@@ -20,7 +20,7 @@ class FewShotSubset:
     val: np.ndarray
 
 
-def draw(table: Dataset, spec: DataSpec, seed: int) -> FewShotSubset:
+def draw_subset(table: Dataset, spec: DataSpec, seed: int) -> FewShotSubset:
     """The few-shot subset of a seed by a published rule, with a private generator.
 
     A list is grouped by label in order of first appearance and drawn from label by label in that

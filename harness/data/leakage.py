@@ -23,7 +23,7 @@ Image = tuple[str, bytes]
 
 
 @dataclass(frozen=True)
-class Seen:
+class DataUse:
     """What a spec trains on and what it holds out: data sets, images, class names."""
 
     tables: tuple[Dataset, ...]  # trained on; several in multi_task
@@ -36,20 +36,20 @@ class Seen:
     subset_hash: str
 
 
-def seen(spec: Spec) -> Seen:
+def data_use(spec: Spec) -> DataUse:
     """From the data sets and the spec alone. Raises UsageError for data that is not there."""
     if spec.tasks:
-        return _together([seen(part) for part in spec.parts()])
-    table = registry.read(spec.data.name, spec.data.root)
-    targets = tuple(registry.read(name, spec.data.root) for name in spec.data.targets)
-    plan = protocols.plan(spec.protocol, len(table.classnames))
-    drawn = few_shot.draw(table, spec.data, spec.seed)
+        return _together([data_use(part) for part in spec.parts()])
+    table = registry.read_dataset(spec.data.name, spec.data.root)
+    targets = tuple(registry.read_dataset(name, spec.data.root) for name in spec.data.targets)
+    plan = protocols.split_classes(spec.protocol, len(table.classnames))
+    drawn = few_shot.draw_subset(table, spec.data, spec.seed)
     mine = set(plan.train.classes)
     train = [row for row in drawn.train.tolist() if int(table.labels[row]) in mine]
     held = [(table, row) for row in (*drawn.val.tolist(), *table.rows("test").tolist())]
     held += [(target, row) for target in targets for row in target.rows("test").tolist()]
     names = frozenset(table.classnames[c] for c in mine)
-    return Seen(
+    return DataUse(
         (table,),
         targets,
         frozenset(_image(table, row) for row in train),
@@ -61,21 +61,21 @@ def seen(spec: Spec) -> Seen:
     )
 
 
-def _together(each: Sequence[Seen]) -> Seen:
+def _together(each: Sequence[DataUse]) -> DataUse:
     """What a run sees that trains on several data sets at once."""
-    return Seen(
+    return DataUse(
         tuple(table for one in each for table in one.tables),
         (),
         frozenset().union(*(one.train for one in each)),
         frozenset().union(*(one.held for one in each)),
         frozenset().union(*(one.names for one in each)),
         frozenset(),
-        split.joined([one.data_hash for one in each]),
-        split.joined([one.subset_hash for one in each]),
+        split.combined_hash([one.data_hash for one in each]),
+        split.combined_hash([one.subset_hash for one in each]),
     )
 
 
-def check(
+def check_leakage(
     spec: Spec, source: Spec, tags: dict[str, str], key: str = "method.start"
 ) -> dict[str, str]:
     """Tags about what the source has seen of what is held out here.
@@ -85,7 +85,7 @@ def check(
     Classes of the same name in another data set are counted and allowed.
     """
     run = tags["digest"]
-    here = seen(spec)
+    here = data_use(spec)
     there = _again(replace(source, data=replace(source.data, root=spec.data.root)), tags)
     if there is None:
         if source.data.name == spec.data.name:
@@ -115,10 +115,10 @@ def check(
     return {"start_seen": NOTHING if looked else UNKNOWN, "start_novel_names": str(len(known))}
 
 
-def _again(source: Spec, tags: dict[str, str]) -> Seen | None:
+def _again(source: Spec, tags: dict[str, str]) -> DataUse | None:
     """What a recorded run has seen; None when its data is gone or draws something else now."""
     try:
-        found = seen(source)
+        found = data_use(source)
     except UsageError:
         return None
     recorded = tags.get("data_hash"), tags.get("subset_hash")

@@ -4,48 +4,54 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.data import registry
-from harness.spec.spec import MULTI, PLUS, DataSpec
+from harness.spec.spec import MULTI_TASK, SET_SEPARATOR, DataSpec
 from methods.kit.core.errors import UsageError
 
 
-def name(given: Any) -> str:
+def joined_name(given: Any) -> str:
     """``digits+flags`` for what names several data sets (a word with commas or +, a list).
 
     A collection stands for its members. The order of naming changes nothing: it is sorted. Raises
     UsageError for fewer than two and for one that is named twice.
     """
-    words = given if isinstance(given, list) else str(given).replace(",", PLUS).split(PLUS)
+    words = (
+        given
+        if isinstance(given, list)
+        else str(given).replace(",", SET_SEPARATOR).split(SET_SEPARATOR)
+    )
     words = [str(word).strip() for word in words]
     found = [
-        registry.canonical(one)
+        registry.canonical_name(one)
         for word in words
-        for one in registry.collections().get(word, (word,))
+        for one in registry.set_collections().get(word, (word,))
         if one
     ]
     twice = next((one for one in found if found.count(one) > 1), None)
     if twice:
-        raise UsageError(f"data.name: {twice!r} is named twice; {MULTI} trains on each set once")
+        raise UsageError(
+            f"data.name: {twice!r} is named twice; {MULTI_TASK} trains on each set once"
+        )
     if len(found) < 2:
         raise UsageError(
-            f"data.name: {MULTI} trains on several data sets at once, such as"
+            f"data.name: {MULTI_TASK} trains on several data sets at once, such as"
             f" data=digits,fashion-mnist; got {', '.join(found) or 'none'}"
         )
-    return PLUS.join(sorted(found))
+    return SET_SEPARATOR.join(sorted(found))
 
 
-def groups(names: Sequence[Any]) -> list[str]:
+def set_groups(names: Sequence[Any]) -> list[str]:
     """The runs that the values of a suite's axis mean: all in one, or each with a + for itself."""
     words = [str(word) for word in names]
-    together = [word for word in words if PLUS in word]
+    together = [word for word in words if SET_SEPARATOR in word]
     if together and len(together) < len(words):
-        alone = next(word for word in words if PLUS not in word)
+        alone = next(word for word in words if SET_SEPARATOR not in word)
         raise UsageError(f"data.name: {alone!r} stands alone beside {together[0]!r}; join all by +")
-    return [name(word) for word in together] if together else [name(words)]
+    return [joined_name(word) for word in together] if together else [joined_name(words)]
 
 
-def defaults_of(joined: str) -> dict[str, Any]:
+def joined_defaults(joined: str) -> dict[str, Any]:
     """Settings of ``data``: as many shots as every set has, the same for all."""
-    each = [registry.defaults_of(one) for one in joined.split(PLUS)]
+    each = [registry.default_settings(one) for one in joined.split(SET_SEPARATOR)]
     usual = {"shots": DataSpec.shots, "val_shots": DataSpec.val_shots}
     found: dict[str, Any] = {
         key: min(one.get(key, value) for one in each) for key, value in usual.items()
@@ -54,7 +60,7 @@ def defaults_of(joined: str) -> dict[str, Any]:
     return found | ({"short_classes": short[0]} if short else {})
 
 
-def content_of(joined: str, root: str = "") -> str:
+def joined_content(joined: str, root: str = "") -> str:
     """The hashes of the sets that their owners may change; empty where there is none."""
-    each = [registry.content_of(one, root) for one in joined.split(PLUS)]
-    return PLUS.join(each) if any(each) else ""
+    each = [registry.content_hash(one, root) for one in joined.split(SET_SEPARATOR)]
+    return SET_SEPARATOR.join(each) if any(each) else ""

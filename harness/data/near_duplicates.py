@@ -14,7 +14,7 @@ FLAT = 4.0  # deviation of grey levels below which a picture has nothing to comp
 
 
 @dataclass(frozen=True)
-class Pair:
+class DuplicatePair:
     """Two rows that show the same, and in how many of 64 bits their hashes differ."""
 
     one: int
@@ -22,7 +22,7 @@ class Pair:
     distance: int = 0
 
 
-def perceptual(image: Image.Image) -> int | None:
+def perceptual_hash(image: Image.Image) -> int | None:
     """The 64-bit perceptual hash (pHash) of an image; None for one that is all of one colour."""
     grey = image.convert("L").resize((32, 32))
     if float(np.asarray(grey, dtype=np.float32).std()) < FLAT:
@@ -31,7 +31,7 @@ def perceptual(image: Image.Image) -> int | None:
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
-def same(keys: Sequence[object]) -> list[list[int]]:
+def equal_rows(keys: Sequence[object]) -> list[list[int]]:
     """Groups of two or more rows with equal keys, in the order of their first rows."""
     groups: dict[object, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
@@ -39,7 +39,7 @@ def same(keys: Sequence[object]) -> list[list[int]]:
     return [rows for rows in groups.values() if len(rows) > 1]
 
 
-def near(ones: dict[int, int], others: dict[int, int], within: int) -> list[Pair]:
+def near_pairs(ones: dict[int, int], others: dict[int, int], within: int) -> list[DuplicatePair]:
     """Every pair of a row of each side whose hashes differ in at most ``within`` bits.
 
     Two such hashes agree entirely in at least one of ``within + 1`` slices of their bits, so only
@@ -57,4 +57,4 @@ def near(ones: dict[int, int], others: dict[int, int], within: int) -> list[Pair
                 distance = (ones[one] ^ value).bit_count()
                 if distance <= within:
                     found[one, other] = distance
-    return [Pair(*rows, distance) for rows, distance in sorted(found.items())]
+    return [DuplicatePair(*rows, distance) for rows, distance in sorted(found.items())]

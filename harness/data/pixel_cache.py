@@ -17,7 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.spec.atomic_files import flush
-from harness.spec.paths import CACHE, cache_folder, writable
+from harness.spec.paths import CACHE, cache_folder, writable_folder
 from methods.kit.core.errors import UsageError, unknown
 
 LIMIT = "RINGBENCH_CACHE_GB"
@@ -26,7 +26,7 @@ SPARE_BYTES = 1 << 30  # of the disk, left free
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One finished file."""
 
     key: str
@@ -36,7 +36,7 @@ class Entry:
     used: float  # seconds since 1970
 
 
-def limit() -> int:
+def size_limit() -> int:
     """How many bytes all files may take together. Raises UsageError."""
     text = os.environ.get(LIMIT, "").strip()
     try:
@@ -48,7 +48,7 @@ def limit() -> int:
     return int(wanted * 1e9)
 
 
-def entries() -> list[Entry]:
+def cached_files() -> list[CacheEntry]:
     """What is there, the most recently used first."""
     found = [_entry(path) for path in sorted(_folder().glob("*.npy"))]
     return sorted((e for e in found if e), key=lambda e: -e.used)
@@ -56,8 +56,8 @@ def entries() -> list[Entry]:
 
 def fits(size: int) -> bool:
     """Whether a file of that many bytes may be made, if need be in place of all others."""
-    ours = sum(e.bytes for e in entries())
-    return size <= limit() and size <= _free() + ours - SPARE_BYTES
+    ours = sum(e.bytes for e in cached_files())
+    return size <= size_limit() and size <= _free() + ours - SPARE_BYTES
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def locked(key: str) -> Iterator[None]:
         yield
 
 
-def find(key: str) -> Entry | None:
+def find(key: str) -> CacheEntry | None:
     """The finished file of a key, now the most recently used."""
     entry = _entry(_path(key))
     if entry:
@@ -76,18 +76,20 @@ def find(key: str) -> Entry | None:
     return entry
 
 
-def part(key: str, size: int) -> Path:
+def reserve(key: str, size: int) -> Path:
     """Where to write the file of a key that is held, with room made for it. Raises UsageError."""
-    folder = writable(_folder(), f"set {CACHE}")
+    folder = writable_folder(_folder(), f"set {CACHE}")
     for old in folder.glob("*.part"):
         _drop(old.stem, (old,))
-    kept = entries()
-    while kept and (sum(e.bytes for e in kept) + size > limit() or _free() < size + SPARE_BYTES):
+    kept = cached_files()
+    while kept and (
+        sum(e.bytes for e in kept) + size > size_limit() or _free() < size + SPARE_BYTES
+    ):
         _remove(kept.pop().key)
     return folder / f"{key}.part"
 
 
-def publish(key: str, about: dict[str, Any]) -> Entry:
+def publish(key: str, about: dict[str, Any]) -> CacheEntry:
     """The part of a key becomes its file: first what is known of it, then the file itself."""
     written, target = _folder() / f"{key}.part", _path(key)
     facts = {**about, "bytes": written.stat().st_size}
@@ -104,12 +106,12 @@ def publish(key: str, about: dict[str, Any]) -> Entry:
     return found
 
 
-def clear(keys: tuple[str, ...] = ()) -> tuple[int, int]:
+def clear_cache(keys: tuple[str, ...] = ()) -> tuple[int, int]:
     """Remove files by the start of their key, or all. Returns (how many, bytes).
 
     Raises UsageError for a key that is not there. What a process is making is left to it.
     """
-    there = entries()
+    there = cached_files()
     for key in keys:
         if not any(e.key.startswith(key) for e in there):
             raise unknown(f"cache entry {key!r}", key, [e.key for e in there])
@@ -121,15 +123,15 @@ def clear(keys: tuple[str, ...] = ()) -> tuple[int, int]:
     return len(gone), sum(e.bytes for e in gone)
 
 
-def remember(key: str, facts: dict[str, Any]) -> None:
+def write_note(key: str, facts: dict[str, Any]) -> None:
     """Keep a small note for good."""
-    folder = writable(_folder() / "notes", f"set {CACHE}")
+    folder = writable_folder(_folder() / "notes", f"set {CACHE}")
     draft = folder / f".{key}.{os.getpid()}"
     draft.write_text(json.dumps(facts))
     draft.replace(folder / f"{key}.json")
 
 
-def remembered(key: str) -> dict[str, Any] | None:
+def read_note(key: str) -> dict[str, Any] | None:
     """A note, if there is one."""
     try:
         found: dict[str, Any] = json.loads((_folder() / "notes" / f"{key}.json").read_text())
@@ -138,7 +140,7 @@ def remembered(key: str) -> dict[str, Any] | None:
     return found
 
 
-def _entry(path: Path) -> Entry | None:
+def _entry(path: Path) -> CacheEntry | None:
     """A file that is whole; its note is written first and says how long it is."""
     try:
         about = json.loads(path.with_suffix(".json").read_text())
@@ -147,7 +149,7 @@ def _entry(path: Path) -> Entry | None:
         return None
     if state.st_size != about["bytes"]:
         return None
-    return Entry(path.stem, path, about, state.st_size, state.st_mtime)
+    return CacheEntry(path.stem, path, about, state.st_size, state.st_mtime)
 
 
 def _remove(key: str) -> bool:
@@ -167,7 +169,7 @@ def _drop(key: str, paths: tuple[Path, ...]) -> bool:
 
 
 def _lock(key: str, wait: bool = True) -> FileLock:
-    folder = writable(_folder() / "locks", f"set {CACHE}")
+    folder = writable_folder(_folder() / "locks", f"set {CACHE}")
     return FileLock(str(folder / f"{key}.lock"), timeout=-1 if wait else 0)
 
 
@@ -186,7 +188,7 @@ def _free() -> int:
     return shutil.disk_usage(folder).free
 
 
-def age(entry: Entry) -> str:
+def age(entry: CacheEntry) -> str:
     """When a file was last used, for a person."""
     hours = (time.time() - entry.used) / 3600
     return f"{hours:.0f} h ago" if hours < 48 else f"{hours / 24:.0f} days ago"

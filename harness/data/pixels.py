@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from harness.data import pixel_cache, worker_pool
 from harness.data.dataset import Dataset
-from harness.data.decode import Bad, blank, decode_into, decode_pixels
+from harness.data.decode import Unreadable, allocate_pixels, decode_into, decode_pixels
 from harness.data.readers import image_files
 from harness.data.transform import Transform
 from methods.kit.core.errors import UsageError
@@ -29,7 +29,7 @@ HEADER = 4096  # bytes of a .npy file before its array, at most
 HELD_BYTES = 4 << 30  # training images this small are kept in memory or on the device
 
 
-class Rows:
+class LazyPixels:
     """Rows of uint8 pixels (n, 3, h, w) that are not in memory."""
 
     def __len__(self) -> int:
@@ -39,7 +39,7 @@ class Rows:
         """Some of them, in memory."""
         raise NotImplementedError
 
-    def take(self, rows: Sequence[int]) -> "Rows":
+    def take(self, rows: Sequence[int]) -> "LazyPixels":
         """Some of them, not in memory."""
         raise NotImplementedError
 
@@ -56,10 +56,10 @@ class Rows:
         return self.batches(torch.arange(len(self)).split(size))
 
 
-Pixels = Tensor | Rows
+Pixels = Tensor | LazyPixels
 
 
-class Mapped(Rows):
+class MappedPixels(LazyPixels):
     """Rows of a file that is mapped into memory."""
 
     def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
@@ -71,15 +71,15 @@ class Mapped(Rows):
     def __getitem__(self, rows: Tensor) -> Tensor:
         return torch.from_numpy(np.asarray(self.array[self.rows[rows.cpu().numpy()]]))
 
-    def take(self, rows: Sequence[int]) -> "Mapped":
-        return Mapped(self.array, self.rows[np.asarray(rows, dtype=np.int64)])
+    def take(self, rows: Sequence[int]) -> "MappedPixels":
+        return MappedPixels(self.array, self.rows[np.asarray(rows, dtype=np.int64)])
 
     @property
     def nbytes(self) -> int:
         return len(self.rows) * int(np.prod(self.array.shape[1:]))
 
 
-class Streamed(Rows):
+class StreamedPixels(LazyPixels):
     """Rows decoded by worker processes each time they are asked for."""
 
     def __init__(self, table: Dataset, transform: Transform, rows: Sequence[int]) -> None:
@@ -91,38 +91,38 @@ class Streamed(Rows):
     def __getitem__(self, rows: Tensor) -> Tensor:
         return self._checked(_Decoder(self)[rows.tolist()])
 
-    def take(self, rows: Sequence[int]) -> "Streamed":
-        return Streamed(self.table, self.transform, [self.rows[row] for row in rows])
+    def take(self, rows: Sequence[int]) -> "StreamedPixels":
+        return StreamedPixels(self.table, self.transform, [self.rows[row] for row in rows])
 
     @property
     def nbytes(self) -> int:
-        return size_of(len(self), self.transform)
+        return decoded_bytes(len(self), self.transform)
 
     def batches(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         order = [part.tolist() for part in parts]
-        workers = worker_pool.size() if worker_pool.size() > 1 else 0
+        workers = worker_pool.worker_count() if worker_pool.worker_count() > 1 else 0
         loader = DataLoader(
             _Decoder(self), batch_size=None, sampler=order, num_workers=workers, collate_fn=_same
         )
         return map(self._checked, loader)
 
-    def _checked(self, found: "tuple[np.ndarray, Bad]") -> Tensor:
+    def _checked(self, found: "tuple[np.ndarray, Unreadable]") -> Tensor:
         array, bad = found
-        refuse(self.table, bad)
+        refuse_unreadable(self.table, bad)
         return torch.from_numpy(array)
 
 
-class _Decoder(TorchDataset[tuple[np.ndarray, Bad]]):
+class _Decoder(TorchDataset[tuple[np.ndarray, Unreadable]]):
     """What a worker of a DataLoader runs: a list of places to pixels."""
 
-    def __init__(self, source: Streamed) -> None:
+    def __init__(self, source: StreamedPixels) -> None:
         self.source = source
 
-    def __getitem__(self, places: list[int]) -> tuple[np.ndarray, Bad]:
+    def __getitem__(self, places: list[int]) -> tuple[np.ndarray, Unreadable]:
         s = self.source
         rows = [s.rows[place] for place in places]
         array = np.empty((len(rows), 3, *s.transform.size), np.uint8)
-        bad: Bad = {}
+        bad: Unreadable = {}
         for i, row in enumerate(rows):
             found = decode_pixels(s.table.images, row, s.transform)
             if isinstance(found, str):
@@ -136,7 +136,7 @@ def _same(found: Any) -> Any:
     return found
 
 
-def size_of(images: int, transform: Transform) -> int:
+def decoded_bytes(images: int, transform: Transform) -> int:
     """The bytes of decoded images."""
     height, width = transform.size
     return images * 3 * height * width
@@ -144,7 +144,7 @@ def size_of(images: int, transform: Transform) -> int:
 
 def held_images(pixels: Pixels, device: torch.device) -> Pixels:
     """Pixels where training reads them fastest: on the device if there is room."""
-    if isinstance(pixels, Rows):
+    if isinstance(pixels, LazyPixels):
         if pixels.nbytes > HELD_BYTES:
             return pixels
         pixels = torch.cat([*pixels.split(256)]) if len(pixels) else pixels[torch.arange(0)]
@@ -153,7 +153,7 @@ def held_images(pixels: Pixels, device: torch.device) -> Pixels:
 
 def pixel_batches(pixels: Pixels, parts: Sequence[Tensor]) -> Iterator[Tensor]:
     """One batch for each tensor of row numbers."""
-    if isinstance(pixels, Rows):
+    if isinstance(pixels, LazyPixels):
         return pixels.batches(parts)
     return (pixels[part] for part in parts)
 
@@ -162,19 +162,19 @@ def pixel_batches(pixels: Pixels, parts: Sequence[Tensor]) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True)
-class Unit:
+class DecodedRows:
     """Some rows of a table, decoded, and what of them could not be."""
 
     pixels: Pixels
-    bad: Bad
+    bad: Unreadable
 
     def take(self, places: list[int]) -> Pixels:
-        if isinstance(self.pixels, Rows):
+        if isinstance(self.pixels, LazyPixels):
             return self.pixels.take(places)
         return self.pixels[torch.tensor(places, dtype=torch.long)]
 
 
-def decode(table: Dataset, transform: Transform, rows: Sequence[int]) -> Pixels:
+def decode_rows(table: Dataset, transform: Transform, rows: Sequence[int]) -> Pixels:
     """Pixels of rows of a table, decoded once where there is room for them.
 
     A small data set is decoded whole, of a larger one the test split and what is drawn. Raises
@@ -183,12 +183,12 @@ def decode(table: Dataset, transform: Transform, rows: Sequence[int]) -> Pixels:
     unit_rows = _unit_rows(table, transform, rows)
     unit = _unit(table, transform, unit_rows)
     there = set(np.flatnonzero(np.isin(table.split, ("train", "val", "test"))).tolist())
-    refuse(table, {row: why for row, why in unit.bad.items() if row in there})
+    refuse_unreadable(table, {row: why for row, why in unit.bad.items() if row in there})
     place = {row: i for i, row in enumerate(unit_rows)}
     return unit.take([place[row] for row in rows])
 
 
-def unreadable(table: Dataset, transform: Transform) -> Bad:
+def find_unreadable(table: Dataset, transform: Transform) -> Unreadable:
     """Every row of a table that cannot be read, and why; looked at once and remembered."""
     rows = range(len(table.images))
     return (
@@ -198,7 +198,7 @@ def unreadable(table: Dataset, transform: Transform) -> Bad:
     )
 
 
-def refuse(table: Dataset, bad: Bad) -> None:
+def refuse_unreadable(table: Dataset, bad: Unreadable) -> None:
     """Raises UsageError for the first image that cannot be read."""
     for row, reason in bad.items():
         name = table.classnames[int(table.labels[row])]
@@ -210,7 +210,7 @@ def refuse(table: Dataset, bad: Bad) -> None:
 
 
 def _is_whole(table: Dataset, transform: Transform) -> bool:
-    size = size_of(len(table.images), transform)
+    size = decoded_bytes(len(table.images), transform)
     return size <= MEMORY_BYTES or (size <= WHOLE_BYTES and pixel_cache.fits(size))
 
 
@@ -222,38 +222,40 @@ def _unit_rows(table: Dataset, transform: Transform, rows: Sequence[int]) -> Seq
     return test if set(rows) <= set(test) else rows
 
 
-_kept: OrderedDict[str, Unit] = OrderedDict()
+_kept: OrderedDict[str, DecodedRows] = OrderedDict()
 
 
-def _unit(table: Dataset, transform: Transform, rows: Sequence[int]) -> Unit:
-    key, size = _key(table, transform, rows), size_of(len(rows), transform)
+def _unit(table: Dataset, transform: Transform, rows: Sequence[int]) -> DecodedRows:
+    key, size = _key(table, transform, rows), decoded_bytes(len(rows), transform)
     if key not in _kept:
         if size <= MEMORY_BYTES:
             _kept[key] = _in_memory(table, transform, rows)
         elif pixel_cache.fits(size + HEADER):
             _kept[key] = _in_file(key, table, transform, rows, size + HEADER)
         else:
-            _kept[key] = Unit(Streamed(table, transform, rows), _looked(table, transform, rows))
+            _kept[key] = DecodedRows(
+                StreamedPixels(table, transform, rows), _looked(table, transform, rows)
+            )
         while len(_kept) > 8:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
     return _kept[key]
 
 
-def _in_memory(table: Dataset, transform: Transform, rows: Sequence[int]) -> Unit:
+def _in_memory(table: Dataset, transform: Transform, rows: Sequence[int]) -> DecodedRows:
     array = np.zeros((len(rows), 3, *transform.size), np.uint8)
     bad = decode_into(array, table.images, rows, transform, f"decoding {table.name}")
-    return Unit(torch.from_numpy(array), bad)
+    return DecodedRows(torch.from_numpy(array), bad)
 
 
 def _in_file(
     key: str, table: Dataset, transform: Transform, rows: Sequence[int], size: int
-) -> Unit:
+) -> DecodedRows:
     with pixel_cache.locked(key):
         entry = pixel_cache.find(key)
         if entry is None:
-            part = pixel_cache.part(key, size)
-            blank(part, (len(rows), 3, *transform.size))
+            part = pixel_cache.reserve(key, size)
+            allocate_pixels(part, (len(rows), 3, *transform.size))
             what = f"decoding {table.name}, once"
             bad = decode_into(part, table.images, rows, transform, what)
             facts = {"name": table.name, "images": len(rows), "size": list(transform.size)}
@@ -261,20 +263,21 @@ def _in_file(
                 key, facts | {"bad": {str(r): why for r, why in bad.items()}}
             )
         array = np.load(entry.path, mmap_mode="r")
-    return Unit(
-        Mapped(array, np.arange(len(rows))), {int(r): why for r, why in entry.about["bad"].items()}
+    return DecodedRows(
+        MappedPixels(array, np.arange(len(rows))),
+        {int(r): why for r, why in entry.about["bad"].items()},
     )
 
 
-def _looked(table: Dataset, transform: Transform, rows: Sequence[int]) -> Bad:
+def _looked(table: Dataset, transform: Transform, rows: Sequence[int]) -> Unreadable:
     """What of these rows cannot be read; decoded once for that, and remembered."""
     key = _key(table, transform, rows)
-    note = pixel_cache.remembered(key)
+    note = pixel_cache.read_note(key)
     if note is None:
         what = f"looking at {table.name}, once"
         bad = decode_into(None, table.images, rows, transform, what)
         note = {"bad": {str(row): why for row, why in bad.items()}}
-        pixel_cache.remember(key, note)
+        pixel_cache.write_note(key, note)
     return {int(row): why for row, why in note["bad"].items()}
 
 
@@ -293,6 +296,6 @@ def _key(table: Dataset, transform: Transform, rows: Sequence[int]) -> str:
     if table.source:
         seen = sha.hexdigest()
         if seen not in _stamps:
-            _stamps[seen] = image_files.stamp(table.images, rows)
+            _stamps[seen] = image_files.files_stamp(table.images, rows)
         sha.update(_stamps[seen].encode())
     return sha.hexdigest()[:24]

@@ -17,7 +17,7 @@ def report(what: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def heard_by(listener: Listener) -> Iterator[None]:
+def reported_to(listener: Listener) -> Iterator[None]:
     """What is reported inside goes to ``listener``."""
     token = _listener.set(listener)
     try:

@@ -38,13 +38,13 @@ class PublicSet:
 
 
 @cache
-def table() -> dict[str, PublicSet]:
+def known_sets() -> dict[str, PublicSet]:
     """Every public data set, in the order in which papers print them."""
     text = (files("harness") / "data" / "public_sets.toml").read_text()
-    return from_toml(tomllib.loads(text))
+    return parse_sets(tomllib.loads(text))
 
 
-def from_toml(raw: dict[str, Any]) -> dict[str, PublicSet]:
+def parse_sets(raw: dict[str, Any]) -> dict[str, PublicSet]:
     """The sets that a table describes."""
     return {
         name: PublicSet(name, **{**facts, "aliases": tuple(facts.get("aliases", ()))})
@@ -54,13 +54,13 @@ def from_toml(raw: dict[str, Any]) -> dict[str, PublicSet]:
 
 def collections() -> dict[str, tuple[str, ...]]:
     """Names that stand for several sets."""
-    shifted = tuple(name for name in table() if name in SHIFTED)
-    return {"all11": tuple(n for n in table() if n not in SHIFTED), "shift4": shifted}
+    shifted = tuple(name for name in known_sets() if name in SHIFTED)
+    return {"all11": tuple(n for n in known_sets() if n not in SHIFTED), "shift4": shifted}
 
 
 def canonical(name: str) -> str:
     """The name behind an alias (``pets``); any other word as it is."""
-    for known in table().values():
+    for known in known_sets().values():
         if name in known.aliases:
             return known.name
     return name
@@ -72,7 +72,7 @@ def root_folder(given: str, name: str) -> Path:
     if not found:
         raise UsageError(
             f"data set {name!r} is read from a folder: set {ROOT} or data.root to the folder that"
-            f" holds {table()[name].folder}/ (docs/data.md shows the layout)"
+            f" holds {known_sets()[name].folder}/ (docs/data.md shows the layout)"
         )
     root = Path(found).expanduser()
     if not root.is_dir():
@@ -81,16 +81,16 @@ def root_folder(given: str, name: str) -> Path:
     return root
 
 
-def placed(name: str, root: Path) -> PublicSet:
+def locate_set(name: str, root: Path) -> PublicSet:
     """The set as it lies under a root, with what paths.toml says of it. Raises UsageError."""
-    path, known = root / PATHS, table()[name]
+    path, known = root / PATHS, known_sets()[name]
     try:
         said = tomllib.loads(path.read_text()) if path.is_file() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: not TOML ({error})") from None
     for key in said:
-        if key not in table():
-            raise unknown(f"{path}: {key}", key, table())
+        if key not in known_sets():
+            raise unknown(f"{path}: {key}", key, known_sets())
     mine = said.get(name, {})
     mine = {"folder": mine} if isinstance(mine, str) else mine
     allowed = [f.name for f in fields(PublicSet) if f.name in PLACES]

@@ -21,60 +21,60 @@ TABLES = (".parquet", ".csv", ".tsv")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
-def names() -> tuple[str, ...]:
+def embedded_names() -> tuple[str, ...]:
     """The data sets that come with the package."""
     return tuple(_embedded())
 
 
-def known() -> tuple[str, ...]:
+def known_names() -> tuple[str, ...]:
     """Every data set that has a name: those of the package, then the public ones."""
-    return (*names(), *public_sets.table())
+    return (*embedded_names(), *public_sets.known_sets())
 
 
-def collections() -> dict[str, tuple[str, ...]]:
+def set_collections() -> dict[str, tuple[str, ...]]:
     """Names that stand for several data sets."""
-    return {**public_sets.collections(), "embedded": names()}
+    return {**public_sets.collections(), "embedded": embedded_names()}
 
 
-def canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """A data set's own name where an alias was given."""
     return public_sets.canonical(name)
 
 
-def about(name: str) -> dict[str, Any]:
+def describe_set(name: str) -> dict[str, Any]:
     """What is known of a named data set without reading it."""
     if name in _embedded():
         return dict(_embedded()[name])
-    facts = vars(public_sets.table()[name])
+    facts = vars(public_sets.known_sets()[name])
     usual = {"shots": 16, "val_shots": 4}
     return {**facts, **usual, "note": f"{facts['title']}, from {facts['folder']}/ of the data root"}
 
 
-def defaults_of(name: str) -> dict[str, Any]:
+def default_settings(name: str) -> dict[str, Any]:
     """Settings of ``data`` that fit this set, where they are known.
 
     An embedded set brings shots for its smallest class; in the public ones, as in the papers,
     classes smaller than that are taken whole.
     """
-    if name in public_sets.table():
+    if name in public_sets.known_sets():
         return {"short_classes": "take"}
     facts = _embedded().get(name, {})
     return {key: facts[key] for key in ("shots", "val_shots") if key in facts}
 
 
-def content_of(name: str, root: str = "") -> str:
+def content_hash(name: str, root: str = "") -> str:
     """The hash of data that its owner may change under the same name; empty for known sets.
 
     Raises UsageError for what cannot be read.
     """
-    return "" if name in known() else read(name, root).digest
+    return "" if name in known_names() else read_dataset(name, root).digest
 
 
 def check_name(name: str) -> None:
     """Raises UsageError for what is neither known nor a folder or table that exists."""
-    if name in known() or name.startswith(("hf:", "torchvision:")):
+    if name in known_names() or name.startswith(("hf:", "torchvision:")):
         return
-    if name in collections():
+    if name in set_collections():
         raise UsageError(f"data.name: {name} stands for several data sets; use `ringbench suite`")
     path = Path(name)
     if "://" in name:
@@ -86,27 +86,27 @@ def check_name(name: str) -> None:
     if not name.strip() or (not path.is_dir() and path.suffix not in TABLES):
         if path.is_file():
             raise UsageError(f"data.name: {name} is neither a folder nor {', '.join(TABLES)}")
-        raise unknown(f"data set {name!r}", name, known())
+        raise unknown(f"data set {name!r}", name, known_names())
 
 
-def lies(name: str, root: str = "") -> bool:
+def is_present(name: str, root: str = "") -> bool:
     """Whether there is anything of a known data set to read; a part of one counts."""
-    if name not in public_sets.table():
+    if name not in public_sets.known_sets():
         return True
     try:
         base = public_sets.root_folder(root, name)
-        return (base / public_sets.placed(name, base).folder).is_dir()
+        return (base / public_sets.locate_set(name, base).folder).is_dir()
     except UsageError:
         return False
 
 
-def read(name: str, root: str = "") -> Dataset:
+def read_dataset(name: str, root: str = "") -> Dataset:
     """The table of a data set, read once a process; ``root`` holds what is public or was fetched.
 
     Raises UsageError in one line.
     """
     check_name(name)
-    if name in public_sets.table():
+    if name in public_sets.known_sets():
         return _read_public(name, str(public_sets.root_folder(root, name).resolve()))
     return _read(name, root, str(Path.cwd()))
 
@@ -137,7 +137,7 @@ def _read(name: str, root: str, here: str) -> Dataset:
     if name.startswith("torchvision:"):
         from harness.data.readers import torchvision
 
-        path = torchvision.index(name, root)
+        path = torchvision.find_table(name, root)
     return table_file.read(path, path.stem, GENERIC_TEMPLATE)
 
 

@@ -43,7 +43,7 @@ class Images:
 
 
 @dataclass
-class Vault:
+class HeldOutSplit:
     """Test images that can be read only once selection is closed."""
 
     parts: tuple[Images, ...] = field(repr=False)
@@ -66,7 +66,7 @@ class Split:
 
     trains: tuple[Images, ...]
     val: tuple[Images, ...]  # one a label space that is tested; empty without validation images
-    vault: Vault
+    vault: HeldOutSplit
     hashes: dict[str, str]
 
     @property
@@ -98,7 +98,7 @@ def load_split(spec: Spec, transform: Transform) -> Split:
     parts += [look(space, test, main=False) for space in plan.extra]
     for target in source.targets:
         space = protocols.LabelSpace(target.name, tuple(range(len(target.classnames))))
-        texts = templates.resolve(spec.data.template, target)
+        texts = templates.resolve_templates(spec.data.template, target)
         rows = target.rows("test")
         parts.append(_images(target, transform, space, rows, texts=texts, main=False))
     empty = [p.name for p in parts if not len(p)]
@@ -107,7 +107,7 @@ def load_split(spec: Spec, transform: Transform) -> Split:
     return Split(
         trains=(look(plan.train, drawn.train),),
         val=tuple(look(space, drawn.val) for space in plan.tests) if len(drawn.val) else (),
-        vault=Vault(tuple(parts)),
+        vault=HeldOutSplit(tuple(parts)),
         hashes=_hashes(source, parts) | {"transform_hash": transform.digest()},
     )
 
@@ -118,15 +118,17 @@ def _together(spec: Spec, splits: Sequence[Split]) -> Split:
     return Split(
         trains=tuple(replace(s.train, name=name) for name, s in both),
         val=tuple(replace(part, name=name) for name, s in both for part in s.val),
-        vault=Vault(tuple(replace(part, name=name) for name, s in both for part in s.vault.parts)),
-        hashes=joint_hashes([s.hashes for s in splits]),
+        vault=HeldOutSplit(
+            tuple(replace(part, name=name) for name, s in both for part in s.vault.parts)
+        ),
+        hashes=combined_hashes([s.hashes for s in splits]),
     )
 
 
 def task_names(spec: Spec) -> tuple[str, ...]:
     """What data sets that are trained together are called. Raises UsageError for a name that
     stands twice or that means something else among the scores."""
-    names = [registry.read(name, spec.data.root).name for name in spec.tasks]
+    names = [registry.read_dataset(name, spec.data.root).name for name in spec.tasks]
     for name in names:
         if names.count(name) > 1 or name in TAKEN:
             why = "two of the sets are" if names.count(name) > 1 else "no set may be"
@@ -134,18 +136,18 @@ def task_names(spec: Spec) -> tuple[str, ...]:
     return tuple(names)
 
 
-def joint_hashes(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def combined_hashes(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """What identifies the data of a run with several data sets."""
     keys = ("data_hash", "subset_hash", "names_hash", "template_hash")
     skipped = [hashes["skipped"] for hashes in each if "skipped" in hashes]
     return {
-        **{key: joined([hashes[key] for hashes in each]) for key in keys},
+        **{key: combined_hash([hashes[key] for hashes in each]) for key in keys},
         "transform_hash": each[0]["transform_hash"],
         **({"skipped": "; ".join(skipped)} if skipped else {}),
     }
 
 
-def joined(hashes: Sequence[str]) -> str:
+def combined_hash(hashes: Sequence[str]) -> str:
     """Hashes of several data sets as one."""
     return _hash(list(hashes))
 
@@ -160,14 +162,14 @@ def data_hash(table: Dataset, targets: Sequence[Dataset]) -> str:
     return _hash([table.digest, *(t.digest for t in targets)]) if targets else table.digest
 
 
-def check(spec: Spec) -> int:
+def check_data(spec: Spec) -> int:
     """All that can be wrong with the data of a spec before an image is decoded.
 
     Returns the number of classes that are trained on.
     """
     if spec.tasks:
         task_names(spec)
-        return sum(check(part) for part in spec.parts())
+        return sum(check_data(part) for part in spec.parts())
     return len(_open(spec).plan.train.classes)
 
 
@@ -177,7 +179,7 @@ class _Source:
 
     table: Dataset
     templates: tuple[str, ...]
-    plan: protocols.Plan
+    plan: protocols.ClassSplit
     drawn: few_shot.FewShotSubset
     targets: tuple[Dataset, ...]
     skipped: tuple[str, ...] = ()  # images that cannot be read and are left out
@@ -185,26 +187,26 @@ class _Source:
 
 def _open(spec: Spec, transform: Transform | None = None) -> _Source:
     """With a ``transform`` images may be looked at, to leave out those that cannot be read."""
-    tables = [registry.read(spec.data.name, spec.data.root)]
+    tables = [registry.read_dataset(spec.data.name, spec.data.root)]
     if spec.data.content and tables[0].digest != spec.data.content:
         raise UsageError(
             f"data.content: {spec.data.name} was {spec.data.content} and is {tables[0].digest} now;"
             " leave data.content out to use it as it is"
         )
-    tables[0] = class_names.renamed(tables[0], spec.data.classnames)
-    tables += [registry.read(name, spec.data.root) for name in spec.data.targets]
+    tables[0] = class_names.rename_classes(tables[0], spec.data.classnames)
+    tables += [registry.read_dataset(name, spec.data.root) for name in spec.data.targets]
     skipped: list[str] = []
     if spec.data.skip_corrupt and transform is not None:
         for i, each in enumerate(tables):
-            bad = pixels.unreadable(each, transform)
+            bad = pixels.find_unreadable(each, transform)
             skipped += [each.where(row) for row in bad]
             tables[i] = each.without(bad) if bad else each
     table, *targets = tables
-    texts = templates.resolve(spec.data.template, table)
-    plan = protocols.plan(spec.protocol, len(table.classnames), spec.data.generalized)
-    drawn = few_shot.draw(table, spec.data, spec.seed)
+    texts = templates.resolve_templates(spec.data.template, table)
+    plan = protocols.split_classes(spec.protocol, len(table.classnames), spec.data.generalized)
+    drawn = few_shot.draw_subset(table, spec.data, spec.seed)
     if spec.data.shots and not skipped:
-        subset_files.verify(table, spec.data, spec.seed, drawn)
+        subset_files.verify_subset(table, spec.data, spec.seed, drawn)
     names = ["test", *(target.name for target in targets)]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice and targets:
@@ -227,7 +229,7 @@ def _images(
     labels = torch.tensor([place[int(table.labels[r])] for r in kept], dtype=torch.long)
     names = tuple(table.classnames[c] for c in space.choice)
     key = f"{table.digest}:{transform.digest()}:{_hash(kept)}"
-    decoded = pixels.decode(table, transform, kept)
+    decoded = pixels.decode_rows(table, transform, kept)
     return Images(space.name, names, decoded, labels, tuple(kept), key, texts, main)
 
 

@@ -44,7 +44,7 @@ class SubsetPair:
     val: float
 
 
-def make(
+def store_subsets(
     names: Sequence[str],
     rules: Sequence[str],
     counts: Sequence[int],
@@ -55,16 +55,16 @@ def make(
     """Every subset of the grid, kept as a file. Raises UsageError."""
     found = []
     for name in _expanded(names):
-        table = registry.read(name, root)
+        table = registry.read_dataset(name, root)
         for k, rule, seed in product(counts, rules, seeds):
             spec = _spec(name, rule, k, val_shots)
-            drawn = few_shot.draw(table, spec, seed)
-            path, written = subset_files.keep(table, spec, seed, drawn)
+            drawn = few_shot.draw_subset(table, spec, seed)
+            path, written = subset_files.store_subset(table, spec, seed, drawn)
             found.append(StoredSubset(name, rule, k, seed, drawn, path, written))
     return found
 
 
-def compare(found: Sequence[StoredSubset]) -> list[SubsetPair]:
+def compare_subsets(found: Sequence[StoredSubset]) -> list[SubsetPair]:
     """Two rules under the same seed, and two seeds under the same rule."""
     return [
         SubsetPair(
@@ -80,7 +80,7 @@ def compare(found: Sequence[StoredSubset]) -> list[SubsetPair]:
     ]
 
 
-def rules(text: str) -> list[str]:
+def parse_rules(text: str) -> list[str]:
     """``coop,clip_lora`` as rules. Raises UsageError."""
     found = [word.strip() for word in text.split(",") if word.strip()]
     for word in found:
@@ -108,13 +108,13 @@ def numbers(option: str, text: str, least: int) -> list[int]:
 
 
 def _expanded(names: Sequence[str]) -> Iterator[str]:
-    known = registry.collections()
+    known = registry.set_collections()
     words = [part for name in names for part in name.split(",") if part]
-    yield from dict.fromkeys(registry.canonical(n) for w in words for n in known.get(w, (w,)))
+    yield from dict.fromkeys(registry.canonical_name(n) for w in words for n in known.get(w, (w,)))
 
 
 def _spec(name: str, rule: str, k: int, val_shots: int | None) -> DataSpec:
-    values = {**registry.defaults_of(name), "name": name, "shots": k, "subset": rule}
+    values = {**registry.default_settings(name), "name": name, "shots": k, "subset": rule}
     if val_shots is not None:
         values["val_shots"] = val_shots
     spec: DataSpec = check_part("data", DataSpec, values)

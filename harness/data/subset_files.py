@@ -32,17 +32,17 @@ def file_name(spec: DataSpec, seed: int) -> str:
     return f"{name}.json"
 
 
-def source(table: Dataset) -> str:
+def source_hash(table: Dataset) -> str:
     """SHA-256 of what lists the rows, or of the content of a data set that is one file."""
     return table.source or hashlib.sha256(table.digest.encode()).hexdigest()
 
 
-def places(table: Dataset) -> list[Path]:
+def subset_folders(table: Dataset) -> list[Path]:
     """Folders in which a subset may lie: beside the split, else among the results.
 
     Among a person's own class folders it would be one more class.
     """
-    kept = paths.place() / "fewshot" / f"{Path(table.name).name}-{source(table)[:12]}"
+    kept = paths.home_path() / "fewshot" / f"{Path(table.name).name}-{source_hash(table)[:12]}"
     return [table.folder / FOLDER, kept] if table.folder and table.source else [kept]
 
 
@@ -54,24 +54,24 @@ def document(table: Dataset, spec: DataSpec, seed: int, drawn: FewShotSubset) ->
         "seed": seed,
         "shots": spec.shots,
         "val_shots": spec.val_shots,
-        "source_sha256": source(table),
+        "source_sha256": source_hash(table),
         "train": _items(table, drawn.train.tolist()),
         "val": _items(table, drawn.val.tolist()),
     }
 
 
-def find(table: Dataset, spec: DataSpec, seed: int) -> Path | None:
+def find_subset(table: Dataset, spec: DataSpec, seed: int) -> Path | None:
     """The file of a subset, where there is one."""
-    paths = (folder / file_name(spec, seed) for folder in places(table))
+    paths = (folder / file_name(spec, seed) for folder in subset_folders(table))
     return next((path for path in paths if path.is_file()), None)
 
 
-def verify(table: Dataset, spec: DataSpec, seed: int, drawn: FewShotSubset) -> Path | None:
+def verify_subset(table: Dataset, spec: DataSpec, seed: int, drawn: FewShotSubset) -> Path | None:
     """The file of a subset, checked against the draw; None without one. Raises UsageError."""
-    path = find(table, spec, seed)
+    path = find_subset(table, spec, seed)
     if path is None:
         return None
-    expected, stored = document(table, spec, seed, drawn), read(path)
+    expected, stored = document(table, spec, seed, drawn), read_subset(path)
     if stored["source_sha256"] != expected["source_sha256"]:
         raise UsageError(f"{path}: drawn from another split (its SHA-256 differs); {AGAIN}")
     for key, value in expected.items():
@@ -80,7 +80,7 @@ def verify(table: Dataset, spec: DataSpec, seed: int, drawn: FewShotSubset) -> P
     return path
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_subset(path: Path) -> dict[str, Any]:
     """A stored subset. Raises UsageError for a file that is none."""
     try:
         stored = json.loads(path.read_text())
@@ -91,20 +91,22 @@ def read(path: Path) -> dict[str, Any]:
     return dict(stored)
 
 
-def keep(table: Dataset, spec: DataSpec, seed: int, drawn: FewShotSubset) -> tuple[Path, bool]:
+def store_subset(
+    table: Dataset, spec: DataSpec, seed: int, drawn: FewShotSubset
+) -> tuple[Path, bool]:
     """The file of a subset, and whether it was written just now. Raises UsageError."""
-    found = verify(table, spec, seed, drawn)
+    found = verify_subset(table, spec, seed, drawn)
     if found:
         return found, False
     text = json.dumps(document(table, spec, seed, drawn), indent=1) + "\n"
-    for folder in places(table):
+    for folder in subset_folders(table):
         try:
             path = _write(folder / file_name(spec, seed), text)
         except OSError:  # beside the split is read-only: among the results then
             continue
-        verify(table, spec, seed, drawn)
+        verify_subset(table, spec, seed, drawn)
         return path, True
-    raise UsageError(f"{places(table)[-1]}: cannot be written to; set {paths.HOME}")
+    raise UsageError(f"{subset_folders(table)[-1]}: cannot be written to; set {paths.HOME}")
 
 
 def overlap(one: Sequence[int], other: Sequence[int]) -> float:

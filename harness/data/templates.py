@@ -17,12 +17,12 @@ DEFAULT, COOP = "default", "coop"
 SUFFIXES = (".txt", ".json")
 
 
-def sets() -> tuple[str, ...]:
+def template_words() -> tuple[str, ...]:
     """The words that ``data.template`` takes besides a text or a file."""
     return (DEFAULT, COOP, *_known())
 
 
-def resolve(word: str, table: Dataset) -> tuple[str, ...]:
+def resolve_templates(word: str, table: Dataset) -> tuple[str, ...]:
     """The templates that a word stands for, on a data set. Raises UsageError.
 
     ``default`` is the data set's own, ``coop`` CoOp's for its 15 sets and "a photo of a {}." for
@@ -41,13 +41,13 @@ def resolve(word: str, table: Dataset) -> tuple[str, ...]:
         return _file(Path(word))
     raise UsageError(
         f"data.template: {word!r} has no {{}} for the class name, and is neither a file nor one of"
-        f" {', '.join(sets())}"
+        f" {', '.join(template_words())}"
     )
 
 
 def _file(path: Path) -> tuple[str, ...]:
     source = f"data.template: {path}"
-    text = class_names.file_text(path, source)
+    text = class_names.read_text_file(path, source)
     if path.suffix == ".txt":
         found = [line.strip() for line in text.splitlines() if line.strip()]
     else:

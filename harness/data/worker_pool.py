@@ -15,12 +15,14 @@ T = TypeVar("T")
 MOST = 32
 
 
-def size() -> int:
+def worker_count() -> int:
     """How many processes may work at once: as many as torch has threads (--threads)."""
     return max(1, min(torch.get_num_threads(), MOST))
 
 
-def spread(work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int) -> Iterator[T]:
+def map_unordered(
+    work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int
+) -> Iterator[T]:
     """``work(*job)`` for every job, in the order in which they end; in this process for one.
 
     Jobs are taken from the iterable as there is room, so that not all wait in memory.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.data.split import Images, Vault
+from harness.data.split import HeldOutSplit, Images
 from harness.model.classifier import Classifier
 from harness.model.out_of_memory import ChunkedCall
 
@@ -67,7 +67,7 @@ def method_tables(net: Classifier, images: Images) -> dict[str, Table]:
     return bound.tables()
 
 
-def predict_test(nets: Mapping[str, Classifier], vault: Vault) -> list[Predictions]:
+def predict_test(nets: Mapping[str, Classifier], vault: HeldOutSplit) -> list[Predictions]:
     """Predictions on the test parts, read once, each by the classifier of its label space."""
     return [predict(nets[part.name], part) for part in vault.open()]
 

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from harness.data.augment import PLAIN, View, warp
+from harness.data.augment import UNCHANGED, View, warp
 from harness.data.pixels import Pixels, pixel_batches
 from harness.data.split import Images
 from harness.model.backbone import Backbone
@@ -32,12 +32,12 @@ def last_frozen_point(rig: Wiring, tower: Tower) -> int:
     return min(points)
 
 
-def image_features(backbone: Backbone, images: Images, view: View = PLAIN) -> Tensor:
+def image_features(backbone: Backbone, images: Images, view: View = UNCHANGED) -> Tensor:
     """Frozen features (n, dim) of images, not normalised, on the backbone's device."""
     return activations(backbone, images, backbone.image.shape.depth + 1, view)
 
 
-def activations(backbone: Backbone, images: Images, point: int, view: View = PLAIN) -> Tensor:
+def activations(backbone: Backbone, images: Images, point: int, view: View = UNCHANGED) -> Tensor:
     """The frozen image tower at a point (see Tower): features (n, dim), or (n, length, width)."""
     key = _key(backbone, images, point, view)
     return shared_cache.get(key, lambda: encode_images(backbone, images.pixels, point, view))
@@ -45,11 +45,11 @@ def activations(backbone: Backbone, images: Images, point: int, view: View = PLA
 
 def cached_activations(backbone: Backbone, images: Images, point: int) -> Tensor | None:
     """The activations of images as they are, if they are kept."""
-    return shared_cache.find(_key(backbone, images, point, PLAIN))
+    return shared_cache.find(_key(backbone, images, point, UNCHANGED))
 
 
 @torch.no_grad()
-def encode_images(backbone: Backbone, pixels: Pixels, point: int, view: View = PLAIN) -> Tensor:
+def encode_images(backbone: Backbone, pixels: Pixels, point: int, view: View = UNCHANGED) -> Tensor:
     """The frozen image tower at a point for uint8 pixels, in big batches."""
     tower, parts = backbone.image, []
     warps = view.warps(len(pixels), backbone.transform.size)

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.spec.environment import OURS
+from harness.spec.environment import OWN_PROCESS
 
 
 @contextmanager
 def _without(name: str) -> Iterator[None]:
     """Hide a package from the imports inside, in the command's own processes."""
-    if OURS not in os.environ or name in sys.modules:
+    if OWN_PROCESS not in os.environ or name in sys.modules:
         yield
         return
     sys.modules[name] = None  # type: ignore[assignment]  # Python's way to make an import fail

@@ -45,7 +45,7 @@ def bf16_speedup(width: int) -> float:
     """
     where = (environment.device_name(torch.device("cpu")), torch.__version__, str(width))
     key = "bf16-" + hashlib.sha256("|".join(where).encode()).hexdigest()[:16]
-    note = pixel_cache.remembered(key)
+    note = pixel_cache.read_note(key)
     if note is None:
         note = {
             "processor": where[0],
@@ -54,7 +54,7 @@ def bf16_speedup(width: int) -> float:
             "gain": measure_speedup(width),
         }
         try:
-            pixel_cache.remember(key, note)
+            pixel_cache.write_note(key, note)
         except UsageError:  # nowhere to write: measured again next time
             return float(note["gain"])
     return float(note["gain"])

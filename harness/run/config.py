@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 import methods
 from harness.data import multi_task_sets, registry
-from harness.data.registry import canonical, collections, content_of, defaults_of
-from harness.spec.protocols import check as check_protocol
-from harness.spec.spec import MULTI, PROTOCOLS, BackboneSpec, DataSpec, Spec, TrainSpec, field_names
+from harness.data.registry import canonical_name, content_hash, default_settings, set_collections
+from harness.spec.protocols import check_data_settings as check_protocol
+from harness.spec.spec import (
+    MULTI_TASK,
+    PROTOCOLS,
+    BackboneSpec,
+    DataSpec,
+    Spec,
+    TrainSpec,
+    field_names,
+)
 from methods.kit.core.errors import UsageError, unknown
 from methods.kit.core.field_values import check_part, read_value
 
@@ -61,21 +69,21 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
     kind = methods.find(str(name))
     backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
-    several = values.get("protocol") == MULTI
+    several = values.get("protocol") == MULTI_TASK
     named = given.get("data.name", values.get("data.name", DataSpec.name))
-    data = multi_task_sets.name(named) if several else canonical(str(named))
+    data = multi_task_sets.joined_name(named) if several else canonical_name(str(named))
     preset_data = {key: value for key, value in values.items() if key == "data.shots"}
     host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
     for each in (host, str(name)) if host else (str(name),):
         values |= methods.find(each).recipe
         values |= tuned(backbone, each)
-    usual = multi_task_sets.defaults_of(data) if several else defaults_of(data)
+    usual = multi_task_sets.joined_defaults(data) if several else default_settings(data)
     values |= {f"data.{k}": v for k, v in usual.items()}
     values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
     values |= {"data.name": data, "data.targets": _targets(values, data)}
     if "data.content" not in values:
-        content = multi_task_sets.content_of if several else content_of
+        content = multi_task_sets.joined_content if several else content_hash
         values["data.content"] = content(data, str(given.get("data.root", "")))
     if values.get("backbone.precision") == "auto":
         from harness.model import precision
@@ -95,10 +103,10 @@ def _targets(values: Values, source: str) -> Any:
         return named  # told apart by the check of the field
     return list(
         dict.fromkeys(
-            canonical(one)
+            canonical_name(one)
             for word in map(str.strip, words)
-            for one in collections().get(word, (word,))
-            if word and canonical(one) != source
+            for one in set_collections().get(word, (word,))
+            if word and canonical_name(one) != source
         )
     )
 
@@ -212,8 +220,8 @@ def usual_targets(protocol: object, source: str) -> tuple[str, ...]:
     """The data sets that a protocol tests when none is named, without the one it trains on."""
     found: tuple[str, ...] = ()
     if protocol == "domain_generalization" and source == "imagenet":
-        found = registry.collections()["shift4"]
+        found = registry.set_collections()["shift4"]
     if protocol == "cross_dataset":
-        homes = (registry.collections()[name] for name in ("all11", "embedded"))
+        homes = (registry.set_collections()[name] for name in ("all11", "embedded"))
         found = next((home for home in homes if source in home), ())
     return tuple(name for name in found if name != source)

@@ -51,7 +51,7 @@ def check_spec(spec: Spec) -> Counts:
         check_spec(first)
     parts = backbone.backbone_outline(spec.backbone.name)
     weights.check_weights(spec.backbone)
-    classes = split.check(spec)
+    classes = split.check_data(spec)
     source = warm_start.source_of(spec)
     if source is not None:
         warm_start.check(spec, source)

@@ -106,7 +106,7 @@ def groups(specs: Sequence[Spec], word: str, workers: int, device: torch.device)
     found: list[Group] = []
     outline = cache(backbone.backbone_outline)
     for spec in specs:
-        step = _step(spec, outline(spec.backbone.name), split.check(spec))
+        step = _step(spec, outline(spec.backbone.name), split.check_data(spec))
         if step is None:
             found.append((spec,))
         else:
@@ -120,7 +120,7 @@ def groups(specs: Sequence[Spec], word: str, workers: int, device: torch.device)
 
 def side_by_side(spec: Spec, device: torch.device) -> int:
     """How many runs like this one ``auto`` puts together: 1 where it does not pay."""
-    step = _step(spec, backbone.backbone_outline(spec.backbone.name), split.check(spec))
+    step = _step(spec, backbone.backbone_outline(spec.backbone.name), split.check_data(spec))
     return MOST if step and gain([step] * MOST, device) >= PAYS else 1
 
 

@@ -27,7 +27,7 @@ def check(spec: Spec, sources: Mapping[str, Source]) -> dict[str, str]:
     seen too much."""
     for source in sources.values():
         _fits(spec, source)
-        leakage.check(spec, source.spec, dict(source.tags), KEY)
+        leakage.check_leakage(spec, source.spec, dict(source.tags), KEY)
     return {"sources": json.dumps([_told(s) for s in sources.values()])} if sources else {}
 
 

@@ -59,7 +59,7 @@ def failure(
 
 
 def tags(spec: Spec, device: torch.device, test: bool) -> dict[str, str]:
-    commit, dirty = environment.git()
+    commit, dirty = environment.git_state()
     return {
         "method": spec.method_name,
         "dataset": spec.data.name,
@@ -73,5 +73,5 @@ def tags(spec: Spec, device: torch.device, test: bool) -> dict[str, str]:
         "git_commit": commit,
         "git_dirty": str(dirty).lower(),
         "device": environment.device_name(device),
-        "versions": json.dumps(environment.libraries()),
+        "versions": json.dumps(environment.library_versions()),
     }

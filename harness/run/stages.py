@@ -14,9 +14,9 @@ from filelock import FileLock
 from torch import Tensor
 
 from harness.data import leakage
-from harness.data.registry import defaults_of
+from harness.data.registry import default_settings
 from harness.run import adapter_files, config
-from harness.spec.spec import PLUS, Spec
+from harness.spec.spec import SET_SEPARATOR, Spec
 from methods.kit.contract.adapter import Stage
 from methods.kit.core.errors import UsageError
 
@@ -41,7 +41,7 @@ def check(spec: Spec) -> None:
     for name, first in specs(spec).items():
         if (first.protocol, first.data, first.seed) == (spec.protocol, spec.data, spec.seed):
             continue
-        here, there = leakage.seen(spec), leakage.seen(first)
+        here, there = leakage.data_use(spec), leakage.data_use(first)
         leaked = len((there.train - here.train) & here.held)
         same = {t.digest for t in there.tables} & {t.digest for t in here.tables}
         novel = len(there.names & here.novel) if same else 0
@@ -57,11 +57,13 @@ def _spec(spec: Spec, stage: Stage) -> Spec:
     stored = replace(spec, method=stage.method).as_dict()
     settings = dict(stage.settings)
     if "data.name" in settings:  # another data set has its own template and shots
-        own = defaults_of(str(settings["data.name"]))
+        own = default_settings(str(settings["data.name"]))
         settings = (
             {"data.template": "default"} | {f"data.{k}": v for k, v in own.items()} | settings
         )
-        if spec.tasks and PLUS not in str(settings["data.name"]):  # one set is no multi_task
+        if spec.tasks and SET_SEPARATOR not in str(
+            settings["data.name"]
+        ):  # one set is no multi_task
             settings["protocol"] = "few_shot"
     for key, value in settings.items():
         part, dot, name = key.partition(".")

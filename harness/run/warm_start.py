@@ -24,7 +24,7 @@ from harness.evaluate import parameters
 from harness.model import backbone
 from harness.model.backbone import Backbone, backbone_outline
 from harness.run import adapter_files, config
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
 from methods.kit.binding.bound import Bound
 from methods.kit.binding.wiring import Attached
@@ -74,7 +74,7 @@ def named(word: str, key: str) -> Source:
 
 def kept(digest: str, weights: str) -> Path:
     """Where the files of a source lie."""
-    return home() / "starts" / f"{digest}-{weights}"
+    return home_folder() / "starts" / f"{digest}-{weights}"
 
 
 def weights_hash(path: Path) -> str:
@@ -110,7 +110,7 @@ def check(spec: Spec, source: Source) -> dict[str, str]:
         "start_dataset": source.spec.data.name,
         "start_shots": str(source.spec.data.shots),
         "start_seed": str(source.spec.seed),
-        **leakage.check(spec, source.spec, dict(source.tags), KEY),
+        **leakage.check_leakage(spec, source.spec, dict(source.tags), KEY),
     }
 
 

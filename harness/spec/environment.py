@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     import torch
 
 
-OURS = "RINGBENCH_COMMAND"  # in the environment of the command's own processes
+OWN_PROCESS = "RINGBENCH_COMMAND"  # in the environment of the command's own processes
 LIBRARIES = ("ringbench", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 
 
 @cache
-def libraries() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """Versions of what computes."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 @cache
-def git() -> tuple[str, bool]:
+def git_state() -> tuple[str, bool]:
     """(commit, dirty) of the checkout this code runs from; ('unknown', False) outside of one."""
     root = Path(__file__).resolve().parents[2]
 
@@ -61,6 +61,6 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def begin() -> None:
+def mark_own_process() -> None:
     """Mark this process and those that it starts as the command's own."""
-    os.environ[OURS] = "1"
+    os.environ[OWN_PROCESS] = "1"

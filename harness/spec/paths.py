@@ -1,9 +1,10 @@
-"""Where results live: ``runs/`` here, or where RINGBENCH_HOME and RINGBENCH_TRACKING_URI say.
+"""Folders and databases of results: ``runs/`` here, or RINGBENCH_HOME and RINGBENCH_TRACKING_URI.
 
-Decoded pixels lie under RINGBENCH_CACHE (``cache/`` in the home folder).
+Decoded pixels lie under RINGBENCH_CACHE (``cache/`` in the home folder by default).
 """
 
 import os
+import re
 from pathlib import Path
 
 from methods.kit.core.errors import UsageError
@@ -12,34 +13,34 @@ HOME, TRACKING = "RINGBENCH_HOME", "RINGBENCH_TRACKING_URI"
 CACHE = "RINGBENCH_CACHE"
 
 
-def place() -> Path:
+def home_path() -> Path:
     """Where the folder of results is or will be."""
     return Path(os.environ.get(HOME) or "runs").resolve()
 
 
-def home() -> Path:
+def home_folder() -> Path:
     """The folder of results, made if it is missing. Raises UsageError where it cannot be."""
-    return writable(place(), f"set {HOME}")
+    return writable_folder(home_path(), f"set {HOME}")
 
 
 def cache_folder() -> Path:
     """The folder of what can be made again, whether it is there or not."""
     named = os.environ.get(CACHE)
-    return Path(named).resolve() if named else place() / "cache"
+    return Path(named).resolve() if named else home_path() / "cache"
 
 
 def tracking_uri() -> str:
     """The MLflow store: a server or database that was named, else SQLite in the home folder."""
     named = os.environ.get(TRACKING)
-    return named or f"sqlite:///{home() / 'mlflow.db'}"
+    return named or f"sqlite:///{home_folder() / 'mlflow.db'}"
 
 
 def report_folder(out: Path | None = None) -> Path:
     """The folder of reports, made if it is missing. Raises UsageError where it cannot be."""
-    return writable(home() / "report" if out is None else out, "set --out")
+    return writable_folder(home_folder() / "report" if out is None else out, "set --out")
 
 
-def writable(folder: Path, remedy: str) -> Path:
+def writable_folder(folder: Path, remedy: str) -> Path:
     """A folder, made if it is missing. Raises UsageError, with the remedy, where it cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,3 +52,13 @@ def writable(folder: Path, remedy: str) -> Path:
             f"{folder}: cannot be written to ({error.strerror}); {remedy} to a folder that can"
         ) from None
     return folder
+
+
+def with_driver(url: str) -> str:
+    """PostgreSQL by the driver that comes with ringbench[db], where the URL names none."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+
+
+def without_password(url: str) -> str:
+    """A URL without its password, for screens and records."""
+    return re.sub(r"//([^:@/]*):[^@/]*@", r"//\1@", url)

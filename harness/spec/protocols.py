@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.spec.spec import MULTI, DataSpec, Protocol
+from harness.spec.spec import MULTI_TASK, DataSpec, Protocol
 from methods.kit.core.errors import UsageError
 
 SHIFTS = ("cross_dataset", "domain_generalization")  # test on data sets that were not trained on
@@ -22,7 +22,7 @@ class LabelSpace:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ClassSplit:
     """The classes a protocol trains on and the label spaces it tests in.
 
     ``extra`` spaces are tested too; they are no part of validation and calibration.
@@ -33,11 +33,11 @@ class Plan:
     extra: tuple[LabelSpace, ...] = ()
 
 
-def plan(protocol: Protocol, classes: int, generalized: bool = False) -> Plan:
+def split_classes(protocol: Protocol, classes: int, generalized: bool = False) -> ClassSplit:
     """The label spaces of a protocol on a data set of that many classes (sorted labels)."""
     everything = LabelSpace("test", tuple(range(classes)))
     if protocol != "base_to_novel":
-        return Plan(everything, (everything,))
+        return ClassSplit(everything, (everything,))
     if classes < 2:
         raise UsageError("base_to_novel needs at least 2 classes")
     half = (classes + 1) // 2  # the first ceil(C / 2) labels are base
@@ -45,17 +45,17 @@ def plan(protocol: Protocol, classes: int, generalized: bool = False) -> Plan:
     novel = LabelSpace("novel", tuple(range(half, classes)))
     halves = (base, novel)
     wide = tuple(LabelSpace(f"{s.name}_all", s.classes, everything.classes) for s in halves)
-    return Plan(base, halves, wide if generalized else ())
+    return ClassSplit(base, halves, wide if generalized else ())
 
 
-def check(protocol: Protocol, data: DataSpec) -> None:
+def check_data_settings(protocol: Protocol, data: DataSpec) -> None:
     """Raises UsageError for data settings that the protocol cannot follow."""
     if protocol == "full" and data.shots:
         raise UsageError("data.shots: full trains on every image; leave it out, or use few_shot")
     if protocol != "full" and not data.shots:
         raise UsageError("data.shots: must be greater than 0, got 0")
-    if protocol == MULTI and data.classnames:
-        raise UsageError(f"data.classnames: names one data set's classes; {MULTI} has several")
+    if protocol == MULTI_TASK and data.classnames:
+        raise UsageError(f"data.classnames: names one data set's classes; {MULTI_TASK} has several")
     if data.generalized and protocol != "base_to_novel":
         raise UsageError("data.generalized: only base_to_novel has novel classes")
     if data.targets and protocol not in SHIFTS:

@@ -46,7 +46,7 @@ def _accuracy(name: str, title: str) -> Quantity:
     return Quantity(name, title, "%", "maximize", False)
 
 
-KNOWN = {
+QUANTITIES = {
     q.name: q
     for q in (
         _cost("params/trainable", "trainable parameters"),
@@ -73,19 +73,19 @@ KNOWN = {
 }
 
 
-def find(name: str) -> Quantity:
+def find_quantity(name: str) -> Quantity:
     """The quantity of a name; accuracies of test parts (``acc/TARGET``) have no table.
 
     Raises UsageError for a name without known direction.
     """
-    if name in KNOWN:
-        return KNOWN[name]
+    if name in QUANTITIES:
+        return QUANTITIES[name]
     part = name.removeprefix("acc/")
     if part == name or not part:
-        raise unknown(f"quantity {name!r}", name, KNOWN)
+        raise unknown(f"quantity {name!r}", name, QUANTITIES)
     return _accuracy(name, f"accuracy, {part}")
 
 
-def axis(name: str) -> str:
+def axis_label(name: str) -> str:
     """What stands at the axis of a metric; its bare name where nothing is known about it."""
-    return KNOWN[name].axis if name in KNOWN else name
+    return QUANTITIES[name].axis if name in QUANTITIES else name

@@ -18,10 +18,10 @@ Protocol = Literal[
 ]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
-MULTI: Protocol = "multi_task"
-PLUS = "+"  # between the data sets of a multi_task run: digits+fashion-mnist
+MULTI_TASK: Protocol = "multi_task"
+SET_SEPARATOR = "+"  # between the data sets of a multi_task run: digits+fashion-mnist
 
-PLACE = {"identity": False}  # says where something lies, which changes no number
+NOT_IDENTITY = {"identity": False}  # says where something lies, which changes no number
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class DataSpec:
     skip_corrupt: bool = False  # leave out images that cannot be read, and record which
     generalized: bool = False  # base_to_novel: test both halves among all names, too
     targets: tuple[str, ...] = ()  # data sets that are only tested: cross_dataset and its kin
-    root: str = field(default="", compare=False, metadata=PLACE)  # holds the public sets
+    root: str = field(default="", compare=False, metadata=NOT_IDENTITY)  # holds the public sets
     views: Annotated[int, Ge(0)] = 0  # fixed augmented views of each image; 0: new in each epoch
 
 
@@ -90,11 +90,13 @@ class Spec:
     @property
     def tasks(self) -> tuple[str, ...]:
         """The data sets that are trained together; () where it is one."""
-        return tuple(self.data.name.split(PLUS)) if self.protocol == MULTI else ()
+        return tuple(self.data.name.split(SET_SEPARATOR)) if self.protocol == MULTI_TASK else ()
 
     def parts(self) -> tuple["Spec", ...]:
         """For each of the data sets that are trained together its own few-shot run."""
-        contents = self.data.content.split(PLUS) if self.data.content else [""] * len(self.tasks)
+        contents = (
+            self.data.content.split(SET_SEPARATOR) if self.data.content else [""] * len(self.tasks)
+        )
         return tuple(
             replace(self, protocol="few_shot", data=replace(self.data, name=name, content=content))
             for name, content in zip(self.tasks, contents, strict=True)
@@ -167,7 +169,7 @@ def flatten(stored: dict[str, Any]) -> dict[str, Any]:
 def _plain(part: Any) -> dict[str, Any]:
     """A dataclass as JSON sees it (tuples become lists), without what only says a place."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(part)))
-    places = {f.name for f in fields(part) if f.metadata == PLACE}
+    places = {f.name for f in fields(part) if f.metadata == NOT_IDENTITY}
     return {key: value for key, value in values.items() if key not in places}
 
 

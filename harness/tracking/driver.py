@@ -11,7 +11,7 @@ from harness.run.execute import attempt, check_spec, pick_device
 from harness.run.pruning import Watch
 from harness.run.result import Result, failure
 from harness.spec import quantities
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
 from harness.tracking.ledger import Ledger, Run, open_ledger
 from harness.train.fit import EpochRow
@@ -83,7 +83,7 @@ def fresh(
     started = time.time()
     bars.start(name_of(spec))
     try:
-        result = attempt(spec, device, bars.epoch, test, home() / STAGES, watch)
+        result = attempt(spec, device, bars.epoch, test, home_folder() / STAGES, watch)
     except KeyboardInterrupt:
         at, why = pick_device(device), "stopped by the user"
         stopped = failure(spec, at, "cancelled", started, why, test)
@@ -112,7 +112,7 @@ def fresh_all(
     started, left = time.time(), {spec.digest(): spec for spec in specs}
     bars.start(names_of(specs))
     try:
-        for result in attempt_all(specs, device, bars.epoch, test, home() / STAGES, watches):
+        for result in attempt_all(specs, device, bars.epoch, test, home_folder() / STAGES, watches):
             delivered = ledger.record(result, parent)
             del left[result.spec.digest()]
             done = from_result(result, delivered)

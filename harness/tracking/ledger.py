@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from filelock import FileLock, Timeout
 
 from harness.run.result import ONLY_VAL, Result
-from harness.spec.paths import TRACKING, home, tracking_uri
+from harness.spec.paths import TRACKING, home_folder, tracking_uri
 from harness.tracking import spool, sqlite_reader
 from harness.tracking.mlflow_fields import ENTRY, MIDWAY, NAME, NOTE, numbers_of, params_of, tags_of
 from methods.kit.core.errors import UsageError
@@ -66,7 +66,7 @@ class Ledger:
     """One MLflow store with its spool. Opening it delivers what waits there."""
 
     def __init__(self, uri: str | None = None, folder: Path | None = None) -> None:
-        self.folder = folder or home()
+        self.folder = folder or home_folder()
         self.uri = uri or tracking_uri()
         self.spool = self.folder / "spool"
         self._folders: dict[str, Path | None] = {}

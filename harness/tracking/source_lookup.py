@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.run import adapter_files, merged_sources, warm_start
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
 from harness.tracking.ledger import Ledger, Run, open_ledger
 from methods.kit.core.errors import UsageError
@@ -47,7 +47,7 @@ def _full(spec: Spec, word: str, uri: str | None, cell: Cell | None, key: str) -
     """A run named in full, its files at hand; without a ``cell`` only by its id."""
     match = warm_start.FULL.fullmatch(word)
     if match is None:
-        folder = _found(word, cell, uri, home(), key)
+        folder = _found(word, cell, uri, home_folder(), key)
     else:
         folder = warm_start.kept(match[1], match[2])
         if not (folder / warm_start.RECORD).is_file():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.spec.paths import home, place
+from harness.spec.paths import home_folder, home_path
 from methods.kit.core.errors import unknown
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class SweepRecord:
 
 def sweep_folder(name: str, create: bool = False) -> Path:
     """The folder of a sweep's files."""
-    folder = (home() if create else place()) / "sweeps" / name
+    folder = (home_folder() if create else home_path()) / "sweeps" / name
     if create:
         folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.data import augment
-from harness.data.augment import PLAIN, View
+from harness.data.augment import UNCHANGED, View
 from harness.data.pixels import Pixels, held_images, pixel_batches
 from harness.data.split import Images
 from harness.model import frozen_features
@@ -35,7 +35,7 @@ class Batch:
     x: Tensor
     labels: Tensor
     rows: Tensor  # among the training images
-    look: View | None = PLAIN
+    look: View | None = UNCHANGED
     feeds: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class BatchStream:
         if look is not None and look in self.plan.looks_of("image"):
             backbone = self.net.backbone
             kept = frozen_features.activations(
-                backbone, self.train, self.net.image_point, mine or PLAIN
+                backbone, self.train, self.net.image_point, mine or UNCHANGED
             )
         else:
             warps = self._warps(epoch, mine, order)
@@ -94,7 +94,7 @@ class BatchStream:
             rng = generator(self.seed, "augment", epoch)
             counts = [len(part) for part in order.split(self.cfg.batch_size)]
             how = (cfg.crop_scale, cfg.crop_ratio, cfg.flip)
-            drawn = torch.cat([augment.draw(k, size, rng, *how) for k in counts])
+            drawn = torch.cat([augment.draw_maps(k, size, rng, *how) for k in counts])
         else:
             fixed = look.warps(n, size)
             if fixed is None:

@@ -9,7 +9,7 @@ and each step computes what is missing.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from harness.data.augment import PLAIN, View
+from harness.data.augment import UNCHANGED, View
 from harness.data.split import Images
 from harness.model import flops, frozen_features
 from harness.model.classifier import Classifier
@@ -27,7 +27,7 @@ class CachedPart:
     what: str
     each: int  # bytes for one look
     saves: float  # forward operations of a mean step
-    looks: tuple[View, ...] = (PLAIN,)
+    looks: tuple[View, ...] = (UNCHANGED,)
 
     @property
     def bytes(self) -> int:
@@ -74,7 +74,7 @@ class CachePlan:
 
     def _listed(self, part: CachedPart) -> str:
         views = ""
-        if part.name != "text" and self.looks != (PLAIN,):
+        if part.name != "text" and self.looks != (UNCHANGED,):
             count, total = len(part.looks), len(self.looks)
             views = f" x {total} views" if count == total else f" x {count} of {total} views"
         return f"{part.what}{views} ({format_bytes(part.bytes)})"
@@ -114,7 +114,7 @@ def make_plan(
 def fixed_views(cfg: TrainSpec, seed: int, views: int) -> tuple[View, ...]:
     """The looks of the training images that come again, in later epochs or runs."""
     if cfg.augment == "none":
-        return (PLAIN,)
+        return (UNCHANGED,)
     drawn = (cfg.crop_scale, cfg.crop_ratio, cfg.flip)
     return tuple(View(seed, k, *drawn) for k in range(min(views, cfg.epochs)))
 

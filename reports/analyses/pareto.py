@@ -69,7 +69,7 @@ def axes(board: Board, cost: str, quality: str, third: str | None = None) -> Axe
     if len(set(names)) < len(names):
         raise UsageError(f"quantities: {', '.join(names)}: name different ones")
     check(board, *names)
-    found = [quantities.find(name) for name in names]
+    found = [quantities.find_quantity(name) for name in names]
     return Axes(found[0], found[1], found[2] if third is not None else None)
 
 
@@ -157,7 +157,7 @@ def check(board: Board, *names: str) -> None:
     there = [c.removesuffix(ends) for c in board.rows.columns if c.endswith(ends)]
     there = [name for name in there if board.rows[f"{name}{ends}"].notna().any()]
     for name in names:
-        if name not in there and name in quantities.KNOWN:
+        if name not in there and name in quantities.QUANTITIES:
             raise UsageError(
                 f"{name}: no run of {board.protocol} on {board.backbone} recorded it; there are"
                 f" {', '.join(there)}"

@@ -195,7 +195,7 @@ def report(
 ) -> None:
     """Build a site of everything recorded (runs/site), or the files of one sweep or contest."""
     from harness.cli import console
-    from harness.spec.paths import home, report_folder
+    from harness.spec.paths import home_folder, report_folder
     from methods.kit.core.errors import UsageError
     from reports.cli import output
 
@@ -206,7 +206,7 @@ def report(
     elif map_ or best:
         raise UsageError("--map and --best: say of which sweep, --sweep NAME")
     else:
-        return _site(out or home() / "site", tracking_uri, json)
+        return _site(out or home_folder() / "site", tracking_uri, json)
     if json:
         return console.as_json([str(p) for p in paths])
     return console.say("written: " + ", ".join(str(p) for p in paths))

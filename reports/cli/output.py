@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
-from harness.spec.spec import MULTI
+from harness.spec.spec import MULTI_TASK
 from harness.tracking.ledger import Run, open_ledger
 from methods.kit.core.errors import UsageError
 from reports.results.board import Board, boards, pick
@@ -70,7 +70,7 @@ def affinities(found: list[Board], best: bool, folder: Path, uri: str | None) ->
     from reports.figures.task_affinity import write
     from reports.provenance import manifest, rebuild
 
-    several = [board for board in found if board.protocol == MULTI]
+    several = [board for board in found if board.protocol == MULTI_TASK]
     paths = []
     for board in several:
         table = task_affinity.table(board, open_ledger(uri).tables)

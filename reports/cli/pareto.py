@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.cli import console
 from harness.spec.paths import report_folder
-from harness.spec.quantities import find
+from harness.spec.quantities import find_quantity
 from methods.kit.core.errors import UsageError
 from reports.analyses import budget, dominated_share, pareto, rank_curves, sweep_cloud
 from reports.analyses.pareto import Axes, Point
@@ -94,7 +94,9 @@ def show_curves(
         from reports.results.sweeps import read_sweep
 
         first = read_sweep(sweeps[0])
-        asked = Axes(find(wanted.cost or COST), find(wanted.quality or first.quality))
+        asked = Axes(
+            find_quantity(wanted.cost or COST), find_quantity(wanted.quality or first.quality)
+        )
         found, table = rank_curves.of_sweeps(sweeps, asked, uri)
         tables = rebuild.sweep_tables(found, table)
     else:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from harness.spec.quantities import axis
+from harness.spec.quantities import axis_label
 from reports.analyses import distributions
 from reports.analyses.distributions import tables_of
 from reports.figures.style import COLOURS, STYLE
@@ -68,7 +68,7 @@ def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path)
                 x, rows["low"], rows["high"], color=colour, alpha=0.12, lw=0, step="post"
             )
         named, over, reference = metric.partition(" over ")
-        axes.set_xlabel(axis(named) + (f", points{over}{reference}" if over else ""))
+        axes.set_xlabel(axis_label(named) + (f", points{over}{reference}" if over else ""))
         axes.set_ylabel("share of runs above")
         axes.set_title(title, loc="left", fontsize=8)
         axes.grid(True, color="#dddddd", linewidth=0.6)

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from harness.spec.quantities import axis
+from harness.spec.quantities import axis_label
 from reports.figures.style import COLOURS, MARKS, STYLE, cost_axis, places, plain, save
 
 STYLES = ("-", "--", ":", "-.")
@@ -39,8 +39,8 @@ def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path) -
         edge = left.get_xlim()[1]
         xs, ys = [*best[cost].map(place), edge], [*best[quality], best[quality].iloc[-1]]
         left.step(xs, ys, where="post", color=GREY, lw=1.1, zorder=1)
-        left.set_xlabel(axis(cost))
-        left.set_ylabel(axis(quality))
+        left.set_xlabel(axis_label(cost))
+        left.set_ylabel(axis_label(quality))
         left.set_title(title, loc="left", fontsize=8)
         _legend(figure, left)
         right.step(
@@ -82,7 +82,7 @@ def heat_map(
         axes.set_xlabel(_key(keys[1]))
         axes.set_ylabel(_key(keys[0]))
         axes.set_title(title, loc="left", fontsize=8)
-        figure.colorbar(image, ax=axes, label=axis(quality), shrink=0.9)
+        figure.colorbar(image, ax=axes, label=axis_label(quality), shrink=0.9)
 
 
 def importances(table: pd.DataFrame, title: str, png: Path) -> None:
@@ -115,7 +115,7 @@ def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path) -> Non
         axes.set_ylim(bottom=min(low, float(tried.quantile(0.25))) - 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("trials" if by == "trial" else "seconds of trials")
-        axes.set_ylabel(f"best so far: {axis(aim)}")
+        axes.set_ylabel(f"best so far: {axis_label(aim)}")
         axes.set_title(title, loc="left", fontsize=8)
         _legend(figure, axes)
         plain(axes)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.cli import console
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.tracking.ledger import open_ledger
 from methods.kit.core.errors import UsageError
 from reports.analyses import pareto
@@ -58,7 +58,7 @@ def sweep(uri: str | None, run_id: str, name: str) -> None:
                 found, found.cost, found.quality, part, list(ledger.runs())
             )
             manifest.write_manifest(tables, folder, sweep_files.draw([part], folder))
-            for path in (home() / "sweeps" / name).glob("*.*"):
+            for path in (home_folder() / "sweeps" / name).glob("*.*"):
                 shutil.copy(path, folder)
             ledger.attach(run_id, folder)
         except UsageError as error:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from harness.spec.quantities import find
+from harness.spec.quantities import find_quantity
 from harness.tracking.ledger import Ledger, Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import dominated_share, pareto, rank_curves, requested_runs, task_affinity
@@ -115,7 +115,7 @@ def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Table
         fetch = cache(ledger.predictions)
         return compare_tables(asked, requested_runs.requested_comparison(asked, runs, fetch))
     if command == "pareto --curves --sweep":
-        axes = Axes(find(settings["cost"]), find(settings["quality"]))
+        axes = Axes(find_quantity(settings["cost"]), find_quantity(settings["quality"]))
         table = rank_curves.trials(frame(runs, tested=False), axes)
         return sweep_tables(rank_curves.of_trials(table, axes, ""), table)
     if command == "leaderboard":

@@ -142,7 +142,9 @@ def _same_template(theirs: Published, facts: dict[str, str], dataset: str) -> bo
     named = facts.get("data.template", "default")
     for name in names:
         own = (
-            public_sets.table()[name].template if name in public_sets.table() else GENERIC_TEMPLATE
+            public_sets.known_sets()[name].template
+            if name in public_sets.known_sets()
+            else GENERIC_TEMPLATE
         )
         wanted = {"coop": own, "generic": GENERIC_TEMPLATE}.get(theirs.template)
         if (own if named in ("default", "coop") else named) != wanted:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.tracking.ledger import Run
 from methods.kit.core.errors import UsageError, unknown
 
@@ -60,7 +60,7 @@ class Sweep:
 
 def names() -> tuple[str, ...]:
     """The sweeps and contests that are stored here."""
-    return tuple(sorted(p.parent.name for p in (home() / "sweeps").glob("*/sweep.json")))
+    return tuple(sorted(p.parent.name for p in (home_folder() / "sweeps").glob("*/sweep.json")))
 
 
 def facts_of(name: str) -> dict[str, Any]:
@@ -94,4 +94,4 @@ def parts(contest: dict[str, Any]) -> list[str]:
 
 
 def _folder(name: str) -> Path:
-    return home() / "sweeps" / name
+    return home_folder() / "sweeps" / name

@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.spec.paths import home, writable
+from harness.spec.paths import home_folder, writable_folder
 from methods.kit.core.errors import UsageError
 from reports.provenance.manifest import code_hash, sha256_of
 from reports.site.links import File
@@ -86,14 +86,14 @@ def write_site(made: Callable[[], Iterable[File]], folder: Path) -> Manifest:
 
 
 def _locks() -> Path:
-    return writable(home() / "locks", "set RINGBENCH_HOME")
+    return writable_folder(home_folder() / "locks", "set RINGBENCH_HOME")
 
 
 def _before(folder: Path) -> Manifest:
     """What a site that is there lists."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; set --out to a folder")
-    writable(folder, "set --out")
+    writable_folder(folder, "set --out")
     if (folder / MANIFEST).exists():
         return read_site_manifest(folder)
     others = sorted(p.name for p in folder.iterdir() if not p.name.startswith(SCRAP))

@@ -30,7 +30,7 @@ class Notice:
 
 def of(dataset: str) -> Notice:
     """What the notices that come with the package say of a data set."""
-    if dataset not in registry.names():
+    if dataset not in registry.embedded_names():
         return Notice(False, f"no notice that allows it is known for the data set {dataset}")
     licences = sorted({licence for names, licence in _rows() if dataset in names})
     odd = [licence for licence in licences if licence not in FREE]

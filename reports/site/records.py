@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.tracking.ledger import Ledger, Run
 from harness.tracking.spool import PREDICTIONS
 from reports.results import predictions, sweeps
@@ -93,7 +93,7 @@ def stored_runs() -> dict[str, Stored]:
         facts.pop(
             "storage", None
         )  # a database's address is nobody's business, it may hold a password
-        trials = home() / "sweeps" / name / "trials.csv"
+        trials = home_folder() / "sweeps" / name / "trials.csv"
         text = trials.read_text() if trials.is_file() else ""
         found[name] = Stored(json.dumps(facts, indent=2, sort_keys=True) + "\n", text)
     return found

@@ -65,7 +65,7 @@ def _targets(run: Run) -> tuple[str, ...]:
 
 @cache
 def _table(name: str) -> Dataset:
-    return registry.read(name)
+    return registry.read_dataset(name)
 
 
 @cache

@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.spec.protocols import SHIFTS
 from harness.spec.quantities import count_text
-from harness.spec.spec import MULTI
+from harness.spec.spec import MULTI_TASK
 from reports.results.board import ACCURACY, AVERAGE, Board, board_title
 
 LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test": "accuracy"}
@@ -87,11 +87,11 @@ def _cells(board: Board, row: Any) -> list[str]:
 
 def tasks(board: Board) -> list[str]:
     """The accuracies on each of the data sets that are trained together."""
-    if board.protocol != MULTI:
+    if board.protocol != MULTI_TASK:
         return []
     means = [c for c in board.rows.columns if c.startswith("acc/") and c.endswith("_mean")]
     names = [c.removesuffix("_mean") for c in means]
-    return [n for n in names if n not in ACCURACY[MULTI] and not n.startswith("acc/val")]
+    return [n for n in names if n not in ACCURACY[MULTI_TASK] and not n.startswith("acc/val")]
 
 
 def interval(row: Any, metric: str) -> str:
@@ -127,7 +127,7 @@ def legend(board: Board) -> list[str]:
         )
     if board.rows["items"].notna().any():
         notes.append("± images: half of the 95 % interval from the choice of test images alone")
-    if board.protocol == MULTI:
+    if board.protocol == MULTI_TASK:
         notes.append("mean is the mean over the data sets that one adapter was trained on at once")
     if board.protocol in SHIFTS:
         notes.append("targets is the mean over the data sets that were only tested")

@@ -4,7 +4,7 @@ from typing import Any
 
 from harness.cli import console
 from harness.run.execute import check_spec
-from harness.spec import database_url
+from harness.spec import paths
 from methods.kit.core.errors import UsageError
 from sweeps.study.optuna_study import FREE_ENDS, Goal, decoded
 from sweeps.study.search import Found
@@ -60,7 +60,7 @@ def found(result: Found, as_json: bool, quiet: bool = False) -> int:
             f" nevertheless, {missed} entered the front"
         )
     if not quiet:
-        console.say(f"  optuna-dashboard {database_url.shown(result.url)}")
+        console.say(f"  optuna-dashboard {paths.without_password(result.url)}")
         console.say(f"  ringbench report --sweep {result.plan.name}")
     return result.code
 
@@ -69,7 +69,7 @@ def record(result: Found) -> dict[str, Any]:
     """A sweep's outcome as plain values."""
     return result.plan.as_dict() | {
         "digest": result.plan.digest(),
-        "storage": database_url.shown(result.url),
+        "storage": paths.without_password(result.url),
         "folder": str(result.folder),
         "goal": str(result.goal),
         "reached": result.reached,

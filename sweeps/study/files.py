@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.spec import database_url
+from harness.spec import paths
 from harness.tracking.sweep_record import FACTS, SWEEP, TRIALS, sweep_folder
 from sweeps.study.heartbeat import SAMPLED
 from sweeps.study.optuna_study import Study, decoded
@@ -21,7 +21,7 @@ def write(study: Study) -> Path:
     facts = study.plan.as_dict() | {
         "kind": SWEEP,
         "digest": study.plan.digest(),
-        "storage": database_url.shown(study.url),
+        "storage": paths.without_password(study.url),
         "importances": study.importances(),
         "grid": study.plan.space.grids(),
     }

@@ -11,14 +11,14 @@ import optuna
 from filelock import FileLock
 from sqlalchemy.exc import SQLAlchemyError
 
-from harness.spec import database_url
-from harness.spec.paths import home
+from harness.spec import paths
+from harness.spec.paths import home_folder
 from methods.kit.core.errors import UsageError
 from sweeps.study import heartbeat
 
 
 def default_storage() -> str:
-    return f"sqlite:///{home() / 'sweeps.db'}"
+    return f"sqlite:///{home_folder() / 'sweeps.db'}"
 
 
 def is_file(url: str) -> bool:
@@ -27,7 +27,7 @@ def is_file(url: str) -> bool:
 
 def lock_folder(url: str) -> Path:
     """Beside the file, so that whoever shares the study shares its locks."""
-    place = Path(url.removeprefix("sqlite:///")).resolve().parent if is_file(url) else home()
+    place = Path(url.removeprefix("sqlite:///")).resolve().parent if is_file(url) else home_folder()
     folder = place / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -45,15 +45,13 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         beats["heartbeat_stale_trial_callback"] = partial(heartbeat.again, tries=heartbeat.TRIES)
     try:
         with FileLock(str(lock_folder(url) / "sweeps.lock")), quiet():
-            return optuna.storages.RDBStorage(
-                database_url.driven(url), engine_kwargs=kwargs, **beats
-            )
+            return optuna.storages.RDBStorage(paths.with_driver(url), engine_kwargs=kwargs, **beats)
     except (SQLAlchemyError, ImportError, RuntimeError, OSError) as error:
         text = " ".join(str(error).split())[:200]
         if isinstance(error, ImportError):
             text += '; pip install "ringbench[db]" has the driver of PostgreSQL'
         raise UsageError(
-            f"--storage {database_url.shown(url)}: cannot be opened ({text})"
+            f"--storage {paths.without_password(url)}: cannot be opened ({text})"
         ) from None
 
 

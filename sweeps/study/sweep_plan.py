@@ -14,7 +14,7 @@ import methods
 from harness.data import multi_task_sets
 from harness.run import config
 from harness.run.execute import check_spec
-from harness.spec.spec import MULTI, Protocol, Spec
+from harness.spec.spec import MULTI_TASK, Protocol, Spec
 from harness.tracking.source_lookup import pinned
 from methods.kit.core.errors import UsageError, unknown
 from sweeps.space import definition, generated, objectives, points
@@ -220,8 +220,8 @@ def build(
 ) -> SweepPlan:
     """The sweep that a command describes, all of it checked. Raises UsageError in one line."""
     given, data, seeds = _read(words)
-    if config.protocol_of(preset) == MULTI and data:
-        data = multi_task_sets.groups(data)
+    if config.protocol_of(preset) == MULTI_TASK and data:
+        data = multi_task_sets.set_groups(data)
     method = given.pop("method.name", None)
     found = _space(wanted, method, preset, given)
     if method not in (None, found.method):

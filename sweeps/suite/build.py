@@ -10,7 +10,7 @@ from typing import Any
 import methods
 from harness.data import multi_task_sets, registry
 from harness.run import config
-from harness.spec.spec import MULTI, Spec
+from harness.spec.spec import MULTI_TASK, Spec
 from harness.tracking.source_lookup import pinned
 from methods.kit.core.errors import UsageError
 
@@ -51,8 +51,8 @@ def build_suite(preset: str, words: Sequence[str], uri: str | None = None) -> Su
         if key in axes:
             raise UsageError(f"{key}: given twice")
         axes[key] = choices(key, raw)
-    if config.protocol_of(preset) == MULTI and "data.name" in axes:
-        axes["data.name"] = multi_task_sets.groups(axes["data.name"])
+    if config.protocol_of(preset) == MULTI_TASK and "data.name" in axes:
+        axes["data.name"] = multi_task_sets.set_groups(axes["data.name"])
     names = [str(name) for name in axes.pop("method.name", [])]
     if not names:
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
@@ -107,7 +107,7 @@ def choices(key: str, raw: str) -> list[Any]:
         elif key == "seed" and dash and first.isdigit() and last.isdigit():
             values += _seeds(int(first), int(last))
         elif key == "data.name":
-            values.append(registry.canonical(str(config.read_value(word))))
+            values.append(registry.canonical_name(str(config.read_value(word))))
         else:
             values.append(config.read_value(word, key))
     if not values:
@@ -119,7 +119,7 @@ def _collection(key: str, word: str) -> tuple[str, ...] | None:
     """What a word stands for, where it stands for several."""
     if key == "method.name" and word == "all":
         return methods.names()
-    return registry.collections().get(word) if key == "data.name" else None
+    return registry.set_collections().get(word) if key == "data.name" else None
 
 
 def _seeds(first: int, last: int) -> range:

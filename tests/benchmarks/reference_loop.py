@@ -53,7 +53,7 @@ def folder() -> Path:
 @cache
 def cut(name: str, classes: int) -> Path:
     """The first classes of a data set as a Parquet file."""
-    table = registry.read(name)
+    table = registry.read_dataset(name)
     rows = [i for i, label in enumerate(table.labels.tolist()) if label < classes]
     columns = {
         "image": [table.images[i] for i in rows],
@@ -67,7 +67,7 @@ def cut(name: str, classes: int) -> Path:
 
 def spec_of(name: str, classes: int, *words: str) -> Spec:
     """A run on the first classes of a data set, on the embedded backbone."""
-    template = registry.read(name).template
+    template = registry.read_dataset(name).template
     path = cut(name, classes)
     return config.build("few_shot", [f"data={path}", f"data.template={template}", *words])
 
@@ -149,7 +149,7 @@ class Loop:
         )
         shaken = [crop, transforms.RandomHorizontalFlip(), transforms.ToTensor(), normal]
         plain = [transform.crop, transforms.ToTensor(), normal]
-        table = registry.read(self.spec.data.name)
+        table = registry.read_dataset(self.spec.data.name)
         train = Files(table, self.split.train, transforms.Compose(shaken))
         tests = Files(table, self.split.vault.parts[0], transforms.Compose(plain))
         with phases.of("zero-shot pass"):

@@ -33,13 +33,13 @@ def processor() -> str:
 
 def machine() -> Record:
     """Where and of what it was measured."""
-    commit, dirty = environment.git()
+    commit, dirty = environment.git_state()
     return {
         "processor": processor(),
         "cores": psutil.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
-        "versions": environment.libraries(),
+        "versions": environment.library_versions(),
         "commit": commit,
         "dirty": dirty,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),

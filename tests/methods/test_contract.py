@@ -242,11 +242,11 @@ def test_what_acts_inside_a_tower_learns_four_images_by_heart(
 @every_method
 def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
     backbone = load_backbone(BackboneSpec())
-    table = registry.read("emoji-things")
+    table = registry.read_dataset("emoji-things")
     names = ("ambulance", "crown", "ladybug", "snake")
     rows = [table.classnames.index(n) for n in names]
     rows = [int((table.labels == label).nonzero()[0][0]) for label in rows]
-    drawn = pixels.decode(table, backbone.transform, rows)
+    drawn = pixels.decode_rows(table, backbone.transform, rows)
     wrong = torch.tensor([1, 2, 3, 0])
     four = Images("test", names, drawn, wrong, tuple(rows), "four emoji")
     prompts = backbone.prompts(table.template, names)

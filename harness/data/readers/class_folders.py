@@ -9,14 +9,14 @@ import numpy as np
 from harness.data.dataset import Dataset
 from harness.data.readers import holdout, image_files, validation
 from harness.data.readers.image_files import Files
-from harness.data.readers.validation import CALLED
+from harness.data.readers.validation import SPLIT_WORDS
 from methods.kit.core.errors import UsageError
 
 OTHER = {"__macosx", "@eadir"}  # what unpackers and file servers leave behind
 
 
 @dataclass
-class Found:
+class FoundImages:
     """Images met so far, in order."""
 
     paths: list[Path] = field(default_factory=list)
@@ -27,23 +27,23 @@ class Found:
 
 def read(root: Path, template: str) -> Dataset:
     """The table of a folder. Classes are sorted by name, images by path. Raises UsageError."""
-    found = Found()
+    found = FoundImages()
     parts = _folders(root)
     named = _split_folders(root, parts)
-    for part in sorted(named, key=lambda p: CALLED[p.name.lower()]):
-        _classes(part, CALLED[part.name.lower()], found)
+    for part in sorted(named, key=lambda p: SPLIT_WORDS[p.name.lower()]):
+        _classes(part, SPLIT_WORDS[part.name.lower()], found)
     if not named:
         _classes(root, "", found)
-    names = validation.class_names(str(root), sorted(set(found.names)))
+    names = validation.check_class_names(str(root), sorted(set(found.names)))
     place = {name: i for i, name in enumerate(names)}
     labels = np.array([place[name] for name in found.names], dtype=np.int64)
     paths = tuple(path.relative_to(root).as_posix() for path in found.paths)
     images = Files(root, paths)
-    shas = image_files.hashes(images)
+    shas = image_files.image_hashes(images)
     if named:
-        split = validation.splits(str(root), found.split)
+        split = validation.check_splits(str(root), found.split)
     else:
-        split = holdout.split(labels, shas, names, str(root))
+        split = holdout.hold_out(labels, shas, names, str(root))
     return Dataset(
         name=root.resolve().name,
         classnames=names,
@@ -52,7 +52,7 @@ def read(root: Path, template: str) -> Dataset:
         split=split,
         domains=np.full(len(labels), ""),
         images=images,
-        digest=image_files.digest(shas, labels.tolist(), split.tolist(), names),
+        digest=image_files.content_digest(shas, labels.tolist(), split.tolist(), names),
         paths=paths,
         folder=root,
         ignored=tuple(path.relative_to(root).as_posix() for path in found.ignored),
@@ -61,8 +61,8 @@ def read(root: Path, template: str) -> Dataset:
 
 def _split_folders(root: Path, parts: list[Path]) -> list[Path]:
     """The train, val and test folders; none where a class merely has such a name ("train")."""
-    named = [part for part in parts if part.name.lower() in CALLED]
-    if len({CALLED[part.name.lower()] for part in named}) < 2 and len(named) < len(parts):
+    named = [part for part in parts if part.name.lower() in SPLIT_WORDS]
+    if len({SPLIT_WORDS[part.name.lower()] for part in named}) < 2 and len(named) < len(parts):
         return []
     if len(named) < len(parts):
         other = next(part for part in parts if part not in named)
@@ -70,7 +70,7 @@ def _split_folders(root: Path, parts: list[Path]) -> list[Path]:
     return named
 
 
-def _classes(root: Path, split: str, found: Found) -> None:
+def _classes(root: Path, split: str, found: FoundImages) -> None:
     """The class folders in ``root``."""
     loose = [
         p for p in _entries(root) if p.suffix.lower() in image_files.SUFFIXES and not p.is_dir()

@@ -11,7 +11,7 @@ import numpy as np
 from harness.data import public_sets
 from harness.data.dataset import Dataset
 from harness.data.public_sets import PublicSet
-from harness.data.readers.image_files import Files, absent, names_in
+from harness.data.readers.image_files import Files, list_folder, missing_files
 from methods.kit.core.errors import UsageError
 
 SPLITS = ("train", "val", "test")
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 def read(name: str, root: str = "") -> Dataset:
     """A public data set, checked against what is known of it. Raises UsageError in one line."""
     base = public_sets.root_folder(root, name)
-    known = public_sets.placed(name, base)
+    known = public_sets.locate_set(name, base)
     home = base / known.folder
     if not home.is_dir():
         raise UsageError(
@@ -112,7 +112,7 @@ def _classes(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
     first: list[str] = []
     for part in ("train", "test") if known.train else ("test",):
         folder = images / parts[part]
-        found = [name for name in names_in(folder) if (folder / name).is_dir()]
+        found = [name for name in list_folder(folder) if (folder / name).is_dir()]
         first = first or found
         if found != first:
             odd = sorted(set(found) ^ set(first))[0]
@@ -122,7 +122,8 @@ def _classes(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
                 raise UsageError(f"{folder / name}: {CLASSNAMES} has no class {name!r}")
             inner = f"{parts[part]}/{name}" if parts[part] else name
             rows += [
-                Row(part, f"{inner}/{file}", label, names[name]) for file in names_in(folder / name)
+                Row(part, f"{inner}/{file}", label, names[name])
+                for file in list_folder(folder / name)
             ]
     return rows, _listed(rows, raw)
 
@@ -134,7 +135,7 @@ def _numbered(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]
     rows = [
         Row("test", f"{label}/{file}", label, name)
         for label, name in enumerate(names.values())
-        for file in names_in(folder / str(label))
+        for file in list_folder(folder / str(label))
     ]
     return rows, _listed(rows, raw)
 
@@ -146,7 +147,7 @@ def _names_by_folder(known: PublicSet, home: Path, base: Path) -> tuple[dict[str
     """Folder to class name, in file order; a shifted set may use ImageNet's own file."""
     path = home / CLASSNAMES
     if not path.is_file() and known.name in public_sets.SHIFTED:
-        path = base / public_sets.placed("imagenet", base).folder / CLASSNAMES
+        path = base / public_sets.locate_set("imagenet", base).folder / CLASSNAMES
     raw = _bytes(known, path)
     pairs = [line.partition(" ") for line in _lines(raw)]
     return {folder: name for folder, _, name in pairs}, raw
@@ -210,7 +211,7 @@ def _check_counts(known: PublicSet, rows: Sequence[Row], names: Sequence[str]) -
 
 
 def _check_files(known: PublicSet, images: Path, rows: Sequence[Row]) -> None:
-    missing = absent(images, (row.path for row in rows))
+    missing = missing_files(images, (row.path for row in rows))
     if missing:
         raise UsageError(
             f"data set {known.name!r}: {len(missing):,} of {len(rows):,} listed images are not"

@@ -9,7 +9,9 @@ from methods.kit.core.errors import UsageError
 TEST_SHARE = 0.3
 
 
-def split(labels: np.ndarray, shas: Sequence[str], names: Sequence[str], source: str) -> np.ndarray:
+def hold_out(
+    labels: np.ndarray, shas: Sequence[str], names: Sequence[str], source: str
+) -> np.ndarray:
     """'train' or 'test' for each row: the same for every seed, machine and order of files.
 
     In each class the images with the smallest hashes are tested, 30 % of them, at least one. Copies

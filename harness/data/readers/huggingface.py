@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data.dataset import Dataset
 from harness.data.readers import holdout, image_files, validation
-from harness.data.readers.validation import CALLED
+from harness.data.readers.validation import SPLIT_WORDS
 from methods.kit.core.errors import UsageError
 
 PREFIX = "hf:"
@@ -54,7 +54,7 @@ def read(word: str, template: str) -> Dataset:
     parts = _load(word)
     first = next(iter(parts.values()))
     image, label = _columns(word, first.features)
-    names = validation.class_names(word, _names(word, first, label))
+    names = validation.check_class_names(word, _names(word, first, label))
     parts = {name: part for name, part in parts.items() if _labelled(part, label)}
     if "train" not in parts:
         raise UsageError(f"{word}: it has no train images with labels")
@@ -78,10 +78,10 @@ def _joined(
     labels = _labels(word, whole, label, names)
     kept = whole.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     images = Cells(kept, image, range(len(whole)))
-    shas = image_files.hashes(images)
+    shas = image_files.image_hashes(images)
     if list(parts) == ["train"]:
-        split = holdout.split(labels, shas, names, word)
-    digest = image_files.digest(shas, labels.tolist(), split.tolist(), names)
+        split = holdout.hold_out(labels, shas, names, word)
+    digest = image_files.content_digest(shas, labels.tolist(), split.tolist(), names)
     blank = np.full(len(labels), "")
     return Dataset(word, names, template, labels, split, blank, images, digest)
 
@@ -109,7 +109,7 @@ def _load(word: str) -> dict[str, Any]:
         raise UsageError(f"{word}: cannot be loaded: {reason[:200]}") from None
     if isinstance(found, datasets.Dataset):
         return {"train": found}
-    parts = {CALLED.get(name.lower(), name): part for name, part in found.items()}
+    parts = {SPLIT_WORDS.get(name.lower(), name): part for name, part in found.items()}
     known = {name: part for name, part in parts.items() if name in validation.SPLITS}
     if not known:
         raise UsageError(f"{word}: its splits {', '.join(found)} are none of train, val, test")

@@ -15,7 +15,7 @@ SUFFIXES = frozenset(NAMES.split(" "))
 THREADS = 8  # reading waits for the disk
 
 
-def take(images: Sequence[bytes], rows: Iterable[int]) -> Sequence[bytes]:
+def take_images(images: Sequence[bytes], rows: Iterable[int]) -> Sequence[bytes]:
     """Some of the images, to be sent to another process: read there if they lie in files."""
     if isinstance(images, Files):
         return Files(images.base, [images.paths[row] for row in rows])
@@ -23,7 +23,7 @@ def take(images: Sequence[bytes], rows: Iterable[int]) -> Sequence[bytes]:
     return some(rows) if some else [images[row] for row in rows]
 
 
-def hashes(images: Sequence[bytes]) -> list[str]:
+def image_hashes(images: Sequence[bytes]) -> list[str]:
     """The SHA-256 of every image; of what cannot be read, its place and that it was not read."""
     found = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -41,7 +41,7 @@ def _hash(images: Sequence[bytes], row: int) -> str:
         return f"row {row} was not read"
 
 
-def digest(
+def content_digest(
     shas: Iterable[str], labels: Iterable[int], split: Iterable[str], names: Iterable[str]
 ) -> str:
     """A hash of the content of a data set, from the hashes of its images."""
@@ -75,7 +75,7 @@ class Files(Sequence[bytes]):
             raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def names_in(folder: Path) -> list[str]:
+def list_folder(folder: Path) -> list[str]:
     """Names in a folder, sorted, hidden ones left out. Raises UsageError without the folder."""
     try:
         return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
@@ -84,7 +84,7 @@ def names_in(folder: Path) -> list[str]:
         raise UsageError(f"{folder}: {reason}") from None
 
 
-def absent(base: Path, paths: Iterable[str]) -> list[str]:
+def missing_files(base: Path, paths: Iterable[str]) -> list[str]:
     """Those of the paths that are not below ``base``; each folder is listed once."""
     listed: dict[Path, set[str]] = {}
     missing = []
@@ -98,7 +98,7 @@ def absent(base: Path, paths: Iterable[str]) -> list[str]:
     return missing
 
 
-def stamp(images: Sequence[bytes], rows: Iterable[int]) -> str:
+def files_stamp(images: Sequence[bytes], rows: Iterable[int]) -> str:
     """A hash of the sizes and times of image files; of what is gone, that it is."""
     sha = hashlib.sha256()
     if isinstance(images, Files):

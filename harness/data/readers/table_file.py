@@ -41,13 +41,13 @@ def read(path: Path, name: str, template: str) -> Dataset:
     labels, names = _classes(path, table)
     images = _images(path, table)
     lazy = isinstance(images, Files)
-    shas = image_files.hashes(images) if lazy or "split" not in table.column_names else []
+    shas = image_files.image_hashes(images) if lazy or "split" not in table.column_names else []
     if "split" in table.column_names:
-        split = validation.splits(str(path), table["split"].to_pylist())
+        split = validation.check_splits(str(path), table["split"].to_pylist())
     else:
-        split = holdout.split(labels, shas, names, str(path))
+        split = holdout.hold_out(labels, shas, names, str(path))
     parts = (labels.tolist(), split.tolist(), names)
-    digest = image_files.digest(shas, *parts) if lazy else _digest(images, *parts)
+    digest = image_files.content_digest(shas, *parts) if lazy else _digest(images, *parts)
     return Dataset(
         name=name,
         classnames=names,
@@ -133,7 +133,7 @@ def _classes(path: Path, table: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     if pa.types.is_integer(kind):
         labels = _numbers(path, given)
         if "classname" not in table.column_names:
-            return labels, validation.class_names(
+            return labels, validation.check_class_names(
                 str(path), [str(i) for i in range(max(given) + 1)]
             )
         return labels, _named(path, labels, table["classname"].to_pylist())
@@ -145,7 +145,7 @@ def _classes(path: Path, table: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     labels = np.array([place[word] for word in words], dtype=np.int64)
     if "classname" in table.column_names:
         return labels, _named(path, labels, table["classname"].to_pylist())
-    return labels, validation.class_names(str(path), names)
+    return labels, validation.check_class_names(str(path), names)
 
 
 def _numbers(path: Path, given: list[int]) -> np.ndarray:
@@ -162,7 +162,7 @@ def _named(path: Path, labels: np.ndarray, names: list[str]) -> tuple[str, ...]:
     for label, name in zip(labels.tolist(), names, strict=True):
         if found.setdefault(label, name) != name:
             raise UsageError(f"{path}: label {label} is called both {found[label]!r} and {name!r}")
-    return validation.class_names(str(path), [found[i] for i in range(len(found))])
+    return validation.check_class_names(str(path), [found[i] for i in range(len(found))])
 
 
 def _domains(table: Any) -> np.ndarray:

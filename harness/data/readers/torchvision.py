@@ -27,7 +27,7 @@ NONE: dict[str, dict[str, Any]] = {"": {}}  # no split of its own: a fixed share
 
 
 @dataclass(frozen=True)
-class Known:
+class TorchvisionSet:
     """A class of torchvision.datasets and the arguments that give each split."""
 
     kind: str
@@ -35,26 +35,26 @@ class Known:
 
 
 KNOWN = {
-    "caltech101": Known("Caltech101", NONE),
-    "caltech256": Known("Caltech256", NONE),
-    "cifar10": Known("CIFAR10", TRAIN_FLAG),
-    "cifar100": Known("CIFAR100", TRAIN_FLAG),
-    "country211": Known("Country211", WITH_VAL | {"val": {"split": "valid"}}),
-    "dtd": Known("DTD", WITH_VAL),
-    "eurosat": Known("EuroSAT", NONE),
-    "fashion_mnist": Known("FashionMNIST", TRAIN_FLAG),
-    "fgvc_aircraft": Known("FGVCAircraft", WITH_VAL),
-    "food101": Known("Food101", SPLITS),
-    "imagenette": Known("Imagenette", SPLITS | {"test": {"split": "val"}}),
-    "kmnist": Known("KMNIST", TRAIN_FLAG),
-    "mnist": Known("MNIST", TRAIN_FLAG),
-    "oxford_flowers": Known("Flowers102", WITH_VAL),
-    "oxford_pets": Known("OxfordIIITPet", SPLITS | {"train": {"split": "trainval"}}),
-    "rendered_sst2": Known("RenderedSST2", WITH_VAL),
-    "stl10": Known("STL10", SPLITS),
-    "sun397": Known("SUN397", NONE),
-    "svhn": Known("SVHN", SPLITS),
-    "usps": Known("USPS", TRAIN_FLAG),
+    "caltech101": TorchvisionSet("Caltech101", NONE),
+    "caltech256": TorchvisionSet("Caltech256", NONE),
+    "cifar10": TorchvisionSet("CIFAR10", TRAIN_FLAG),
+    "cifar100": TorchvisionSet("CIFAR100", TRAIN_FLAG),
+    "country211": TorchvisionSet("Country211", WITH_VAL | {"val": {"split": "valid"}}),
+    "dtd": TorchvisionSet("DTD", WITH_VAL),
+    "eurosat": TorchvisionSet("EuroSAT", NONE),
+    "fashion_mnist": TorchvisionSet("FashionMNIST", TRAIN_FLAG),
+    "fgvc_aircraft": TorchvisionSet("FGVCAircraft", WITH_VAL),
+    "food101": TorchvisionSet("Food101", SPLITS),
+    "imagenette": TorchvisionSet("Imagenette", SPLITS | {"test": {"split": "val"}}),
+    "kmnist": TorchvisionSet("KMNIST", TRAIN_FLAG),
+    "mnist": TorchvisionSet("MNIST", TRAIN_FLAG),
+    "oxford_flowers": TorchvisionSet("Flowers102", WITH_VAL),
+    "oxford_pets": TorchvisionSet("OxfordIIITPet", SPLITS | {"train": {"split": "trainval"}}),
+    "rendered_sst2": TorchvisionSet("RenderedSST2", WITH_VAL),
+    "stl10": TorchvisionSet("STL10", SPLITS),
+    "sun397": TorchvisionSet("SUN397", NONE),
+    "svhn": TorchvisionSet("SVHN", SPLITS),
+    "usps": TorchvisionSet("USPS", TRAIN_FLAG),
 }
 
 
@@ -71,7 +71,7 @@ def root_folder(given: str = "") -> Path:
     return Path(given or os.environ.get(ROOT) or "data").expanduser()
 
 
-def index(word: str, root: str = "") -> Path:
+def find_table(word: str, root: str = "") -> Path:
     """The table of ``torchvision:NAME``. Raises UsageError where it was not fetched."""
     name, folder = _checked(word.removeprefix(PREFIX)), root_folder(root)
     for path in _tables(folder, name):
@@ -82,7 +82,7 @@ def index(word: str, root: str = "") -> Path:
     )
 
 
-def fetch(name: str, root: Path) -> Path:
+def fetch_set(name: str, root: Path) -> Path:
     """Download a data set with torchvision and write its table. Raises UsageError."""
     known = KNOWN[_checked(name.removeprefix(PREFIX))]
     kind = getattr(importlib.import_module("torchvision.datasets"), known.kind)
@@ -111,7 +111,7 @@ def _tables(root: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.csv", folder / f"{name}.parquet"
 
 
-def _rows(kind: Any, known: Known, root: Path, as_files: bool) -> Iterator[Row]:
+def _rows(kind: Any, known: TorchvisionSet, root: Path, as_files: bool) -> Iterator[Row]:
     extra = {"loader": str} if as_files else {}
     for split, arguments in known.splits.items():
         found = kind(str(root.resolve()), download=True, **arguments, **extra)

@@ -8,14 +8,14 @@ import numpy as np
 from methods.kit.core.errors import UsageError
 
 SPLITS = ("train", "val", "test")
-CALLED = {
+SPLIT_WORDS = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
 
 
-def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
+def check_class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
     """Class names that a prompt can tell apart. Raises UsageError."""
     for label, name in enumerate(names):
         if not isinstance(name, str) or not name.strip():
@@ -23,8 +23,8 @@ def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
         if not name.isprintable() or any(0xD800 <= ord(c) < 0xE000 for c in name):
             shown = name.encode("utf-8", "backslashreplace").decode()
             raise UsageError(f"{source}: the class name {shown!r} has signs that no text can hold")
-    said = Counter(spoken(name) for name in names)
-    twice = next((name for name in names if said[spoken(name)] > 1), None)
+    said = Counter(prompt_name(name) for name in names)
+    twice = next((name for name in names if said[prompt_name(name)] > 1), None)
     if twice is not None:
         raise UsageError(f"{source}: two labels share the class name {twice!r}")
     if len(names) == 1:
@@ -32,14 +32,14 @@ def class_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def spoken(name: str) -> str:
+def prompt_name(name: str) -> str:
     """A class name as it stands in a prompt."""
     return " ".join(name.replace("_", " ").split())
 
 
-def splits(source: str, words: Iterable[str]) -> np.ndarray:
+def check_splits(source: str, words: Iterable[str]) -> np.ndarray:
     """'train', 'val' or 'test' for each row. Raises UsageError for other words and empty parts."""
-    split = np.array([CALLED.get(str(word).lower(), str(word)) for word in words], dtype=str)
+    split = np.array([SPLIT_WORDS.get(str(word).lower(), str(word)) for word in words], dtype=str)
     odd = sorted(set(split.tolist()) - set(SPLITS))
     if odd:
         raise UsageError(f"{source}: split {odd[0]!r} is none of {', '.join(SPLITS)}")

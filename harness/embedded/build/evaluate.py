@@ -22,7 +22,7 @@ def zero_shot(folder: Path | None = None) -> dict[str, float]:
         words += [f"backbone={folder / 'tiny_clip.json'}"]
         words += [f"pretrained={folder / 'model.safetensors'}"]
     found = {}
-    for name in registry.names():
+    for name in registry.embedded_names():
         spec = config.build("few_shot", [*words, f"data={name}"])
         found[name] = round(execute.execute(spec, "cpu").metrics["acc/test"], 2)
     return found
@@ -33,7 +33,7 @@ def golden() -> dict[str, Any]:
     result = execute.execute(config.build("base_to_novel", TRAINED), "cpu")
     return {
         "backbone": backbone.load_backbone(BackboneSpec()).digest,
-        "data": {name: registry.read(name).digest for name in registry.names()},
+        "data": {name: registry.read_dataset(name).digest for name in registry.embedded_names()},
         "zero_shot": zero_shot(),
         "run": list(TRAINED),
         "losses": [round(loss, 4) for loss in result.losses[::10]],

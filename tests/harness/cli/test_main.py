@@ -286,7 +286,7 @@ def test_piped_output_is_plain_lines() -> None:
 
 def test_the_command_does_not_load_what_it_does_not_need() -> None:
     program = (
-        "import sys; from harness.spec import environment; environment.begin();"
+        "import sys; from harness.spec import environment; environment.mark_own_process();"
         " import harness.model.backbone;"
         " assert 'transformers' not in sys.modules; import transformers;"
         " assert transformers.__version__"

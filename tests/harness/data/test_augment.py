@@ -30,7 +30,7 @@ def theirs(size: tuple[int, int], smallest: float, ratio: float) -> np.ndarray:
 
 def ours(size: tuple[int, int], smallest: float, ratio: float) -> np.ndarray:
     rng = torch.Generator().manual_seed(2)
-    return torch.stack(augment.crops(DRAWS, *size, rng, smallest, ratio), 1).double().numpy()
+    return torch.stack(augment.draw_crops(DRAWS, *size, rng, smallest, ratio), 1).double().numpy()
 
 
 @pytest.mark.parametrize(("size", "smallest", "ratio"), SETTINGS)
@@ -59,7 +59,7 @@ def test_another_scale_would_be_noticed() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
 def test_as_many_are_mirrored_as_torchvision_mirrors(share: float) -> None:
-    flipped = augment.mirrored(DRAWS, torch.Generator().manual_seed(3), share).sum().item()
+    flipped = augment.draw_flips(DRAWS, torch.Generator().manual_seed(3), share).sum().item()
     torch.manual_seed(4)
     flip = RandomHorizontalFlip(share)
     image = torch.tensor([[[0.0, 1.0]]])
@@ -80,8 +80,8 @@ def test_a_crop_shows_what_torchvision_shows_for_the_same_box() -> None:
     x = x.expand(n, 3, side, side).contiguous()
     got = augment.crop_flip(x, torch.Generator().manual_seed(5), 0.3, 1.5, 0.5)
     rng = torch.Generator().manual_seed(5)
-    top, left, h, w = augment.crops(n, side, side, rng, 0.3, 1.5)
-    mirror = augment.mirrored(n, rng, 0.5)
+    top, left, h, w = augment.draw_crops(n, side, side, rng, 0.3, 1.5)
+    mirror = augment.draw_flips(n, rng, 0.5)
     assert 0 < mirror.sum() < n
     for i in range(n):
         box = [int(v[i]) for v in (top, left, h, w)]

@@ -30,14 +30,14 @@ def split_set(tmp_path: Path) -> Path:
 
 
 def found(root: Path, shots: int = 0) -> dict[str, check.Finding]:
-    return {f.what: f for f in check.examine_dataset(str(root), shots=shots).findings}
+    return {f.what: f for f in check.check_dataset(str(root), shots=shots).findings}
 
 
 def test_a_good_data_set_is_good(split_set: Path) -> None:
-    seen = check.examine_dataset(str(split_set))
+    seen = check.check_dataset(str(split_set))
     assert (seen.state, seen.findings) == ("good", ())
     assert seen.counts == {"train": 12, "val": 0, "test": 12}
-    assert seen.digest == registry.read(str(split_set)).digest
+    assert seen.digest == registry.read_dataset(str(split_set)).digest
 
 
 def save(path: Path, image: Image.Image, **how: object) -> None:
@@ -129,29 +129,29 @@ def test_no_near_pair_is_missed(
         for b, y in others.items()
         if bin(x ^ y).count("1") <= within
     ]
-    got = [(p.one, p.other, p.distance) for p in near_duplicates.near(ones, others, within)]
+    got = [(p.one, p.other, p.distance) for p in near_duplicates.near_pairs(ones, others, within)]
     assert got == sorted(expected)
 
 
 def test_pictures_of_one_colour_are_not_alike() -> None:
-    assert near_duplicates.perceptual(Image.new("RGB", (40, 40), "red")) is None
-    assert near_duplicates.perceptual(picture(1)) is not None
+    assert near_duplicates.perceptual_hash(Image.new("RGB", (40, 40), "red")) is None
+    assert near_duplicates.perceptual_hash(picture(1)) is not None
 
 
 def test_processes_see_what_one_process_sees(
     split_set: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(split_set / "train/cat/000.png", split_set / "test/cat/leak.png")
-    alone = check.examine_dataset(str(split_set))
-    monkeypatch.setattr(worker_pool, "size", lambda: 2)
+    alone = check.check_dataset(str(split_set))
+    monkeypatch.setattr(worker_pool, "worker_count", lambda: 2)
     monkeypatch.setattr(check, "FEW", 1)
     monkeypatch.setattr(check, "CHUNK", 5)
-    assert check.examine_dataset(str(split_set)) == alone
+    assert check.check_dataset(str(split_set)) == alone
 
 
 def test_counts_other_than_expected_are_a_problem(split_set: Path) -> None:
-    table = registry.read(str(split_set))
-    seen = check.check(table, {"classes": 3, "train": 13, "test": 12}, 0, images=False)
+    table = registry.read_dataset(str(split_set))
+    seen = check.check_table(table, {"classes": 3, "train": 13, "test": 12}, 0, images=False)
     assert seen.state == "problems"
     assert seen.findings[0].examples == ("13 train expected, 12 found",)
 
@@ -170,7 +170,7 @@ def test_the_command_says_it_as_a_table_as_json_and_by_its_exit_code(
     assert main.call(["data", "check", str(split_set), "digits", "--json"]) == 1
     mine, digits = json.loads(capsys.readouterr().out)
     assert (mine["state"], mine["findings"][0]["what"]) == ("problems", "files of zero bytes")
-    assert digits["counts"]["test"] == registry.about("digits")["test"]
+    assert digits["counts"]["test"] == registry.describe_set("digits")["test"]
     assert main.call(["data", "check", str(split_set / "none"), "--json"]) == 1
     (lost,) = json.loads(capsys.readouterr().out)
     assert "unknown" in lost["findings"][0]["what"]
@@ -186,10 +186,10 @@ def test_without_names_everything_known_is_counted(
     words = ["data", "check", "--root", str(root)]
     assert main.call([*words, "--json"]) == 1  # a part of eurosat is missing
     rows = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in rows] == list(registry.known())
+    assert [row["name"] for row in rows] == list(registry.known_names())
     states = {row["name"]: row["state"] for row in rows}
     assert (states["dtd"], states["eurosat"], states["ucf101"]) == ("good", "problems", "absent")
-    assert all(states[name] in ("good", "notes") for name in registry.names())
+    assert all(states[name] in ("good", "notes") for name in registry.embedded_names())
     assert main.call(words) == 1
     assert "absent: nothing of it under --root" in capsys.readouterr().err
 
@@ -199,12 +199,12 @@ def test_a_collection_and_an_alias_are_checked_set_by_set(
 ) -> None:
     assert main.call(["data", "check", "shift4", "pets", "--json", "--quick"]) == 0
     names = [row["name"] for row in json.loads(capsys.readouterr().out)]
-    assert names == [*registry.collections()["shift4"], "oxford_pets"]
+    assert names == [*registry.set_collections()["shift4"], "oxford_pets"]
 
 
 def test_any_image_is_looked_at_without_a_crash() -> None:
     for data in (b"", b"x", encoded(1)[:50], encoded(1), encoded(2, "WEBP"), encoded(2, "TIFF")):
-        _, (seen,) = check.look(0, [data])
+        _, (seen,) = check.inspect_images(0, [data])
         assert bool(seen.error) == isinstance(_pixels(data), str)
 
 
@@ -219,5 +219,5 @@ def test_every_mode_of_pillow_is_hashed() -> None:
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "F"):
         buffer = io.BytesIO()
         picture(4, mode="L").convert(mode).save(buffer, "TIFF")
-        _, (seen,) = check.look(0, [buffer.getvalue()])
+        _, (seen,) = check.inspect_images(0, [buffer.getvalue()])
         assert seen.error == "", mode

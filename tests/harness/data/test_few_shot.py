@@ -37,7 +37,7 @@ def test_the_picks_follow_coops_rule_with_its_own_validation_split(k: int, seed:
     order = list(range(len(labels)))
     mixed.shuffle(order)
     t = table([labels[i] for i in order], [split[i] for i in order])
-    drawn = few_shot.draw(t, DataSpec("t", shots=k, val_shots=4), seed)
+    drawn = few_shot.draw_subset(t, DataSpec("t", shots=k, val_shots=4), seed)
 
     def grouped(part: str) -> list[tuple[int, list[int]]]:
         found: dict[int, list[int]] = {}
@@ -52,21 +52,21 @@ def test_the_picks_follow_coops_rule_with_its_own_validation_split(k: int, seed:
 
 
 def test_nothing_else_can_shift_the_draw() -> None:
-    t = registry.read("flags")
+    t = registry.read_dataset("flags")
     spec = DataSpec("flags", shots=2, val_shots=1)
-    first = few_shot.draw(t, spec, 1)
+    first = few_shot.draw_subset(t, spec, 1)
     random.seed(5)
     random.random()
-    assert few_shot.draw(t, spec, 1).train.tolist() == first.train.tolist()
-    assert few_shot.draw(t, spec, 2).train.tolist() != first.train.tolist()
+    assert few_shot.draw_subset(t, spec, 1).train.tolist() == first.train.tolist()
+    assert few_shot.draw_subset(t, spec, 2).train.tolist() != first.train.tolist()
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.embedded_names())
 def test_the_default_shots_of_every_embedded_set_fit_its_smallest_class(name: str) -> None:
-    t = registry.read(name)
-    spec = DataSpec(name, **registry.defaults_of(name))
+    t = registry.read_dataset(name)
+    spec = DataSpec(name, **registry.default_settings(name))
     for seed in range(3):
-        drawn = few_shot.draw(t, spec, seed)
+        drawn = few_shot.draw_subset(t, spec, seed)
         assert not set(drawn.train) & set(drawn.val)
         assert set(t.split[drawn.train]) == set(t.split[drawn.val]) == {"train"}
         assert (np.bincount(t.labels[drawn.train]) == spec.shots).all()
@@ -75,21 +75,23 @@ def test_the_default_shots_of_every_embedded_set_fit_its_smallest_class(name: st
 
 def test_a_class_that_is_too_small_is_refused_with_what_would_fit() -> None:
     with pytest.raises(UsageError, match=r"use data\.shots=2 or data\.short_classes=take"):
-        few_shot.draw(
-            registry.read("emoji-things"), DataSpec("emoji-things", shots=16, val_shots=1), 1
+        few_shot.draw_subset(
+            registry.read_dataset("emoji-things"),
+            DataSpec("emoji-things", shots=16, val_shots=1),
+            1,
         )
 
 
 def test_short_classes_may_be_taken_whole_as_coop_does() -> None:
-    t = registry.read("emoji-things")
+    t = registry.read_dataset("emoji-things")
     spec = DataSpec("emoji-things", shots=16, val_shots=1, short_classes="take")
-    drawn = few_shot.draw(t, spec, 1)
+    drawn = few_shot.draw_subset(t, spec, 1)
     assert len(drawn.train) == (t.split == "train").sum()
 
 
 @pytest.mark.parametrize(("classes", "base"), [(2, 1), (5, 3), (10, 5), (149, 75)])
 def test_base_is_the_first_half_of_the_labels_rounded_up(classes: int, base: int) -> None:
-    plan = protocols.plan("base_to_novel", classes)
+    plan = protocols.split_classes("base_to_novel", classes)
     assert plan.train.classes == plan.tests[0].classes == tuple(range(base))
     assert plan.tests[1].classes == tuple(range(base, classes))
 

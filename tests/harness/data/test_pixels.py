@@ -40,7 +40,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Dataset:
-    return registry.read(str(class_folders(tmp_path / "pets")))
+    return registry.read_dataset(str(class_folders(tmp_path / "pets")))
 
 
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,14 +72,14 @@ def test_memory_file_and_stream_give_the_bytes_that_open_clip_gives(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [17, 3, 3, 20, 0, 11]
-    memory = pixels.decode(table, transform, rows)
+    memory = pixels.decode_rows(table, transform, rows)
     on_disk(monkeypatch)
-    mapped = pixels.decode(table, transform, rows)
+    mapped = pixels.decode_rows(table, transform, rows)
     streamed(monkeypatch)
-    stream = pixels.decode(table, transform, rows)
+    stream = pixels.decode_rows(table, transform, rows)
     assert isinstance(memory, torch.Tensor)
-    assert isinstance(mapped, pixels.Mapped)
-    assert isinstance(stream, pixels.Streamed)
+    assert isinstance(mapped, pixels.MappedPixels)
+    assert isinstance(stream, pixels.StreamedPixels)
     assert len(mapped) == len(stream) == 6
     assert mapped.nbytes == stream.nbytes == memory.nbytes
     assert torch.equal(memory, whole(mapped))
@@ -97,14 +97,14 @@ def test_worker_processes_give_what_one_process_gives(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = list(range(24))
-    alone = pixels.decode(table, transform, rows)
-    monkeypatch.setattr(worker_pool, "size", lambda: 2)
+    alone = pixels.decode_rows(table, transform, rows)
+    monkeypatch.setattr(worker_pool, "worker_count", lambda: 2)
     monkeypatch.setattr(decode, "FEW", 1)
     monkeypatch.setattr(decode, "CHUNK", 5)
     on_disk(monkeypatch)
-    assert torch.equal(alone, whole(pixels.decode(table, transform, rows)))
+    assert torch.equal(alone, whole(pixels.decode_rows(table, transform, rows)))
     streamed(monkeypatch)
-    assert torch.equal(alone, whole(pixels.decode(table, transform, rows)))
+    assert torch.equal(alone, whole(pixels.decode_rows(table, transform, rows)))
 
 
 @pytest.mark.parametrize("augment", ["none", "crop_flip"])
@@ -158,24 +158,24 @@ def test_a_file_is_made_once_and_found_by_its_content(
     tmp_path: Path, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disk(monkeypatch)
-    one = registry.read(str(class_folders(tmp_path / "a")))
-    pixels.decode(one, transform, [0])
-    (entry,) = pixel_cache.entries()
+    one = registry.read_dataset(str(class_folders(tmp_path / "a")))
+    pixels.decode_rows(one, transform, [0])
+    (entry,) = pixel_cache.cached_files()
     assert entry.about["images"] == 24
     before = entry.path.stat().st_ino
     pixels._kept.clear()
-    same = registry.read(str(class_folders(tmp_path / "b")))
-    pixels.decode(same, transform, [3])
-    assert [e.path.stat().st_ino for e in pixel_cache.entries()] == [before]
-    other = registry.read(str(class_folders(tmp_path / "c", seed=9)))
-    pixels.decode(other, transform, [3])
-    assert len(pixel_cache.entries()) == 2
+    same = registry.read_dataset(str(class_folders(tmp_path / "b")))
+    pixels.decode_rows(same, transform, [3])
+    assert [e.path.stat().st_ino for e in pixel_cache.cached_files()] == [before]
+    other = registry.read_dataset(str(class_folders(tmp_path / "c", seed=9)))
+    pixels.decode_rows(other, transform, [3])
+    assert len(pixel_cache.cached_files()) == 2
 
 
 def test_a_small_data_set_writes_nothing(
     table: Dataset, transform: Transform, own_home: Path
 ) -> None:
-    pixels.decode(table, transform, [0])
+    pixels.decode_rows(table, transform, [0])
     assert not own_home.exists()
 
 
@@ -183,12 +183,12 @@ def test_a_damaged_file_is_made_again(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disk(monkeypatch)
-    first = whole(pixels.decode(table, transform, list(range(24))))
-    (entry,) = pixel_cache.entries()
+    first = whole(pixels.decode_rows(table, transform, list(range(24))))
+    (entry,) = pixel_cache.cached_files()
     os.truncate(entry.path, entry.bytes // 2)
-    assert pixel_cache.entries() == []
+    assert pixel_cache.cached_files() == []
     pixels._kept.clear()
-    assert torch.equal(first, whole(pixels.decode(table, transform, list(range(24)))))
+    assert torch.equal(first, whole(pixels.decode_rows(table, transform, list(range(24)))))
 
 
 def test_the_least_recently_used_go_when_the_limit_is_reached(
@@ -198,15 +198,16 @@ def test_the_least_recently_used_go_when_the_limit_is_reached(
     size = 24 * 3 * 32 * 32
     monkeypatch.setenv("RINGBENCH_CACHE_GB", str(2.5 * size / 1e9))
     tables = [
-        registry.read(str(class_folders(tmp_path / n, seed=10 * i))) for i, n in enumerate("abc")
+        registry.read_dataset(str(class_folders(tmp_path / n, seed=10 * i)))
+        for i, n in enumerate("abc")
     ]
     for age, one in enumerate(tables[:2]):
-        pixels.decode(one, transform, [0])
-        os.utime(pixel_cache.entries()[0].path, (age, age + 1))
+        pixels.decode_rows(one, transform, [0])
+        os.utime(pixel_cache.cached_files()[0].path, (age, age + 1))
     pixels._kept.clear()
-    pixels.decode(tables[0], transform, [0])  # used again: now b is the oldest
-    pixels.decode(tables[2], transform, [0])
-    assert [e.about["name"] for e in pixel_cache.entries()] == ["c", "a"]
+    pixels.decode_rows(tables[0], transform, [0])  # used again: now b is the oldest
+    pixels.decode_rows(tables[2], transform, [0])
+    assert [e.about["name"] for e in pixel_cache.cached_files()] == ["c", "a"]
 
 
 def test_larger_sets_are_decoded_by_what_a_run_needs(
@@ -216,10 +217,10 @@ def test_larger_sets_are_decoded_by_what_a_run_needs(
     monkeypatch.setattr(pixels, "WHOLE_BYTES", 0)
     test = table.rows("test").tolist()
     train = table.rows("train").tolist()[:4]
-    pixels.decode(table, transform, test[:2])
-    pixels.decode(table, transform, test[2:])
-    pixels.decode(table, transform, train)
-    assert sorted(e.about["images"] for e in pixel_cache.entries()) == sorted([len(test), 4])
+    pixels.decode_rows(table, transform, test[:2])
+    pixels.decode_rows(table, transform, test[2:])
+    pixels.decode_rows(table, transform, train)
+    assert sorted(e.about["images"] for e in pixel_cache.cached_files()) == sorted([len(test), 4])
 
 
 BUILD = """
@@ -259,7 +260,7 @@ def test_kill_9_while_a_file_is_made_leaves_nothing_that_is_read(
     assert len(children) == 2
     assert list(folder.glob("*.npy")) == []
     assert len(list(folder.glob("*.part"))) == 1
-    assert pixel_cache.entries() == []
+    assert pixel_cache.cached_files() == []
     for child in children:  # no worker outlives the process that wanted its work
         deadline = time.monotonic() + 60
         while _alive(child) and time.monotonic() < deadline:
@@ -274,7 +275,7 @@ def test_kill_9_while_a_file_is_made_leaves_nothing_that_is_read(
         env={**os.environ, "RINGBENCH_CACHE": str(tmp_path / "elsewhere")},
     )
     assert again.stdout == fresh.stdout
-    assert len(pixel_cache.entries()) == 1
+    assert len(pixel_cache.cached_files()) == 1
     assert list(folder.glob("*.part")) == []
 
 
@@ -292,7 +293,7 @@ def test_what_a_dead_process_left_goes_with_the_next_one(
     folder = own_home / "cache" / "pixels"
     folder.mkdir(parents=True)
     (folder / "0123.part").write_bytes(b"half")
-    pixels.decode(table, transform, [0])
+    pixels.decode_rows(table, transform, [0])
     assert not (folder / "0123.part").exists()
 
 
@@ -304,7 +305,7 @@ def test_the_cache_is_listed_and_cleared(
 ) -> None:
     assert main.call(["cache", "ls"]) == 0
     on_disk(monkeypatch)
-    pixels.decode(table, transform, [0])
+    pixels.decode_rows(table, transform, [0])
     capsys.readouterr()
     assert main.call(["cache", "ls", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -315,14 +316,14 @@ def test_the_cache_is_listed_and_cleared(
     assert "cache entry 'nothing': unknown" in capsys.readouterr().err
     assert main.call(["cache", "clear", row["key"][:6]]) == 0
     assert "removed 1 files" in capsys.readouterr().err
-    assert pixel_cache.entries() == []
+    assert pixel_cache.cached_files() == []
 
 
 @pytest.mark.parametrize("wrong", ["much", "-1", "nan"])
 def test_a_limit_that_is_no_number_is_refused(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RINGBENCH_CACHE_GB", wrong)
     with pytest.raises(UsageError, match="RINGBENCH_CACHE_GB: expected a number of gigabytes"):
-        pixel_cache.limit()
+        pixel_cache.size_limit()
 
 
 # --- images that cannot be read --------------------------------------------------------------
@@ -356,7 +357,7 @@ def test_corrupt_images_are_left_out_when_asked_and_recorded(
     damaged: Path, monkeypatch: pytest.MonkeyPatch, transform: Transform
 ) -> None:
     spec = config.build("few_shot", [*WORDS, f"data={damaged}", "data.skip_corrupt=true"])
-    table = registry.read(str(damaged))
+    table = registry.read_dataset(str(damaged))
     bad = [r for r in range(24) if len((damaged / table.paths[r]).read_bytes()) == 60]
     splits = []
     for place in (lambda m: None, on_disk, streamed):
@@ -378,12 +379,12 @@ def test_a_file_that_goes_away_is_named(table: Dataset, transform: Transform) ->
     assert table.folder is not None
     (table.folder / table.paths[4]).unlink()
     with pytest.raises(UsageError, match=table.paths[4]):
-        pixels.decode(table, transform, [0])
+        pixels.decode_rows(table, transform, [0])
 
 
 def test_a_picture_that_was_changed_is_another_data_set(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "pets")
-    first = registry.read(str(root)).digest
+    first = registry.read_dataset(str(root)).digest
     (root / "cat" / "000.png").write_bytes(encoded(99))
     registry._read.cache_clear()
-    assert registry.read(str(root)).digest != first
+    assert registry.read_dataset(str(root)).digest != first

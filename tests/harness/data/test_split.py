@@ -175,7 +175,7 @@ def test_pixels_are_those_of_open_clips_own_preprocessing() -> None:
 def test_the_split_keeps_labels_names_and_halves_apart() -> None:
     spec = config.build("base_to_novel", ["method=zero_shot", "data=emoji-things"])
     split = load_split(spec, backbone.load_backbone(spec.backbone).transform)
-    table = registry.read("emoji-things")
+    table = registry.read_dataset("emoji-things")
     split.vault.close_selection()
     base, novel = split.vault.open()
     half = (len(table.classnames) + 1) // 2
@@ -198,9 +198,9 @@ def test_test_images_cannot_be_read_before_selection_is_closed() -> None:
     assert split.vault.reads == 0
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.embedded_names())
 def test_the_embedded_sets_are_what_their_table_says(name: str) -> None:
-    table, known = registry.read(name), registry.about(name)
+    table, known = registry.read_dataset(name), registry.describe_set(name)
     assert len(table.classnames) == known["classes"]
     assert len(table.rows("train")) == known["train"]
     assert len(table.rows("test")) == known["test"]
@@ -212,7 +212,7 @@ def test_the_embedded_sets_are_what_their_table_says(name: str) -> None:
 def test_a_template_needs_a_place_for_the_name() -> None:
     spec = config.build("few_shot", ["method=zero_shot", "data.template=a photo"])
     with pytest.raises(UsageError, match=r"has no \{\} for the class name"):
-        split.check(spec)
+        split.check_data(spec)
 
 
 def test_a_prompt_longer_than_the_context_is_refused(tmp_path: Path) -> None:

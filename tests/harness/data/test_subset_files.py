@@ -67,7 +67,7 @@ SPLIT_SETS = (
 def test_the_picks_are_those_of_the_rule_restated(
     rule: str, name: str, folder: str, title: str, public: Path
 ) -> None:
-    table, split = registry.read(name), split_file(public, folder, title)
+    table, split = registry.read_dataset(name), split_file(public, folder, title)
     for k in (1, 2, 4, 5):  # Caltech's last class has 3 training images
         for seed in (1, 2, 3):
             spec = config.check_part(
@@ -75,7 +75,7 @@ def test_the_picks_are_those_of_the_rule_restated(
                 DataSpec,
                 {"name": name, "shots": k, "subset": rule, "short_classes": "take"},
             )
-            drawn = few_shot.draw(table, spec, seed)
+            drawn = few_shot.draw_subset(table, spec, seed)
             expected = restated(split, k, seed, rule)
             assert [table.paths[r] for r in drawn.train] == expected["train"]
             assert [table.paths[r] for r in drawn.val] == expected["val"]
@@ -100,7 +100,7 @@ def test_any_split_is_drawn_from_by_the_rule(
         mix.shuffle(rows)
     table = table_of(split, len(sizes))
     spec = DataSpec("t", shots=k, subset=rule, short_classes="take")  # type: ignore[arg-type]
-    drawn = few_shot.draw(table, spec, seed)
+    drawn = few_shot.draw_subset(table, spec, seed)
     expected = restated(split, k, seed, rule)
     assert [table.paths[r] for r in drawn.train] == expected["train"]
     assert [table.paths[r] for r in drawn.val] == expected["val"]
@@ -122,8 +122,8 @@ def table_of(split: dict[str, list[Item]], classes: int) -> Dataset:
 
 
 def test_imagenet_under_clip_lora_draws_both_at_once(public: Path) -> None:
-    table = registry.read("imagenet")
-    drawn = few_shot.draw(table, DataSpec("imagenet", shots=3, subset="clip_lora"), seed=7)
+    table = registry.read_dataset("imagenet")
+    drawn = few_shot.draw_subset(table, DataSpec("imagenet", shots=3, subset="clip_lora"), seed=7)
     generator = random.Random(7)
     rows = table.rows("train").tolist()
     train, val = [], []
@@ -138,11 +138,11 @@ def test_imagenet_under_clip_lora_draws_both_at_once(public: Path) -> None:
 def test_a_set_of_test_images_is_a_target_only(public: Path) -> None:
     spec = config.build("few_shot", ["method=zero_shot", "data=imagenet_a"])
     with pytest.raises(UsageError, match=r"test images only; it can be a target"):
-        split.check(spec)
+        split.check_data(spec)
 
 
 def made(root: Path, *words: str) -> list[subset_comparison.StoredSubset]:
-    return subset_comparison.make(
+    return subset_comparison.store_subsets(
         words or ("dtd",), ["coop", "clip_lora"], [2], [1, 2], root=str(root)
     )
 
@@ -164,7 +164,7 @@ def test_subsets_lie_beside_the_split_and_are_read_back(public: Path, tmp_path: 
     assert [item["path"] for item in stored["val"]] == expected["val"]
     header = {key: stored[key] for key in ("data", "rule", "seed", "shots", "val_shots")}
     assert header == {"data": "dtd", "rule": "coop", "seed": 1, "shots": 2, "val_shots": 4}
-    assert stored["source_sha256"] == registry.read("dtd").source
+    assert stored["source_sha256"] == registry.read_dataset("dtd").source
     first = stored["train"][0]
     assert (first["label"], first["classname"]) == next(
         (label, name) for path, label, name in split["train"] if path == first["path"]
@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_written_to_sends_them_to_the_results(
     (tmp_path / "dtd" / "split_fewshot").write_text("")  # root may write below any folder
     (first, *_) = made(tmp_path)
     assert first.file.is_relative_to(own_home)
-    assert subset_files.read(first.file)["rule"] == "coop"
+    assert subset_files.read_subset(first.file)["rule"] == "coop"
     assert not made(tmp_path)[0].written
 
 
@@ -198,12 +198,12 @@ def test_a_run_refuses_a_subset_that_is_not_its_own(
     made(tmp_path)
     path = tmp_path / "dtd" / "split_fewshot" / "shot_2-seed_1.json"
     words = ["method=zero_shot", "data=dtd", "shots=2", f"data.root={tmp_path}"]
-    assert split.check(config.build("few_shot", words)) == 3
+    assert split.check_data(config.build("few_shot", words)) == 3
     spoilt = SPOILT[message]
     stored = json.loads(path.read_text())
     path.write_text("{" if spoilt is None else json.dumps(stored | spoilt))
     with pytest.raises(UsageError) as raised:
-        split.check(config.build("few_shot", words))
+        split.check_data(config.build("few_shot", words))
     assert message in str(raised.value)
     assert str(path) in str(raised.value)
     assert main.call(["run", "few_shot", *words]) == 2
@@ -213,7 +213,7 @@ def test_a_run_refuses_a_subset_that_is_not_its_own(
 def test_the_overlap_is_what_the_paths_say(public: Path, tmp_path: Path) -> None:
     shutil.copytree(public / "dtd", tmp_path / "dtd")
     found = made(tmp_path)
-    pairs = {(p.one, p.other): p for p in subset_comparison.compare(found)}
+    pairs = {(p.one, p.other): p for p in subset_comparison.compare_subsets(found)}
     split = split_file(public, "dtd", "DescribableTextures")
     assert len(pairs) == 4
     for (one, other), pair in pairs.items():
@@ -264,15 +264,15 @@ def test_wrong_words_are_told_in_one_line(
 
 
 def test_an_embedded_set_has_subsets_too(own_home: Path) -> None:
-    (subset,) = subset_comparison.make(["flags"], ["coop"], [2], [1])
+    (subset,) = subset_comparison.store_subsets(["flags"], ["coop"], [2], [1])
     assert subset.file.is_relative_to(own_home)
-    assert not subset_comparison.make(["flags"], ["coop"], [2], [1])[0].written
+    assert not subset_comparison.store_subsets(["flags"], ["coop"], [2], [1])[0].written
 
 
 def test_own_class_folders_stay_as_they_are(own_home: Path, tmp_path: Path) -> None:
     mine = class_folders(tmp_path / "mine")
     before = sorted(mine.rglob("*"))
-    (subset,) = subset_comparison.make([str(mine)], ["coop"], [2], [1])
+    (subset,) = subset_comparison.store_subsets([str(mine)], ["coop"], [2], [1])
     assert subset.file.is_relative_to(own_home)
     assert sorted(mine.rglob("*")) == before
 
@@ -286,8 +286,8 @@ def test_of_a_large_set_only_what_is_drawn_is_decoded(
     shutil.copytree(public / "dtd", tmp_path / "dtd")
     words = ["method=zero_shot", "data=dtd", "shots=1", f"data.root={tmp_path}"]
     spec = config.build("few_shot", words)
-    table = registry.read("dtd", str(tmp_path))
-    drawn = few_shot.draw(table, spec.data, 1)
+    table = registry.read_dataset("dtd", str(tmp_path))
+    drawn = few_shot.draw_subset(table, spec.data, 1)
     used = {*drawn.train.tolist(), *drawn.val.tolist(), *table.rows("test").tolist()}
     for row, path in enumerate(table.paths):
         if row not in used:

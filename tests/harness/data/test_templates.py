@@ -45,17 +45,17 @@ def test_class_names_come_from_a_file(file: str, text: str, tmp_path: Path) -> N
 
 
 def test_the_sets_of_templates_are_those_of_clip(tmp_path: Path) -> None:
-    table = registry.read(str(class_folders(tmp_path / "p")))
+    table = registry.read_dataset(str(class_folders(tmp_path / "p")))
     for word, theirs in (
         ("imagenet_7", open_clip.SIMPLE_IMAGENET_TEMPLATES),
         ("imagenet_80", open_clip.OPENAI_IMAGENET_TEMPLATES),
     ):
-        found = templates.resolve(word, table)
+        found = templates.resolve_templates(word, table)
         assert [t.replace("{}", "fox") for t in found] == [t("fox") for t in theirs]
-    assert templates.resolve("generic", table) == ("a photo of a {}.",)
-    assert templates.resolve("coop", table) == ("a photo of a {}.",)
+    assert templates.resolve_templates("generic", table) == ("a photo of a {}.",)
+    assert templates.resolve_templates("coop", table) == ("a photo of a {}.",)
     dtd = Dataset("dtd", *[()] * 6)  # type: ignore[arg-type]
-    assert templates.resolve("coop", dtd) == ("{} texture.",)
+    assert templates.resolve_templates("coop", dtd) == ("{} texture.",)
 
 
 @pytest.mark.parametrize("file", ["t.txt", "t.json"])
@@ -63,8 +63,8 @@ def test_templates_come_from_a_file(file: str, tmp_path: Path) -> None:
     mine = ["a {} at night.", "my {}."]
     text = "\n".join(mine) if file == "t.txt" else json.dumps(mine)
     (tmp_path / file).write_text(text)
-    table = registry.read(str(class_folders(tmp_path / "p")))
-    assert templates.resolve(str(tmp_path / file), table) == tuple(mine)
+    table = registry.read_dataset(str(class_folders(tmp_path / "p")))
+    assert templates.resolve_templates(str(tmp_path / file), table) == tuple(mine)
 
 
 def test_an_ensemble_is_the_mean_of_normalised_features() -> None:

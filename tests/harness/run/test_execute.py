@@ -170,7 +170,7 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_cannot_be_run_is_found_before_anything_is_read(
     words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixels, "decode", lambda *a: pytest.fail("images were decoded"))
+    monkeypatch.setattr(pixels, "decode_rows", lambda *a: pytest.fail("images were decoded"))
     chosen = config.build("base_to_novel", ["data=digits", *words])
     with pytest.raises(UsageError) as raised:
         check_spec(chosen)

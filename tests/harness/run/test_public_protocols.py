@@ -28,7 +28,7 @@ def spec(protocol: str, *words: str) -> Spec:
 @pytest.mark.parametrize("protocol", ["few_shot", "base_to_novel", "full"])
 def test_every_public_set_runs_under_every_protocol(protocol: str, name: str, public: Path) -> None:
     result = execute(spec(protocol, f"data={name}"), "cpu")
-    known = public_sets.table()[name]
+    known = public_sets.known_sets()[name]
     assert sum(len(p.ids) for p in result.predictions) == known.test
     assert result.tags["test_reads"] == "1"
     if protocol == "full":
@@ -42,8 +42,8 @@ def test_a_shifted_set_is_tested_among_its_own_classes(name: str, public: Path) 
     result = execute(spec("domain_generalization", f"data.targets={name}"), "cpu")
     part = result.predictions[1]
     assert part.part == name
-    assert result.classnames[name] == registry.read(name).classnames
-    assert part.predicted.max() < public_sets.table()[name].classes
+    assert result.classnames[name] == registry.read_dataset(name).classnames
+    assert part.predicted.max() < public_sets.known_sets()[name].classes
     assert result.metrics[f"acc/{name}"] == result.metrics["acc/targets"] == part.accuracy
 
 
@@ -106,7 +106,7 @@ def test_generalized_adds_both_halves_among_all_names(public: Path) -> None:
 
 def test_the_embedded_suite_can_be_crossed_too() -> None:
     chosen = config.build("cross_dataset", ["method=zero_shot", "data=digits"])
-    assert set(chosen.data.targets) == set(registry.names()) - {"digits"}
+    assert set(chosen.data.targets) == set(registry.embedded_names()) - {"digits"}
     chosen = config.build(
         "cross_dataset", ["method=zero_shot", "data=digits", "data.targets=flags"]
     )

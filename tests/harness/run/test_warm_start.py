@@ -197,7 +197,7 @@ def drawn(path: Path, first: int, classes: int = 4, each: int = 12) -> None:
 
 def recorded(spec: Spec) -> dict[str, str]:
     """The tags of a run that was trained as a spec says, as far as lineage looks at them."""
-    found = leakage.seen(spec)
+    found = leakage.data_use(spec)
     hashes = {"data_hash": found.data_hash, "subset_hash": found.subset_hash}
     return {"digest": spec.digest(), **hashes}
 
@@ -213,7 +213,7 @@ def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> N
     path = tmp_path / "mine.parquet"
     drawn(path, 0)
     spec = on(path, preset="base_to_novel")
-    found = leakage.seen(spec)
+    found = leakage.data_use(spec)
     split = load_split(spec, backbone.load_backbone(BackboneSpec()).transform)
     (table,) = found.tables
     assert found.train == {("", table.images[i]) for i in split.train.ids}
@@ -230,10 +230,10 @@ def test_the_same_subset_and_other_data_may_be_started_from(tmp_path: Path) -> N
     drawn(two, 100)
     spec = on(one)
     nothing = {"start_seen": "nothing", "start_novel_names": "0"}
-    assert leakage.check(spec, on(one), recorded(on(one))) == nothing
-    assert leakage.check(spec, on(two, "seed=5"), recorded(on(two, "seed=5"))) == nothing
+    assert leakage.check_leakage(spec, on(one), recorded(on(one))) == nothing
+    assert leakage.check_leakage(spec, on(two, "seed=5"), recorded(on(two, "seed=5"))) == nothing
     novel = on(one, preset="base_to_novel")
-    tags = leakage.check(novel, on(two), recorded(on(two)))
+    tags = leakage.check_leakage(novel, on(two), recorded(on(two)))
     assert tags == {"start_seen": "nothing", "start_novel_names": "2"}
 
 
@@ -241,26 +241,26 @@ def test_a_run_that_trained_on_what_is_held_out_is_refused(tmp_path: Path) -> No
     path, copy, swapped = (tmp_path / f"{n}.parquet" for n in ("one", "copy", "swapped"))
     drawn(path, 0)
     spec = on(path)
-    validation = leakage.seen(spec).held
+    validation = leakage.data_use(spec).held
     for seed in range(2, 30):
         other = on(path, f"seed={seed}")
-        common = len(leakage.seen(other).train & validation)
+        common = len(leakage.data_use(other).train & validation)
         if common:
             break
     with pytest.raises(UsageError, match=f"was trained on {common} images that are validation"):
-        leakage.check(spec, other, recorded(other))
+        leakage.check_leakage(spec, other, recorded(other))
     shutil.copy(path, copy)
     copied = on(copy, f"seed={seed}")
     with pytest.raises(UsageError, match=f"was trained on {common} images"):
-        leakage.check(spec, copied, recorded(copied))
+        leakage.check_leakage(spec, copied, recorded(copied))
     table = pq.read_table(path).to_pydict()
     table["split"] = ["test" if s == "train" else "train" for s in table["split"]]
     pq.write_table(pa.table(table), swapped)
     here, there = (on(p, "shots=2", "data.val_shots=1") for p in (path, swapped))
     with pytest.raises(UsageError, match="was trained on 8 images"):  # all of them tested here
-        leakage.check(here, there, recorded(there))
+        leakage.check_leakage(here, there, recorded(there))
     with pytest.raises(UsageError, match="2 classes that are novel here"):
-        leakage.check(on(path, preset="base_to_novel"), spec, recorded(spec))
+        leakage.check_leakage(on(path, preset="base_to_novel"), spec, recorded(spec))
 
 
 def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
@@ -272,11 +272,11 @@ def test_what_cannot_be_known_is_refused_on_the_same_data_and_recorded_on_other(
     spec = on(one)
     old = {**recorded(on(one)), "subset_hash": "drawn by another rule"}
     with pytest.raises(UsageError, match="what it has seen is not known"):
-        leakage.check(spec, on(one), old)
+        leakage.check_leakage(spec, on(one), old)
     gone, tags = on(two), recorded(on(two))
     two.unlink()
     unknown = {"start_seen": "unknown", "start_novel_names": "unknown"}
-    assert leakage.check(spec, gone, tags) == unknown
+    assert leakage.check_leakage(spec, gone, tags) == unknown
 
 
 # --- from the command line -----------------------------------------------------------------------
@@ -441,9 +441,9 @@ def test_data_sets_that_are_only_tested_must_be_new_to_the_source(tmp_path: Path
     for i, path in enumerate(paths):
         drawn(path, 60 * i)
     spec = on(paths[0], f"data.targets={paths[1]}", preset="cross_dataset")
-    table = leakage.seen(on(paths[1])).tables[0]
-    assert {("", table.images[row]) for row in table.rows("test")} <= leakage.seen(spec).held
+    table = leakage.data_use(on(paths[1])).tables[0]
+    assert {("", table.images[row]) for row in table.rows("test")} <= leakage.data_use(spec).held
     with pytest.raises(UsageError, match=r"two\.parquet, which is only tested here"):
-        leakage.check(spec, on(paths[1]), recorded(on(paths[1])))
+        leakage.check_leakage(spec, on(paths[1]), recorded(on(paths[1])))
     for source in (spec, on(paths[0]), on(paths[2])):
-        assert leakage.check(spec, source, recorded(source))["start_seen"] == "nothing"
+        assert leakage.check_leakage(spec, source, recorded(source))["start_seen"] == "nothing"

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import methods
 from harness.data import augment
-from harness.data.augment import PLAIN, View
+from harness.data.augment import UNCHANGED, View
 from harness.data.split import Images
 from harness.evaluate import predict
 from harness.model import flops
@@ -463,7 +463,7 @@ def test_a_plan_looks_ahead_only_as_far_as_there_are_epochs() -> None:
     cfg = TrainSpec(epochs=2, augment="crop_flip")
     assert cache_plan.fixed_views(cfg, 7, 5) == (View(7, 0, 0.08), View(7, 1, 0.08))
     assert cache_plan.fixed_views(cfg, 7, 0) == ()
-    assert cache_plan.fixed_views(replace(cfg, augment="none"), 7, 0) == (PLAIN,)
+    assert cache_plan.fixed_views(replace(cfg, augment="none"), 7, 0) == (UNCHANGED,)
 
 
 def test_the_teacher_of_a_kept_view_is_that_of_its_pixels(

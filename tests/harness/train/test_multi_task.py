@@ -28,11 +28,11 @@ def spec(*words: str, preset: str = "multi_task") -> Spec:
 
 @pytest.mark.parametrize("given", ["flags,digits", "digits+flags", ["flags", "digits"]])
 def test_several_sets_have_one_name_however_they_are_named(given: object) -> None:
-    assert multi_task_sets.name(given) == "digits+flags"
+    assert multi_task_sets.joined_name(given) == "digits+flags"
 
 
 def test_a_collection_stands_for_its_sets() -> None:
-    assert len(multi_task_sets.name("embedded").split("+")) == 5
+    assert len(multi_task_sets.joined_name("embedded").split("+")) == 5
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_stages_on_one_other_set_are_few_shot_and_the_rest_is_as_the_run() -> No
 
 def test_what_is_seen_is_what_all_parts_see() -> None:
     whole = spec("method=lora", *TWO)
-    each = [leakage.seen(part) for part in whole.parts()]
-    found = leakage.seen(whole)
+    each = [leakage.data_use(part) for part in whole.parts()]
+    found = leakage.data_use(whole)
     assert found.train == each[0].train | each[1].train
     assert found.held == each[0].held | each[1].held
     assert len(found.tables) == 2

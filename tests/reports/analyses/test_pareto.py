@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.cli import main
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.tracking.ledger import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import budget, dominated_share, pareto, rank_curves
@@ -321,7 +321,7 @@ def test_trials_of_a_sweep_are_a_curve_and_a_cloud(
     capsys.readouterr()
     assert main.call(["pareto", "--curves", "--sweep", "mine", "--json", *out]) == 0
     points = json.loads(capsys.readouterr().out)
-    trials = pd.read_csv(home() / "sweeps" / "mine" / "trials.csv")
+    trials = pd.read_csv(home_folder() / "sweeps" / "mine" / "trials.csv")
     best = trials.groupby(COST)["acc/val_hmean"].max()
     assert {p["cost"]: p["mean"] for p in points} == pytest.approx(best.to_dict())
     assert all(p["n"] == 2 for p in points)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from harness.spec.quantities import find
+from harness.spec.quantities import find_quantity
 from reports.analyses import pareto, rank_curves
 from reports.analyses.pareto import Point
 from reports.figures import front_geometry, label_placement
@@ -171,7 +171,7 @@ WIDE = (("zero_shot", 0, 50.0, 40.0), ("a", 1000, 55.0, 90.0), ("b", 5000, 57.0,
 
 def test_bars_of_two_seeds_do_not_squeeze_what_is_compared() -> None:
     """They stretch the axis to twice the spread of the means at most, and never past 100 %."""
-    quality = find(QUALITY)
+    quality = find_quantity(QUALITY)
     points = [
         Point(name, "", cost, mean, mean - half, mean + half, 2) for name, cost, mean, half in WIDE
     ]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from harness.cli import main
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from reports.provenance.manifest import read_manifest
 
 FAST = ["data=digits", "data.shots=1", "data.val_shots=2", "train.epochs=1", "-q"]
@@ -57,7 +57,7 @@ def test_every_table_of_a_sweep_is_equal_and_names_its_runs(report: Path, say: S
         code, said = say("verify", path)
         assert (code, "all is equal" in said) == (0, True), (path, said)
     manifest = read_manifest(report / "sweep.manifest.json")
-    trials = pd.read_csv(home() / "sweeps" / "mine" / "trials.csv")
+    trials = pd.read_csv(home_folder() / "sweeps" / "mine" / "trials.csv")
     assert [row["trial"] for row in manifest.rows] == trials["number"].tolist()
     digests = [" ".join(manifest.runs[r]["digest"] for r in row["runs"]) for row in manifest.rows]
     assert digests == trials["digests"].tolist()
@@ -75,7 +75,7 @@ def test_a_digit_of_the_front_and_a_trial_that_was_changed_are_named(
     code, said = say("verify", front)
     assert code == 1
     assert f"column acc/val_hmean: is {was + 1}, should be {was}" in said
-    stored = home() / "sweeps" / "mine" / "trials.csv"
+    stored = home_folder() / "sweeps" / "mine" / "trials.csv"
     trials = pd.read_csv(stored)
     trials["acc/val_hmean"] += 1
     trials.to_csv(stored, index=False)
@@ -85,7 +85,7 @@ def test_a_digit_of_the_front_and_a_trial_that_was_changed_are_named(
 
 
 def test_a_sweep_that_went_on_is_made_again_as_it_was(report: Path, say: Say) -> None:
-    stored = home() / "sweeps" / "mine" / "trials.csv"
+    stored = home_folder() / "sweeps" / "mine" / "trials.csv"
     trials = pd.read_csv(stored)
     more = trials.iloc[:1].assign(order=len(trials), number=len(trials))
     pd.concat([trials, more]).to_csv(stored, index=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.spec.paths import home
+from harness.spec.paths import home_folder
 from harness.tracking.ledger import Run, open_ledger
 
 FAST = ["data=digits,flags", "data.shots=1", "data.val_shots=1", "seeds=1,2", "-q"]
@@ -59,7 +59,7 @@ def say(capsys: pytest.CaptureFixture[str]) -> Say:
 def changed_ledger(folder: Path, statement: str) -> str:
     """A copy of the ledger in which somebody has changed something; its address."""
     store = folder / "changed.db"
-    shutil.copy(home() / "mlflow.db", store)
+    shutil.copy(home_folder() / "mlflow.db", store)
     with closing(sqlite3.connect(store)) as db, db:
         assert db.execute(statement).rowcount > 0
     return f"sqlite:///{store}"

@@ -30,7 +30,7 @@ def test_every_number_has_a_source_and_an_honest_word_for_it() -> None:
         assert n.template in ("", "coop", "generic", "learned", "imagenet_7", "ensemble")
         float(n.tolerance or 0)
         if n.protocol in ("few_shot", "base_to_novel"):
-            assert n.dataset == "average" or n.dataset in public_sets.table()
+            assert n.dataset == "average" or n.dataset in public_sets.known_sets()
 
 
 def test_some_numbers_are_those_that_papers_print() -> None:

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from harness.spec import database_url
+from harness.spec import paths
 from methods.kit.core.errors import UsageError
 from sweeps.study import heartbeat, sweep_plan
 from sweeps.study.heartbeat import FileLeases
@@ -266,7 +266,7 @@ def test_a_heart_that_stops_is_noticed_across_machines(
 
 def test_the_address_of_a_database_is_shown_without_its_password() -> None:
     far = "postgresql://me:secret@db.example:5432/sweeps"
-    assert database_url.shown(far) == "postgresql://me@db.example:5432/sweeps"
+    assert paths.without_password(far) == "postgresql://me@db.example:5432/sweeps"
     for plain in ("postgresql://me@db.example/sweeps", "sqlite:////home/me/sweeps.db"):
-        assert database_url.shown(plain) == plain
-    assert database_url.driven(far).startswith("postgresql+psycopg://me:secret@")
+        assert paths.without_password(plain) == plain
+    assert paths.with_driver(far).startswith("postgresql+psycopg://me:secret@")

@@ -28,7 +28,7 @@ def test_the_table_holds_the_sets_in_the_order_of_papers() -> None:
     )  # fmt: skip
     shifted = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
     assert public_sets.collections()["shift4"] == shifted
-    assert sum(s.classes for n, s in public_sets.table().items() if n not in shifted) == 2191
+    assert sum(s.classes for n, s in public_sets.known_sets().items() if n not in shifted) == 2191
 
 
 @pytest.mark.parametrize(
@@ -45,13 +45,13 @@ def test_an_alias_is_the_same_run(alias: str, name: str) -> None:
     assert mine.data.name == name
 
 
-@pytest.mark.parametrize("name", public_sets.table())
+@pytest.mark.parametrize("name", public_sets.known_sets())
 def test_every_layout_is_read(name: str, public: Path, drawn_sets: Known) -> None:
-    table, known = registry.read(name), drawn_sets[name]
+    table, known = registry.read_dataset(name), drawn_sets[name]
     assert len(table.classnames) == known.classes
     for part in ("train", "val", "test"):
         assert len(table.rows(part)) == getattr(known, part)
-    assert table.template == public_sets.table()[name].template
+    assert table.template == public_sets.known_sets()[name].template
     for row in (0, len(table.paths) - 1):
         path = public / known.folder / known.images / table.paths[row]
         assert table.images[row] == path.read_bytes()
@@ -59,15 +59,24 @@ def test_every_layout_is_read(name: str, public: Path, drawn_sets: Known) -> Non
 
 
 def test_class_names_are_corrected_as_coop_does(public: Path) -> None:
-    assert registry.read("caltech101").classnames == ("face", "leopard", "airplane", "yin_yang")
-    assert registry.read("eurosat").classnames == ("Annual Crop Land", "Forest", "Sea or Lake")
-    assert registry.read("sun397").classnames == ("abbey", "outdoor church", "yard")
-    assert registry.read("fgvc_aircraft").classnames[1] == "Boeing 717"
-    assert registry.read("ucf101").classnames[0] == "Apply_Eye_Makeup"
+    assert registry.read_dataset("caltech101").classnames == (
+        "face",
+        "leopard",
+        "airplane",
+        "yin_yang",
+    )
+    assert registry.read_dataset("eurosat").classnames == (
+        "Annual Crop Land",
+        "Forest",
+        "Sea or Lake",
+    )
+    assert registry.read_dataset("sun397").classnames == ("abbey", "outdoor church", "yard")
+    assert registry.read_dataset("fgvc_aircraft").classnames[1] == "Boeing 717"
+    assert registry.read_dataset("ucf101").classnames[0] == "Apply_Eye_Makeup"
 
 
 def test_imagenet_is_listed_sorted_with_repeated_names(public: Path) -> None:
-    table = registry.read("imagenet")
+    table = registry.read_dataset("imagenet")
     assert table.classnames == IMAGENET
     assert list(table.paths) == sorted(table.paths, key=lambda p: (p.startswith("val"), p))
     assert not any(".DS_Store" in path for path in table.paths)
@@ -76,15 +85,15 @@ def test_imagenet_is_listed_sorted_with_repeated_names(public: Path) -> None:
 
 
 def test_shifted_sets_keep_imagenets_names(public: Path) -> None:
-    assert registry.read("imagenetv2").classnames == IMAGENET
-    assert registry.read("imagenet_sketch").classnames == IMAGENET
-    assert registry.read("imagenet_a").classnames == (IMAGENET[1], IMAGENET[3])
-    assert registry.read("imagenet_r").classnames == (IMAGENET[0], IMAGENET[2], IMAGENET[4])
+    assert registry.read_dataset("imagenetv2").classnames == IMAGENET
+    assert registry.read_dataset("imagenet_sketch").classnames == IMAGENET
+    assert registry.read_dataset("imagenet_a").classnames == (IMAGENET[1], IMAGENET[3])
+    assert registry.read_dataset("imagenet_r").classnames == (IMAGENET[0], IMAGENET[2], IMAGENET[4])
 
 
 def test_the_source_is_the_hash_of_the_split_file(public: Path) -> None:
     path = public / "dtd" / "split_zhou_DescribableTextures.json"
-    assert registry.read("dtd").source == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert registry.read_dataset("dtd").source == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_another_root_and_other_folders_give_the_same_data(public: Path, tmp_path: Path) -> None:
@@ -100,7 +109,7 @@ def test_another_root_and_other_folders_give_the_same_data(public: Path, tmp_pat
     )
     for name in ("dtd", "imagenet", "oxford_pets"):
         there = coop.read(name, str(tmp_path / "elsewhere"))
-        assert there.digest == registry.read(name).digest
+        assert there.digest == registry.read_dataset(name).digest
 
 
 def test_where_the_data_lies_is_no_part_of_a_run() -> None:
@@ -172,7 +181,7 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_line(
     shutil.copytree(public / "dtd", root / "dtd")
     BROKEN[message](root)
     with pytest.raises(UsageError) as raised:
-        registry.read("dtd", str(root))
+        registry.read_dataset("dtd", str(root))
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -182,30 +191,30 @@ def test_folders_of_classes_must_agree(public: Path, tmp_path: Path) -> None:
     shutil.copytree(public / "imagenet", root / "imagenet")
     shutil.rmtree(root / "imagenet/images/val/n01443537")
     with pytest.raises(UsageError, match="class n01443537 is in only one of its folders"):
-        registry.read("imagenet", str(root))
+        registry.read_dataset("imagenet", str(root))
     shutil.copytree(public / "imagenet-adversarial", root / "imagenet-adversarial")
     (root / "imagenet-adversarial/imagenet-a/n00000001").mkdir()
     with pytest.raises(UsageError, match=r"classnames\.txt has no class 'n00000001'"):
-        registry.read("imagenet_a", str(root))
+        registry.read_dataset("imagenet_a", str(root))
     shutil.copytree(public / "fgvc_aircraft", root / "fgvc_aircraft")
     (root / "fgvc_aircraft/images_variant_val.txt").write_text("0000003 Concorde\n")
     with pytest.raises(UsageError, match=r"variants\.txt has no variant 'Concorde'"):
-        registry.read("fgvc_aircraft", str(root))
+        registry.read_dataset("fgvc_aircraft", str(root))
 
 
 def test_a_missing_root_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(public_sets.ROOT, raising=False)
     with pytest.raises(UsageError, match=r"set RINGBENCH_DATA or data\.root .* holds dtd/"):
-        registry.read("dtd")
+        registry.read_dataset("dtd")
     with pytest.raises(UsageError, match=r"data\.root: /nowhere: no such folder"):
-        registry.read("dtd", "/nowhere")
+        registry.read_dataset("dtd", "/nowhere")
 
 
 def test_the_published_counts_are_asked_for_without_a_fixture(
     public: Path, monkeypatch: pytest.MonkeyPatch, drawn_sets: Known
 ) -> None:
     true = {**drawn_sets, "dtd": replace(drawn_sets["dtd"], classes=47)}
-    monkeypatch.setattr(public_sets, "table", lambda: true)
+    monkeypatch.setattr(public_sets, "known_sets", lambda: true)
     with pytest.raises(UsageError, match="3 classes are there, the published set has 47"):
         coop.read("dtd", str(public))
 

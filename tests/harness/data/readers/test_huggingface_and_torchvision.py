@@ -18,7 +18,7 @@ from PIL import Image
 
 from harness.cli import main
 from harness.data import registry
-from harness.data.readers.torchvision import KNOWN, fetch
+from harness.data.readers.torchvision import KNOWN, fetch_set
 from methods.kit.core.errors import UsageError
 from tests.drawn_images import encoded, picture
 
@@ -42,7 +42,7 @@ def rows(labels: list[int], column: str = "image") -> hf.Dataset:
 def test_splits_and_names_are_those_of_the_set(tmp_path: Path) -> None:
     parts = {"train": rows([0, 1, 0, 1]), "validation": rows([1, 0]), "test": rows([1, 1, 0])}
     hf.DatasetDict(parts).save_to_disk(tmp_path / "set")
-    table = registry.read(f"hf:{tmp_path / 'set'}")
+    table = registry.read_dataset(f"hf:{tmp_path / 'set'}")
     assert table.classnames == ("cat", "dog")
     assert [len(table.rows(part)) for part in ("train", "val", "test")] == [4, 2, 3]
     assert table.labels[table.rows("test")].tolist() == [1, 1, 0]
@@ -52,13 +52,13 @@ def test_splits_and_names_are_those_of_the_set(tmp_path: Path) -> None:
 def test_a_test_split_without_labels_is_not_tested(tmp_path: Path) -> None:
     parts = {"train": rows([0, 1, 0, 1]), "validation": rows([1, 0]), "test": rows([-1, -1])}
     hf.DatasetDict(parts).save_to_disk(tmp_path / "set")
-    table = registry.read(f"hf:{tmp_path / 'set'}")
+    table = registry.read_dataset(f"hf:{tmp_path / 'set'}")
     assert [len(table.rows(part)) for part in ("train", "val", "test")] == [4, 0, 2]
 
 
 def test_one_set_without_splits_is_held_out_from(tmp_path: Path) -> None:
     rows([0] * 10 + [1] * 10, "photo").save_to_disk(tmp_path / "set")
-    table = registry.read(f"hf:{tmp_path / 'set'}")
+    table = registry.read_dataset(f"hf:{tmp_path / 'set'}")
     assert np.bincount(table.labels[table.rows("test")]).tolist() == [3, 3]
 
 
@@ -79,7 +79,7 @@ def test_what_is_wrong_with_a_set_is_said(
         made = made.cast_column("image", hf.Image())
     made.save_to_disk(tmp_path / "set")
     with pytest.raises(UsageError, match=message):
-        registry.read(f"hf:{tmp_path / 'set'}")
+        registry.read_dataset(f"hf:{tmp_path / 'set'}")
 
 
 # --- torchvision -----------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_a_set_of_files_is_fetched_into_a_table_of_paths(
     root = tmp_path / "data"
     assert main.call(["data", "fetch", "dtd", "--root", str(root), "-q"]) == 0
     monkeypatch.setenv("RINGBENCH_DATA", str(root))
-    table = registry.read("torchvision:dtd")
+    table = registry.read_dataset("torchvision:dtd")
     assert table.classnames == ("banded", "dotted")
     assert [len(table.rows(part)) for part in ("train", "val", "test")] == [2, 2, 2]
     (row, _) = table.rows("val").tolist()
@@ -155,9 +155,9 @@ def test_a_set_of_arrays_is_fetched_into_images(
         (folder / f"{part}.bz2").write_bytes(bz2.compress("\n".join(lines).encode()))
         lists[part] = [f"{address}/{part}.bz2", f"{part}.bz2", md5(folder / f"{part}.bz2")]
     monkeypatch.setattr(torchvision.datasets.USPS, "split_list", lists)
-    path = fetch("usps", tmp_path)
+    path = fetch_set("usps", tmp_path)
     assert path == tmp_path / "torchvision" / "usps.parquet"
-    table = registry.read(str(path))
+    table = registry.read_dataset(str(path))
     assert table.classnames == ("0", "1")
     assert [len(table.rows(part)) for part in ("train", "test")] == [3, 3]
     expected = np.asarray(picture(1, (16, 16), "L"), dtype=int)

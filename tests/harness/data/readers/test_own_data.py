@@ -23,7 +23,7 @@ def read_anew() -> None:
 
 
 def test_a_folder_of_class_folders_is_a_data_set(tmp_path: Path) -> None:
-    table = registry.read(str(class_folders(tmp_path / "pets", images=10)))
+    table = registry.read_dataset(str(class_folders(tmp_path / "pets", images=10)))
     assert table.name == "pets"
     assert table.classnames == ("cat", "dog", "owl")
     assert [len(table.rows(part)) for part in ("train", "val", "test")] == [21, 0, 9]
@@ -34,26 +34,26 @@ def test_a_folder_of_class_folders_is_a_data_set(tmp_path: Path) -> None:
 
 
 def test_folders_may_have_their_splits(tmp_path: Path) -> None:
-    table = registry.read(str(split_folders(tmp_path / "p", "Training", "valid", "test")))
+    table = registry.read_dataset(str(split_folders(tmp_path / "p", "Training", "valid", "test")))
     assert [len(table.rows(part)) for part in ("train", "val", "test")] == [12, 12, 12]
     assert table.paths[table.rows("val")[0]] == "valid/cat/000.png"
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    table = registry.read(str(class_folders(tmp_path / "p", ("boat", "car", "train"))))
+    table = registry.read_dataset(str(class_folders(tmp_path / "p", ("boat", "car", "train"))))
     assert table.classnames == ("boat", "car", "train")
 
 
 def test_what_lies_around_is_not_in_the_way(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "p")
-    digest = registry.read(str(root)).digest
+    digest = registry.read_dataset(str(root)).digest
     (root / ".git").mkdir()
     (root / "__MACOSX").mkdir()
     (root / "notes.txt").write_text("mine")
     (root / "cat" / ".DS_Store").write_text("x")
     (root / "cat" / "Thumbs.db").write_text("x")
     registry._read.cache_clear()
-    table = registry.read(str(root))
+    table = registry.read_dataset(str(root))
     assert table.digest == digest
     assert table.ignored == ("cat/Thumbs.db",)
 
@@ -61,12 +61,15 @@ def test_what_lies_around_is_not_in_the_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
 def test_a_table_of_paths_is_the_same_data_set_as_its_folders(suffix: str, tmp_path: Path) -> None:
     path = write(listed(tmp_path / "p"), tmp_path / "p" / f"t{suffix}")
-    table = registry.read(str(path))
+    table = registry.read_dataset(str(path))
     assert table.classnames == ("cat", "dog", "owl")
     assert [len(table.rows(part)) for part in ("train", "test")] == [9, 3]
     assert table.where(4) == str(tmp_path / "p" / "dog" / "000.png")
     split_less = write(listed(tmp_path / "p", split=False), tmp_path / "p" / f"u{suffix}")
-    assert registry.read(str(split_less)).digest == registry.read(str(tmp_path / "p")).digest
+    assert (
+        registry.read_dataset(str(split_less)).digest
+        == registry.read_dataset(str(tmp_path / "p")).digest
+    )
 
 
 def test_columns_may_have_other_names_and_semicolons(tmp_path: Path) -> None:
@@ -74,7 +77,7 @@ def test_columns_may_have_other_names_and_semicolons(tmp_path: Path) -> None:
     frame["domain"] = "home"
     path = tmp_path / "p" / "t.csv"
     path.write_bytes(b"\xef\xbb\xbf" + frame.to_csv(index=False, sep=";").encode())
-    table = registry.read(str(path))
+    table = registry.read_dataset(str(path))
     assert table.classnames == ("cat", "dog", "owl")
     assert set(table.domains) == {"home"}
 
@@ -83,16 +86,16 @@ def test_numbered_labels_may_have_names(tmp_path: Path) -> None:
     frame = listed(tmp_path / "p")
     frame["classname"] = frame["label"]
     frame["label"] = frame["label"].map({"owl": 0, "dog": 1, "cat": 2})
-    table = registry.read(str(write(frame, tmp_path / "p" / "t.csv")))
+    table = registry.read_dataset(str(write(frame, tmp_path / "p" / "t.csv")))
     assert table.classnames == ("owl", "dog", "cat")
     bare = write(frame.drop(columns="classname"), tmp_path / "p" / "u.csv")
-    assert registry.read(str(bare)).classnames == ("0", "1", "2")
+    assert registry.read_dataset(str(bare)).classnames == ("0", "1", "2")
 
 
 def test_words_that_look_like_something_else_stay_words(tmp_path: Path) -> None:
     frame = listed(tmp_path / "p")
     frame["label"] = frame["label"].map({"cat": "true", "dog": "false", "owl": "2020-01-01"})
-    table = registry.read(str(write(frame, tmp_path / "p" / "t.csv")))
+    table = registry.read_dataset(str(write(frame, tmp_path / "p" / "t.csv")))
     assert table.classnames == ("2020-01-01", "false", "true")
 
 
@@ -103,9 +106,9 @@ def test_the_held_out_share_does_not_depend_on_the_order(sizes: list[int], seed:
     rng = random.Random(seed)
     shas = [f"{rng.randrange(16**8):08x}" for _ in labels]
     names = [f"class {i}" for i in range(len(sizes))]
-    split = holdout.split(labels, shas, names, "t")
+    split = holdout.hold_out(labels, shas, names, "t")
     order = rng.sample(range(len(labels)), len(labels))
-    mixed = holdout.split(labels[order], [shas[i] for i in order], names, "t")
+    mixed = holdout.hold_out(labels[order], [shas[i] for i in order], names, "t")
     assert mixed.tolist() == split[order].tolist()
     for label, size in enumerate(sizes):
         tested = int((split[labels == label] == "test").sum())
@@ -116,7 +119,7 @@ def test_the_held_out_share_does_not_depend_on_the_order(sizes: list[int], seed:
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=20))
 def test_copies_are_never_held_out_from_each_other(keys: list[int]) -> None:
     shas = [f"{key:04d}" for key in keys]
-    split = holdout.split(np.zeros(len(keys), int), shas, ["a"], "t")
+    split = holdout.hold_out(np.zeros(len(keys), int), shas, ["a"], "t")
     assert set(split) == {"train", "test"}
     if len(set(keys)) > 1:
         train, test = ({s for s, p in zip(shas, split, strict=True) if p == q} for q in set(split))
@@ -160,4 +163,4 @@ def test_data_that_was_changed_is_run_again(
     assert after.digest() != before.digest()
     assert after.configuration() == before.configuration()
     with pytest.raises(UsageError, match=r"leave data\.content out to use it as it is"):
-        split.check(before)
+        split.check_data(before)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.data.augment import PLAIN
+from harness.data.augment import UNCHANGED
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
@@ -102,7 +102,7 @@ def test_a_strong_penalty_keeps_the_model_near_the_frozen_one(
     tiny: dict[str, Backbone], images: Images
 ) -> None:
     backbone = tiny["flat"]
-    frozen = FrozenTeacher(net_of(backbone, Adapter(backbone.clip)), [(images, 1)], (PLAIN,))
+    frozen = FrozenTeacher(net_of(backbone, Adapter(backbone.clip)), [(images, 1)], (UNCHANGED,))
     distances = []
     for weight in (0.0, 1.0, 100.0):
         adapter = attach(
@@ -129,7 +129,7 @@ def forward(net: Classifier, images: Images, detached: list[str]) -> tuple[Tenso
     adapter = net.adapter
     values = {n: v.detach() if n in detached else v for n, v in adapter.values().items()}
     answer = net(images.pixels, adapter.bind(values))
-    teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))(batch_of(images), answer)
+    teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))(batch_of(images), answer)
     step = Step(images.labels, answer.image, answer.text, answer.logits, 0.0, teacher)
     task = F.cross_entropy(answer.logits, images.labels)
     return task, consistency.penalty(step, Weights(2.0, 3.0), "cosine")
@@ -150,7 +150,7 @@ def test_gradients_are_those_of_two_forward_passes_with_detached_branches(
     expected = {n: p.grad.clone() for n, p in adapter.trained().items() if p.grad is not None}
     crew = TrialGroup([Trial(net.adapter, TRAIN)])
     batch = batch_of(images)
-    teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))
+    teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))
     loss, _ = train_step(net, crew, batch, 0, 0.0, teacher)
     assert set(expected) == set(adapter.trained())
     for name, grad in crew.gradients().items():
@@ -167,7 +167,7 @@ def test_the_reported_loss_is_the_sum_of_both_terms(
     for method in (TWO, LOW):
         net = net_of(backbone, perturb(attach(method, backbone)))
         batch = batch_of(images)
-        teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))
+        teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))
         crew = TrialGroup([Trial(net.adapter, TRAIN)])
         losses.append(train_step(net, crew, batch, 0, 0.0, teacher)[0])
     torch.testing.assert_close(losses[0], losses[1])
@@ -180,7 +180,7 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
     adapter = attach(LOW, backbone)
     net = net_of(backbone, adapter)
     crew = TrialGroup([Trial(net.adapter, replace(TRAIN, optimizer="sgd", lr=1.0))])
-    teacher = FrozenTeacher(net, [(images, 1)], (PLAIN,))
+    teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))
     batch = batch_of(images)
     alive: dict[str, int] = {}
     for step in range(1, 4):
