@@ -20,10 +20,20 @@ from typing import Literal
 import torch
 from torch import nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Block, Clip, Tower
-from methods.kit.core.field_types import BOTH_TOWERS, Activation, Positive, TowerName, Weight
+from methods.kit import (
+    BOTH_TOWERS,
+    Activation,
+    Adapter,
+    Block,
+    Clip,
+    Method,
+    NonNegativeFloat,
+    PositiveInt,
+    Ref,
+    Task,
+    Tower,
+    TowerName,
+)
 from methods.kit.parts import dense_adapter
 from methods.kit.parts.experts import agree, mix, route
 
@@ -34,11 +44,11 @@ class AdaMix(Method):
     fidelity = "code"
     recipe = {"train.lr": 3e-4, "train.weight_decay": 0.1, "train.warmup": 0.06}
 
-    bottleneck: Positive = 16
-    experts: Positive = 4
+    bottleneck: PositiveInt = 16
+    experts: PositiveInt = 4
     share_down: bool = False
     share_up: bool = True
-    consistency: Weight = 1.0
+    consistency: NonNegativeFloat = 1.0
     activation: Activation = "gelu"
     init: Literal["paper", "frozen"] = "paper"
     layers: str = "all"

@@ -27,10 +27,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Stage, Task
-from methods.kit.core.clip import Block, Clip, Tower
-from methods.kit.core.field_types import BOTH_TOWERS, Positive, Rate, TowerName
+from methods.kit import (
+    BOTH_TOWERS,
+    Adapter,
+    Block,
+    Clip,
+    Method,
+    PositiveFloat,
+    PositiveInt,
+    Ref,
+    Stage,
+    Task,
+    Tower,
+    TowerName,
+)
 from methods.kit.parts import dense_adapter, rational_activation
 
 SWITCHES = "switches"  # the stage, and the table of what it preferred
@@ -43,12 +53,12 @@ class AdaptableAdapters(Method):
     fidelity = "code"
     recipe = {"train.lr": 1e-4}
 
-    reduction: Positive = 16
+    reduction: PositiveInt = 16
     focus: bool = True
-    temperature: Rate = 0.1
+    temperature: PositiveFloat = 0.1
     init: Literal["gelu", "one", "frozen"] = "gelu"
-    switch_rate: Rate = 500.0  # times the learning rate
-    rational_rate: Rate = 100.0
+    switch_rate: PositiveFloat = 500.0  # times the learning rate
+    rational_rate: PositiveFloat = 100.0
     layers: str = "all"
     towers: tuple[TowerName, ...] = BOTH_TOWERS
 

@@ -17,10 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Block, Clip
-from methods.kit.core.field_types import BOTH_TOWERS, TowerName
+from methods.kit import BOTH_TOWERS, Adapter, Block, Clip, Method, Ref, Task, TowerName
 
 
 @dataclass(frozen=True)

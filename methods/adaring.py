@@ -41,21 +41,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.contract.source_weights import Start
-from methods.kit.core.clip import Block, Clip, Tower
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import (
+from methods.kit import (
     BOTH_TOWERS,
     Activation,
+    Adapter,
+    Block,
+    Clip,
     Dropout,
     LinearSite,
-    Positive,
-    Rate,
+    Method,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Ref,
+    Task,
+    Tower,
     TowerName,
-    Weight,
+    UsageError,
 )
+from methods.kit.contract.source_weights import SourceWeights
 from methods.kit.parts import consistency
 from methods.kit.parts.bottleneck import attach_bottleneck, check_bottleneck
 from methods.kit.parts.routing import InputGates, layer_gates
@@ -69,25 +73,34 @@ class AdaRing(Method):
     fidelity = "reading"
     recipe = {"train.lr": 1e-3}
 
-    ring_rank: Positive | tuple[Positive, ...] = 2  # between shared cores; a list: bond by bond
-    slice_size: Positive | tuple[Positive, Positive] = 8  # r0 x r1, what each layer has of its own
-    ranks: tuple[tuple[Positive, Positive], ...] = ()  # several rings; (): the one of these two
+    ring_rank: PositiveInt | tuple[PositiveInt, ...] = (
+        2  # between shared cores; a list: bond by bond
+    )
+    slice_size: PositiveInt | tuple[PositiveInt, PositiveInt] = (
+        8  # r0 x r1, what each layer has of its own
+    )
+    ranks: tuple[
+        tuple[PositiveInt, PositiveInt], ...
+    ] = ()  # several rings; (): the one of these two
     combine: Literal["sum", "layer_gate", "task_gate", "input_gate"] = "sum"
-    temperature: tuple[Rate, Rate] = (1.0, 0.1)  # input_gate: at the start and at the end
+    temperature: tuple[PositiveFloat, PositiveFloat] = (
+        1.0,
+        0.1,
+    )  # input_gate: at the start and at the end
     form: Literal["delta", "adapter"] = "delta"
     reading: adapter_rings.Reading = "two_rings"
     share: adapter_rings.Share = "tower"
-    bottleneck: Positive = 32  # adapter form
+    bottleneck: PositiveInt = 32  # adapter form
     activation: Activation = "gelu"  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     grouping: weight_rings.Grouping = "shape"  # delta form
     dropout: Dropout | Literal["auto"] = "auto"  # delta form: on the input of each update; 0.25
-    scale: Rate | Literal["auto"] = "auto"  # 1; parallel: 0.001
+    scale: PositiveFloat | Literal["auto"] = "auto"  # 1; parallel: 0.001
     layers: str = "auto"  # all; parallel: the upper two thirds
     towers: tuple[TowerName, ...] = BOTH_TOWERS
-    consistency_logits: Weight = 0.0
-    consistency_image: Weight = 0.0
-    consistency_text: Weight = 0.0
+    consistency_logits: NonNegativeFloat = 0.0
+    consistency_image: NonNegativeFloat = 0.0
+    consistency_text: NonNegativeFloat = 0.0
     consistency_distance: consistency.Distance = "cosine"
     consistency_on: Literal["all", "low_rank"] = "all"
     start: str = ""  # a finished run to begin near: its id, or full_rank for the one of this cell
@@ -123,7 +136,7 @@ class AdaRing(Method):
         tower: Tower,
         blocks: Sequence[Block],
         gates: Sequence[Ref | None],
-        start: Start | None,
+        start: SourceWeights | None,
     ) -> None:
         place, scale = (
             adapter_rings.place(self.reading),
@@ -152,7 +165,7 @@ class AdaRing(Method):
         adapter: Adapter,
         blocks: Sequence[Block],
         gates: Sequence[Ref | None],
-        start: Start | None,
+        start: SourceWeights | None,
     ) -> None:
         factored, shared = self.reading == "factored", self.share == "both"
         scale = adapter_rings.scale(self.reading, self.scale)

@@ -22,11 +22,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Block, Clip, Tower
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import BOTH_TOWERS, Dropout, Positive, TowerName
+from methods.kit import (
+    BOTH_TOWERS,
+    Adapter,
+    Block,
+    Clip,
+    Dropout,
+    Method,
+    PositiveInt,
+    Ref,
+    Task,
+    Tower,
+    TowerName,
+    UsageError,
+)
 
 Place = Literal["attention", "mlp"]
 PROJECTION: dict[Place, str] = {"attention": "qkv", "mlp": "fc"}
@@ -38,7 +47,7 @@ class ARC(Method):
     fidelity = "code"
     recipe = {"train.lr": 1e-2, "train.weight_decay": 0.0, "train.clip_grad": 1.0}
 
-    bottleneck: Positive = 50
+    bottleneck: PositiveInt = 50
     places: tuple[Place, ...] = ("attention", "mlp")
     init: Literal["paper", "frozen"] = "paper"
     dropout: Dropout = 0.1

@@ -11,11 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import Positive, Share, TowerName
+from methods.kit import (
+    Adapter,
+    Clip,
+    Fraction,
+    Method,
+    PositiveInt,
+    Ref,
+    Task,
+    TowerName,
+    UsageError,
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,8 @@ class CLIPAdapter(Method):
     fidelity = "code"
     recipe = {"train.lr": 2e-3}
 
-    ratio: Share = 0.2
-    reduction: Positive = 4
+    ratio: Fraction = 0.2
+    reduction: PositiveInt = 4
     towers: tuple[TowerName, ...] = ("image",)
 
     @property

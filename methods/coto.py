@@ -24,10 +24,7 @@ import torch
 from torch import Tensor
 
 from methods import find
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Block, Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import Positive, Share
+from methods.kit import Adapter, Block, Clip, Fraction, Method, PositiveInt, Task, UsageError
 from methods.kit.core.field_values import check_part, read_value
 from methods.kit.parts import block_switch
 
@@ -39,10 +36,10 @@ class CoTo(Method):
 
     host: str = "lora"
     settings: tuple[str, ...] = ()  # of the host: "rank=4"
-    first: Share = 0.1  # chance of a group to be on, at the start
-    last: Share = 1.0  # and from `ramp` on
-    ramp: Share = 0.75
-    group: Positive = 1
+    first: Fraction = 0.1  # chance of a group to be on, at the start
+    last: Fraction = 1.0  # and from `ramp` on
+    ramp: Fraction = 0.75
+    group: PositiveInt = 1
 
     @property
     def identity(self) -> bool:

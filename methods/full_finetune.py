@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Clip
-from methods.kit.core.field_types import BOTH_TOWERS, TowerName
+from methods.kit import BOTH_TOWERS, Adapter, Clip, Method, Task, TowerName
 
 
 @dataclass(frozen=True)

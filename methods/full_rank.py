@@ -13,16 +13,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import (
+from methods.kit import (
     BOTH_TOWERS,
     Activation,
+    Adapter,
+    Clip,
     LinearSite,
-    Positive,
-    Rate,
+    Method,
+    PositiveFloat,
+    PositiveInt,
+    Task,
     TowerName,
+    UsageError,
 )
 from methods.kit.parts.bottleneck import Branch, attach_bottleneck, check_bottleneck
 
@@ -34,9 +36,9 @@ class FullRank(Method):
     recipe = {"train.lr": 1e-3}
 
     form: Literal["adapter", "delta"] = "adapter"
-    bottleneck: Positive = 32  # adapter form
+    bottleneck: PositiveInt = 32  # adapter form
     activation: Activation = "gelu"  # adapter form
-    scale: Rate = 1.0  # adapter form
+    scale: PositiveFloat = 1.0  # adapter form
     sites: tuple[LinearSite, ...] = ("q", "k", "v")  # delta form
     layers: str = "all"
     towers: tuple[TowerName, ...] = BOTH_TOWERS

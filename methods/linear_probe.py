@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Clip
+from methods.kit import Adapter, Clip, Method, Task
 
 
 @dataclass(frozen=True)

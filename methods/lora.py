@@ -8,10 +8,19 @@ paths of one packed projection share one mask instead of drawing three.
 import math
 from dataclasses import dataclass
 
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import BOTH_TOWERS, Dropout, LinearSite, Positive, Rate, TowerName
+from methods.kit import (
+    BOTH_TOWERS,
+    Adapter,
+    Clip,
+    Dropout,
+    LinearSite,
+    Method,
+    PositiveFloat,
+    PositiveInt,
+    Task,
+    TowerName,
+    UsageError,
+)
 from methods.kit.parts import low_rank
 
 
@@ -21,8 +30,8 @@ class LoRA(Method):
     fidelity = "code"
     recipe = {"train.lr": 2e-4, "train.weight_decay": 0.01}
 
-    rank: Positive = 2
-    alpha: Rate = 1.0
+    rank: PositiveInt = 2
+    alpha: PositiveFloat = 1.0
     rslora: bool = True  # scale alpha / sqrt(rank) instead of alpha / rank
     dropout: Dropout = 0.25
     sites: tuple[LinearSite, ...] = ("q", "k", "v")

@@ -30,11 +30,19 @@ import torch.nn.functional as F
 from annotated_types import Ge
 from torch import Tensor
 
+from methods.kit import (
+    BOTH_TOWERS,
+    Adapter,
+    Block,
+    Clip,
+    Method,
+    PositiveInt,
+    Stage,
+    Task,
+    TowerName,
+    UsageError,
+)
 from methods.kit.binding.randomness import generator
-from methods.kit.contract.adapter import Adapter, Method, Stage, Task
-from methods.kit.core.clip import Block, Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import BOTH_TOWERS, Positive, TowerName
 from methods.kit.parts import adapter_merging, dense_adapter
 from methods.kit.parts.adapter_merging import Merge, Weights
 
@@ -50,8 +58,8 @@ class MerA(Method):
 
     sources: tuple[str, ...] = ("1", "2")
     merge: Merge = "ot_weights"
-    bottleneck: Positive = 64
-    probes: Positive = 256  # ot_activations
+    bottleneck: PositiveInt = 64
+    probes: PositiveInt = 256  # ot_activations
     other: Annotated[int, Ge(0)] = 0  # which other initial values, of a source
     layers: str = "all"
     towers: tuple[TowerName, ...] = BOTH_TOWERS

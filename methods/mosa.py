@@ -27,12 +27,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Block, Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import BOTH_TOWERS, Positive, Rate, TowerName, Weight
-from methods.kit.parts import dense_adapter, experts
+from methods.kit import (
+    BOTH_TOWERS,
+    Adapter,
+    Block,
+    Clip,
+    Method,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Ref,
+    Task,
+    TowerName,
+    UsageError,
+)
+from methods.kit.binding.randomness import DrawFn
+from methods.kit.parts import dense_adapter
 from methods.kit.parts.experts import agree, one_of
 
 MOST = 255  # masks are stored in a byte an entry
@@ -44,12 +54,12 @@ class MoSA(Method):
     fidelity = "code"
     recipe = {"train.lr": 1e-3, "train.weight_decay": 0.01}
 
-    bottleneck: Positive = 64
-    experts: Positive = 4
+    bottleneck: PositiveInt = 64
+    experts: PositiveInt = 4
     share: Literal["down", "none"] = "down"
     merge: Literal["add", "joint", "repository"] = "add"
-    consistency: Weight = 1.0
-    scale: Rate = 0.1
+    consistency: NonNegativeFloat = 1.0
+    scale: PositiveFloat = 0.1
     layers: str = "all"
     towers: tuple[TowerName, ...] = BOTH_TOWERS
 
@@ -116,7 +126,7 @@ def _owners(shape: torch.Size, count: int) -> Tensor:
     return (order * count // order.numel()).to(torch.uint8).reshape(shape)
 
 
-def _with_start(draw: experts.Drawing, progress: float, rng: torch.Generator) -> Tensor:
+def _with_start(draw: DrawFn, progress: float, rng: torch.Generator) -> Tensor:
     """Shares of one expert, with the initial values in full: (layers, 1 + experts)."""
     return F.pad(draw(progress, rng), (1, 0), value=1.0)
 

@@ -27,10 +27,22 @@ from annotated_types import Ge
 from torch import Tensor, nn
 
 from methods import find
-from methods.kit.contract.adapter import Adapter, Method, Stage, Task
-from methods.kit.core.clip import Block, Clip, Tower
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import BOTH_TOWERS, LinearSite, Positive, Rate, Share, TowerName
+from methods.kit import (
+    BOTH_TOWERS,
+    Adapter,
+    Block,
+    Clip,
+    Fraction,
+    LinearSite,
+    Method,
+    PositiveFloat,
+    PositiveInt,
+    Stage,
+    Task,
+    Tower,
+    TowerName,
+    UsageError,
+)
 from methods.kit.parts import dense_adapter
 
 SEARCH = "search"
@@ -43,12 +55,12 @@ class SFA(Method):
     fidelity = "reading"
     recipe = {"train.lr": 1e-3}
 
-    bottleneck: Positive = 8
-    share: Share = 0.001
+    bottleneck: PositiveInt = 8
+    share: Fraction = 0.001
     budget: Annotated[int, Ge(0)] = 0  # trainable parameters in all; 0: as `share` says
     sites: tuple[LinearSite, ...] = ALL
-    search_epochs: Positive = 3
-    search_lr: Rate = 1e-5
+    search_epochs: PositiveInt = 3
+    search_lr: PositiveFloat = 1e-5
     layers: str = "all"  # of the external adapters
     towers: tuple[TowerName, ...] = BOTH_TOWERS
 

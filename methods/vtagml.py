@@ -34,11 +34,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Block, Clip
-from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import Positive
+from methods.kit import Adapter, Block, Clip, Method, PositiveInt, Ref, Task, UsageError
 from methods.kit.parts import dense_adapter
 from methods.kit.parts.routing import of_task
 
@@ -51,8 +47,8 @@ class VTAGML(Method):
     fidelity = "reading"
     recipe = {"train.lr": 4e-5}
 
-    embedding: Positive = 64
-    reduction: Positive = 3
+    embedding: PositiveInt = 64
+    reduction: PositiveInt = 3
     norms: bool = True
     attention: bool = True
     affinity: bool = True
@@ -82,10 +78,10 @@ class VTAGML(Method):
         """The vector of the task that a batch is of."""
         count = len(task.names)
         table = adapter.own("shared.tasks", nn.Parameter(torch.randn(count, self.embedding)))
-        which = adapter.told("task", torch.zeros((), dtype=torch.long))
+        which = adapter.tracked("task", torch.zeros((), dtype=torch.long))
         if not self.affinity:
             return adapter.derive("shared.z", of_task, which, table)
-        alike = adapter.told("affinity", torch.eye(count))
+        alike = adapter.tracked("affinity", torch.eye(count))
         for i, name in enumerate(task.tasks):
             fn = partial(_shares, row=i)
             adapter.report(WEIGHTS, fn, alike, row=name, columns=task.tasks)

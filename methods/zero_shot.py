@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.core.clip import Clip
+from methods.kit import Adapter, Clip, Method, Task
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from harness.model import backbone
 from harness.model.backbone import Backbone
 from harness.spec.spec import BackboneSpec
 from harness.tracking.ledger import Ledger
-from methods.kit.contract.adapter import Task
+from methods.kit.contract.method import Task
 from tests import coop_layouts
 
 TINY = Path(__file__).parent / "tiny"

@@ -3,10 +3,9 @@
 import torch
 
 import methods
-from methods import Method
 from methods.adaring import AdaRing
-from methods.kit.contract.source_weights import Pair, Start
-from methods.kit.core.clip import Clip
+from methods.kit import Clip, Method
+from methods.kit.contract.source_weights import SourceAdapter, SourceWeights
 
 PAIR = ((2, 3), (4, 2))
 
@@ -48,7 +47,7 @@ VARIANTS: dict[str, Method] = {
 VARIANT_BUILDS = ("flat", "custom")
 
 
-def start_of(method: Method, clip: Clip) -> Start | None:
+def start_of(method: Method, clip: Clip) -> SourceWeights | None:
     """What a run might have learnt that has adapters or updates where an AdaRing has them."""
     if not isinstance(method, AdaRing) or not method.start:
         return None
@@ -56,12 +55,12 @@ def start_of(method: Method, clip: Clip) -> Start | None:
     pairs, updates = {}, {}
     for block in clip.blocks(method.towers):
         down, up = (torch.randn(block.width, 32, generator=rng) for _ in range(2))
-        pairs[block.tower, block.index] = Pair(0.1 * down, 0.02 * up.mT, method.activation)
+        pairs[block.tower, block.index] = SourceAdapter(0.1 * down, 0.02 * up.mT, method.activation)
         for name in method.sites:
             site = block.site(name)
             updates[site] = 0.02 * torch.randn(site.shape, generator=rng)
     delta = method.form == "delta"
-    return Start("a run", {} if delta else pairs, updates if delta else {})
+    return SourceWeights("a run", {} if delta else pairs, updates if delta else {})
 
 
 def method_of(case: str) -> Method:

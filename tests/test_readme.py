@@ -18,6 +18,7 @@ from harness.data.split import Images
 from harness.model.backbone import Backbone
 from harness.run import config
 from harness.spec.spec import PROTOCOLS
+from methods.kit import Method
 from sweeps.suite.build import build_suite
 from tests.drawn_images import class_folders
 
@@ -39,7 +40,7 @@ def commands(*verbs: str, page: Path = README) -> list[list[str]]:
 
 
 @pytest.fixture
-def bitfit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[methods.Method]]:
+def bitfit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Method]]:
     """The method of the README, found because its file lies in the folder."""
     source = next(b for b in blocks("python") if "class BitFit" in b)
     assert len(source.splitlines()) < 40
@@ -52,7 +53,7 @@ def bitfit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[met
 
 
 def test_the_method_of_the_readme_is_listed_and_counted(
-    bitfit: type[methods.Method], capsys: pytest.CaptureFixture[str]
+    bitfit: type[Method], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "bitfit" in methods.names()
     # ViT-B/16: each block has biases of qkv 3d, out d, fc 4d, proj d and two norms; then
@@ -70,7 +71,7 @@ def test_the_method_of_the_readme_is_listed_and_counted(
 
 
 def test_the_method_of_the_readme_keeps_the_contract(
-    bitfit: type[methods.Method], tiny: dict[str, Backbone], images: Images, tmp_path: Path
+    bitfit: type[Method], tiny: dict[str, Backbone], images: Images, tmp_path: Path
 ) -> None:
     path = Path(__file__).parent / "methods" / "test_contract.py"
     spec = importlib.util.spec_from_file_location("contract", path)

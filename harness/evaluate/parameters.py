@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from harness.model import clip_layout
-from methods.kit.contract.adapter import Adapter, Method, Task
-from methods.kit.contract.source_weights import Start
+from methods.kit.contract.adapter import Adapter
+from methods.kit.contract.method import Method, Task
+from methods.kit.contract.source_weights import SourceWeights
 
 PROMPT_TOKENS = 16  # stands in for the prompts where only shapes matter
 
@@ -64,7 +65,7 @@ def outline_counts(
     method: Method,
     parts: clip_layout.ClipLayout,
     classes: int,
-    start: Start | None = None,
+    start: SourceWeights | None = None,
     tasks: Sequence[str] = (),
 ) -> Counts:
     """The counts of a method on a model without its numbers."""
@@ -76,7 +77,7 @@ def attach_outline(
     method: Method,
     parts: clip_layout.ClipLayout,
     classes: int,
-    start: Start | None = None,
+    start: SourceWeights | None = None,
     tasks: Sequence[str] = (),
 ) -> Adapter:
     """A method on a model without its numbers (on the meta device)."""

@@ -35,7 +35,7 @@ class Predictions:
 def predict(net: Classifier, images: Images, again: bool = False) -> Predictions:
     """Predictions for all images; the text is encoded once. ``again``: they are asked repeatedly,
     in a run or by the next."""
-    net.adapter.tell("task", net.task)
+    net.adapter.set_tracked("task", net.task)
     bound = net.adapter.bind()
     text = net.text(bound)
     inputs, device = net.inputs(images, again), net.backbone.device
@@ -57,9 +57,9 @@ def predict(net: Classifier, images: Images, again: bool = False) -> Predictions
 @torch.no_grad()
 def method_tables(net: Classifier, images: Images) -> dict[str, Table]:
     """What the method reports of itself, over images as they are."""
-    reports = net.adapter.rig.reports
-    net.adapter.tell("task", net.task)
-    bound = net.adapter.bind(watch=True)
+    reports = net.adapter.wiring.reports
+    net.adapter.set_tracked("task", net.task)
+    bound = net.adapter.bind(collect_reports=True)
     if any(report.key is not None for report in reports):
         text, device = net.text(bound), net.backbone.device
         for x in net.inputs(images).split(net.backbone.image.shape.at_once(device)):

@@ -14,7 +14,7 @@ from harness.model.frozen_features import last_frozen_point
 from harness.model.prompt_packing import Packing
 from harness.model.tensor_cache import shared_cache
 from harness.model.tower import FROZEN, Prompts, ResidualStream, packing_for
-from methods.kit.binding.bound import Bound
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.wiring import Wiring
 from methods.kit.contract.adapter import Adapter
 
@@ -38,8 +38,7 @@ class Classifier:
     Images come as uint8 pixels, as pixels already normalised, as the frozen stream at
     ``image_point`` (n, length, width), or as frozen features (n, dim).
 
-    Where trials are trained side by side, ``rig`` is all that hangs on any of them, and ``adapter``
-    is the first.
+    For co-trained trials, ``wiring`` is the union of theirs and ``adapter`` is the first.
     """
 
     task = 0  # which of the data sets that are trained together it is for
@@ -50,15 +49,15 @@ class Classifier:
         adapter: Adapter,
         prompts: Prompts,
         known: bool = True,
-        rig: Wiring | None = None,
+        wiring: Wiring | None = None,
     ) -> None:
         self.backbone = backbone
         self.adapter = adapter
-        self.rig = rig or adapter.rig
+        self.wiring = wiring or adapter.wiring
         self.prompts = prompts
         self.known = known
-        self.image_point = last_frozen_point(self.rig, backbone.image)
-        self.text_point = last_frozen_point(self.rig, backbone.text)
+        self.image_point = last_frozen_point(self.wiring, backbone.image)
+        self.text_point = last_frozen_point(self.wiring, backbone.text)
         self.image_trains = self.image_point <= backbone.image.shape.depth
         self.text_trains = self.text_point <= backbone.text.shape.depth
         self._streams: dict[int, ResidualStream] = {}
@@ -77,7 +76,7 @@ class Classifier:
         found = frozen_features.cached_activations(self.backbone, images, point)
         return images.pixels if found is None else found
 
-    def text(self, bound: Bound) -> Tensor:
+    def text(self, bound: BoundAdapter) -> Tensor:
         """Normalised features of the class prompts (classes, dim)."""
         if self.frozen_text is not None:
             return self.frozen_text
@@ -95,10 +94,10 @@ class Classifier:
         """Whether something of the prompts can be kept: features, or the stream of one template."""
         return self.text_point > 0 and not (self.text_trains and self.prompts.more)
 
-    def text_stream(self, bound: Bound) -> ResidualStream | None:
+    def text_stream(self, bound: BoundAdapter) -> ResidualStream | None:
         """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
         packing, room = (
-            packing_for(self.prompts, bound.rig, bound.noise is not None),
+            packing_for(self.prompts, bound.wiring, bound.noise is not None),
             shared_cache.budget(self.backbone.device),
         )
         fits = self.text_bytes(packing) <= room
@@ -120,7 +119,7 @@ class Classifier:
             rows = len(ids)
         return 4 * rows * shape.width
 
-    def image(self, x: Tensor, bound: Bound, own: bool = False) -> Tensor:
+    def image(self, x: Tensor, bound: BoundAdapter, own: bool = False) -> Tensor:
         """Normalised features (n, dim). ``own``: trials lead ``x``, each with its own images."""
         axes = x.dim() - own
         if axes == 2:
@@ -134,7 +133,7 @@ class Classifier:
         return F.normalize(encoded.float(), dim=-1)
 
     def __call__(
-        self, x: Tensor, bound: Bound, text: Tensor | None = None, own: bool = False
+        self, x: Tensor, bound: BoundAdapter, text: Tensor | None = None, own: bool = False
     ) -> Answer:
         with self.backbone.autocast():
             words = self.text(bound) if text is None else text
@@ -142,7 +141,7 @@ class Classifier:
         logits = bound.score(image, words, self.scale(bound), self.known)
         return Answer(image, words, logits)
 
-    def scale(self, bound: Bound) -> Tensor:
+    def scale(self, bound: BoundAdapter) -> Tensor:
         """exp of the logit scale; a method may train it."""
         frozen = self.backbone.clip.weights["shared.scale.weight"]
         scale = bound.tensor(("shared", None, "scale"), frozen).exp()
@@ -153,7 +152,7 @@ class Classifier:
         with torch.no_grad(), self.backbone.autocast():
             return self._mean_text(FROZEN)
 
-    def _mean_text(self, bound: Bound) -> Tensor:
+    def _mean_text(self, bound: BoundAdapter) -> Tensor:
         """Of an ensemble of templates the mean of the normalised features, normalised."""
         each = [
             F.normalize(self.backbone.text(prompts, bound).float(), dim=-1)

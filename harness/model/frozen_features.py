@@ -18,13 +18,13 @@ EMBEDDING = ("words", "patches", "class_token", "positions", "ln_pre", "tokens")
 HEAD = ("ln_post", "pooled", "project")
 
 
-def last_frozen_point(rig: Wiring, tower: Tower) -> int:
+def last_frozen_point(wiring: Wiring, tower: Tower) -> int:
     """The last point (see :class:`Tower`) that what hangs cannot change; -1 if there is none.
 
     What is reported of a site while watching must pass it, so it counts as touched.
     """
     depth = tower.shape.depth
-    keys = [*rig.sites, *(report.key for report in rig.reports if report.key is not None)]
+    keys = [*wiring.sites, *(report.key for report in wiring.reports if report.key is not None)]
     points = [depth + 1]
     for name, layer, site in keys:
         if name == tower.shape.name:

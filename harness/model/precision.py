@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from harness.data import pixel_cache
 from harness.spec import environment
-from methods.kit.binding.bound import plain_linear
+from methods.kit.binding.linear import plain_linear
 from methods.kit.core.errors import UsageError
 
 AUTO = "auto"

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from harness.model.attention import attend, attend_packed
 from harness.model.prompt_packing import Packing, pack_prompts
-from methods.kit.binding.bound import Bound
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.wiring import Wiring
 from methods.kit.core.clip import Key, weight_name
 
-FROZEN = Bound(Wiring(), {})
+FROZEN = BoundAdapter(Wiring(), {})
 MAX_SEQUENCES = 256
 CACHE_BYTES = 8_000_000  # bytes
 
@@ -100,7 +100,7 @@ class Tower:
         self.shape = shape
         self.weights = {n: w for n, w in weights.items() if n.startswith(shape.name + ".")}
 
-    def __call__(self, inputs: Tensor | Prompts, bound: Bound = FROZEN) -> Tensor:
+    def __call__(self, inputs: Tensor | Prompts, bound: BoundAdapter = FROZEN) -> Tensor:
         return self.finish(self.embed(inputs, bound), bound)
 
     # --- parts, so that a plan can keep what does not change ---------------------------------
@@ -108,7 +108,9 @@ class Tower:
     # A point of a tower is a number: 0 to depth is the stream that enters this block (depth: what
     # leaves the last one), depth + 1 the features.
 
-    def begin(self, inputs: Tensor | Prompts, point: int, like: Bound = FROZEN) -> ResidualStream:
+    def begin(
+        self, inputs: Tensor | Prompts, point: int, like: BoundAdapter = FROZEN
+    ) -> ResidualStream:
         """The frozen model's stream at a point, laid out as ``like`` needs it.
 
         At ``depth`` it holds the pooled tokens alone, unless the pool is a mean.
@@ -120,12 +122,18 @@ class Tower:
         rows = self.pooled_rows(stream)
         return ResidualStream(self.block(last, stream, FROZEN, rows), stream.n)
 
-    def finish(self, stream: ResidualStream, bound: Bound = FROZEN, point: int = 0) -> Tensor:
+    def finish(
+        self, stream: ResidualStream, bound: BoundAdapter = FROZEN, point: int = 0
+    ) -> Tensor:
         """Features (n, dim) from the stream at a point."""
         last = self.shape.depth - 1
         stream = self.run(stream, bound, point, last)
         rows = self.pooled_rows(stream)
-        if point <= last and rows is not None and can_pool_early(bound.rig, self.shape.name, last):
+        if (
+            point <= last
+            and rows is not None
+            and can_pool_early(bound.wiring, self.shape.name, last)
+        ):
             return self.head(self.block(last, stream, bound, rows), stream, bound)
         x = self.block(last, stream, bound) if point <= last else stream.x
         return self.head(self._pool(x, rows, stream, bound), stream, bound)
@@ -147,7 +155,10 @@ class Tower:
         )
 
     def embed(
-        self, inputs: Tensor | Prompts, bound: Bound = FROZEN, like: Bound | None = None
+        self,
+        inputs: Tensor | Prompts,
+        bound: BoundAdapter = FROZEN,
+        like: BoundAdapter | None = None,
     ) -> ResidualStream:
         """The sequence that enters the first block, packed as ``like`` (else ``bound``) allows.
 
@@ -157,7 +168,7 @@ class Tower:
         if isinstance(inputs, Prompts):
             n = len(inputs)
             asked = like or bound
-            packing = packing_for(inputs, asked.rig, asked.noise is not None)
+            packing = packing_for(inputs, asked.wiring, asked.noise is not None)
             ends = inputs.pooled
             x = self._words(inputs, bound, packing)
         else:
@@ -167,7 +178,7 @@ class Tower:
         return ResidualStream(bound.after(key, x, x, n), n, packing, ends)
 
     def run(
-        self, stream: ResidualStream, bound: Bound = FROZEN, start: int = 0, stop: int = 0
+        self, stream: ResidualStream, bound: BoundAdapter = FROZEN, start: int = 0, stop: int = 0
     ) -> ResidualStream:
         """Blocks ``start`` to ``stop`` (excluded) over all tokens."""
         for i in range(start, stop):
@@ -183,7 +194,7 @@ class Tower:
         starts = torch.arange(stream.n, device=stream.x.device) * stream.length
         return starts if stream.ends is None else starts + stream.ends
 
-    def head(self, x: Tensor, stream: ResidualStream, bound: Bound = FROZEN) -> Tensor:
+    def head(self, x: Tensor, stream: ResidualStream, bound: BoundAdapter = FROZEN) -> Tensor:
         """Features (n, dim) from the pooled tokens (n, width)."""
         key: Key = (self.shape.name, None, "ln_post")
         y = x if self._normed_already else self._norm(key, x, bound)
@@ -193,7 +204,11 @@ class Tower:
         return y if weight is None else bound.linear(key, y, weight, self._bias(key))
 
     def block(
-        self, i: int, stream: ResidualStream, bound: Bound = FROZEN, rows: Tensor | None = None
+        self,
+        i: int,
+        stream: ResidualStream,
+        bound: BoundAdapter = FROZEN,
+        rows: Tensor | None = None,
     ) -> Tensor:
         """One block: x + attn(x), then + mlp. With ``rows``, its output at those rows only."""
         tower, n = self.shape.name, stream.n
@@ -212,7 +227,7 @@ class Tower:
     # --- inside ------------------------------------------------------------------------------
 
     def _attention(
-        self, i: int, stream: ResidualStream, bound: Bound, rows: Tensor | None
+        self, i: int, stream: ResidualStream, bound: BoundAdapter, rows: Tensor | None
     ) -> Tensor:
         s, n, packing = self.shape, stream.n, stream.packing
         key: Key = (s.name, i, "qkv")
@@ -239,7 +254,7 @@ class Tower:
             y = attend(q, k, v, n, s.heads, s.causal, ends, self._added(i, stream, bound))
         return self._site_linear((s.name, i, "out_proj"), y, n, bound)
 
-    def _added(self, i: int, stream: ResidualStream, bound: Bound) -> Tensor | None:
+    def _added(self, i: int, stream: ResidualStream, bound: BoundAdapter) -> Tensor | None:
         """What a method adds to the scores of attention; None for most."""
         key: Key = (self.shape.name, i, "scores")
         if bound.at(key) is None:
@@ -247,31 +262,31 @@ class Tower:
         zeros = stream.x.new_zeros(stream.length, stream.length)
         return bound.before(key, zeros, 1)
 
-    def _mlp(self, i: int, x: Tensor, n: int, bound: Bound) -> Tensor:
+    def _mlp(self, i: int, x: Tensor, n: int, bound: BoundAdapter) -> Tensor:
         tower = self.shape.name
         h = self._site_norm((tower, i, "ln_2"), x, n, bound)
         h = self.shape.activation(self._site_linear((tower, i, "fc"), h, n, bound))
         return self._site_linear((tower, i, "proj"), h, n, bound)
 
-    def _site_linear(self, key: Key, x: Tensor, n: int, bound: Bound) -> Tensor:
+    def _site_linear(self, key: Key, x: Tensor, n: int, bound: BoundAdapter) -> Tensor:
         x = bound.before(key, x, n)
         return bound.after(key, x, bound.linear(key, x, *self._pair(key)), n)
 
-    def _site_norm(self, key: Key, x: Tensor, n: int, bound: Bound) -> Tensor:
+    def _site_norm(self, key: Key, x: Tensor, n: int, bound: BoundAdapter) -> Tensor:
         x = bound.before(key, x, n)
         return bound.after(key, x, self._norm(key, x, bound), n)
 
-    def _norm(self, key: Key, x: Tensor, bound: Bound) -> Tensor:
+    def _norm(self, key: Key, x: Tensor, bound: BoundAdapter) -> Tensor:
         return bound.norm(key, x, self._weight(key), self._bias(key), self.shape.eps)
 
-    def _scaled(self, key: Key, y: Tensor, bound: Bound) -> Tensor:
+    def _scaled(self, key: Key, y: Tensor, bound: BoundAdapter) -> Tensor:
         gamma = self._weight(key)
         if gamma is None:
             return y
         gamma = bound.tensor(key, gamma)
         return y * (gamma.unsqueeze(-2) if gamma.dim() == 2 else gamma)
 
-    def _words(self, prompts: Prompts, bound: Bound, packing: Packing | None) -> Tensor:
+    def _words(self, prompts: Prompts, bound: BoundAdapter, packing: Packing | None) -> Tensor:
         key: Key = ("text", None, "words")
         table = bound.tensor(key, self.weights["text.words.weight"])
         n, length = prompts.ids.shape
@@ -282,7 +297,7 @@ class Tower:
             return self._placed(x, n, bound, length)
         return x + self._positions(bound)[..., packing.places % length, :]
 
-    def _patches(self, images: Tensor, bound: Bound) -> Tensor:
+    def _patches(self, images: Tensor, bound: BoundAdapter) -> Tensor:
         n, (ph, pw) = images.shape[-4], self.shape.patch
         x = images.flatten(0, -4).unflatten(2, (-1, ph)).unflatten(4, (-1, pw))
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(0, 2)  # (n * gh * gw, 3 * ph * pw)
@@ -300,18 +315,20 @@ class Tower:
         key = ("image", None, "ln_pre")
         return x if self._weight(key) is None else self._norm(key, x, bound)
 
-    def _placed(self, x: Tensor, n: int, bound: Bound, length: int | None) -> Tensor:
+    def _placed(self, x: Tensor, n: int, bound: BoundAdapter, length: int | None) -> Tensor:
         table = self._positions(bound)
         table = table if length is None else table[..., :length, :]
         if table.dim() == 3:
             table = table.unsqueeze(1)
         return (x.unflatten(-2, (n, -1)) + table).flatten(-3, -2)
 
-    def _positions(self, bound: Bound) -> Tensor:
+    def _positions(self, bound: BoundAdapter) -> Tensor:
         key: Key = (self.shape.name, None, "positions")
         return bound.tensor(key, self.weights[weight_name(key, "weight")])
 
-    def _pool(self, x: Tensor, rows: Tensor | None, stream: ResidualStream, bound: Bound) -> Tensor:
+    def _pool(
+        self, x: Tensor, rows: Tensor | None, stream: ResidualStream, bound: BoundAdapter
+    ) -> Tensor:
         if rows is not None:
             return x[..., rows, :]
         if self.shape.norm_before_pool:
@@ -332,16 +349,16 @@ class Tower:
         return self.weights[weight_name(key, "weight")], self._bias(key)
 
 
-def can_pool_early(rig: Wiring, tower: str, layer: int) -> bool:
+def can_pool_early(wiring: Wiring, tower: str, layer: int) -> bool:
     """Whether a last block can be computed for the pooled rows alone."""
     inside = ("ln_1", "qkv", "out_proj", "attn", "ln_2", "fc", "proj", "mlp", "block")
-    whole = all(rig.rowwise((tower, layer, name)) for name in inside)
-    return whole and rig.splits((tower, layer, "qkv"))
+    whole = all(wiring.rowwise((tower, layer, name)) for name in inside)
+    return whole and wiring.splits((tower, layer, "qkv"))
 
 
-def packing_for(prompts: Prompts, rig: Wiring, training: bool) -> Packing | None:
+def packing_for(prompts: Prompts, wiring: Wiring, training: bool) -> Packing | None:
     """The tightest packing that changes nothing: a function that looks at whole sequences needs
     them padded, and with dropout every prompt draws a mask for its own copy of the prefix."""
-    if rig.sees_sequences("text"):
+    if wiring.sees_sequences("text"):
         return None
-    return prompts.packed if training and rig.draws_in("text") else prompts.shared
+    return prompts.packed if training and wiring.draws_in("text") else prompts.shared

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.model.backbone import Backbone
 from harness.spec.spec import Spec
-from methods.kit.binding.bound import Bound
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.errors import UsageError
 
@@ -45,15 +45,15 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 @torch.no_grad()
-def folded_weights(backbone: Backbone, bound: Bound) -> dict[str, Tensor]:
+def folded_weights(backbone: Backbone, bound: BoundAdapter) -> dict[str, Tensor]:
     """open_clip state keys to the weights that hold the adapter; only those that change."""
-    if not bound.rig.foldable:
+    if not bound.wiring.foldable:
         raise UsageError("this method is not foldable: it acts on activations or on the score")
     like = dict(backbone.model.named_parameters())
     weights = backbone.clip.weights
     pieces = {piece.name: piece for piece in backbone.pieces}
     out: dict[str, Tensor] = {}
-    for tower, layer, site in bound.rig.sites:
+    for tower, layer, site in bound.wiring.sites:
         stem = ".".join(str(p) for p in (tower, layer, site) if p is not None)
         weight, bias = weights.get(f"{stem}.weight"), weights.get(f"{stem}.bias")
         if weight is None:

@@ -29,7 +29,7 @@ from methods.kit.core.errors import UsageError, unknown
 from methods.kit.core.field_values import check_part, read_value
 
 if TYPE_CHECKING:
-    from methods import Method
+    from methods.kit import Method
 
 __all__ = ["build", "check_part", "describe", "from_dict", "parse", "presets", "read_value"]
 __all__ += ["resolve", "tuned"]

@@ -110,7 +110,7 @@ def _train(
     """Train all to their ends."""
     crew = TrialGroup([m.trial for m in members])
     first = members[0].run
-    net = Classifier(first.backbone, first.net.adapter, first.net.prompts, rig=crew.rig)
+    net = Classifier(first.backbone, first.net.adapter, first.net.prompts, wiring=crew.wiring)
     streams = len({trial.feed for trial in crew.trials})
     spec, by_trial = first.spec, {m.trial: m for m in members}
     with cost.measure_training(first.backbone.device) as meter:

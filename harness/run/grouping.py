@@ -43,7 +43,7 @@ class Step:
     """What one step of a run takes: operations that others may share, its own, and launches."""
 
     spec: Spec
-    rig: Wiring
+    wiring: Wiring
     parts: ClipLayout
     classes: int
 
@@ -58,7 +58,7 @@ class Step:
             TokenBatch(self.classes, 2 * TOKENS, rows),
         )
         return tuple(
-            (tower, load, last_frozen_point(self.rig, tower))
+            (tower, load, last_frozen_point(self.wiring, tower))
             for tower, load in zip((image, text), loads, strict=True)
         )
 
@@ -88,8 +88,8 @@ class Step:
         found = []
         for tower, _, _ in self._towers:
             name, last = tower.shape.name, tower.shape.depth - 1
-            cut = can_pool_early(self.rig, name, last)
-            found.append((self.rig.sees_sequences(name), self.rig.draws_in(name), cut))
+            cut = can_pool_early(self.wiring, name, last)
+            found.append((self.wiring.sees_sequences(name), self.wiring.draws_in(name), cut))
         return tuple(found)
 
 
@@ -153,7 +153,7 @@ def _step(spec: Spec, parts: ClipLayout, classes: int) -> Step | None:
     if spec.method.start or spec.method.runs or spec.tasks:
         return None  # what hangs is known later, or data sets take turns
     adapter = parameters.attach_outline(spec.method, parts, classes)
-    return Step(spec, adapter.rig, parts, classes) if adapter.trained() else None
+    return Step(spec, adapter.wiring, parts, classes) if adapter.trained() else None
 
 
 def _key(step: Step) -> Hashable:

@@ -25,7 +25,7 @@ from harness.train import cache_plan, multi_task
 from harness.train.cache_plan import CachePlan
 from harness.train.fit import EpochRow, fit
 from harness.train.step import StepHook
-from methods.kit.contract.source_weights import Start
+from methods.kit.contract.source_weights import SourceWeights
 
 
 @dataclass
@@ -166,7 +166,7 @@ def attach(
     backbone: Backbone,
     split: Split,
     earlier: Mapping[str, Mapping[str, Tensor]] | None = None,
-    start: Start | None = None,
+    start: SourceWeights | None = None,
 ) -> Classifier:
     """The method on the backbone, with initial values drawn from the run's seed alone.
 
@@ -225,7 +225,7 @@ def _multi_task_tables(course: multi_task.Course) -> dict[str, Table]:
 
     A table of values that pass a site has the rows of each task.
     """
-    by_site = {r.table for r in course.adapter.rig.reports if r.key is not None}
+    by_site = {r.table for r in course.adapter.wiring.reports if r.key is not None}
     found: dict[str, Table] = {}
     for name, net in course.nets.items():
         for table, rows in predict.method_tables(net, course.trains[name]).items():

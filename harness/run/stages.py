@@ -17,7 +17,7 @@ from harness.data import leakage
 from harness.data.registry import default_settings
 from harness.run import adapter_files, config
 from harness.spec.spec import SET_SEPARATOR, Spec
-from methods.kit.contract.adapter import Stage
+from methods.kit.contract.method import Stage
 from methods.kit.core.errors import UsageError
 
 SECONDS, PEAK = "time/stages_seconds", "memory/stages_bytes"

@@ -26,10 +26,10 @@ from harness.model.backbone import Backbone, backbone_outline
 from harness.run import adapter_files, config
 from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
-from methods.kit.binding.bound import Bound
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.wiring import Attached
 from methods.kit.contract.adapter import Adapter
-from methods.kit.contract.source_weights import Pair, Start
+from methods.kit.contract.source_weights import SourceAdapter, SourceWeights
 from methods.kit.core.clip import QKV, Clip, Key, Site, weight_name
 from methods.kit.core.errors import UsageError
 from methods.kit.parts.bottleneck import Bottleneck
@@ -147,7 +147,7 @@ def costs(source: Source, adapter: Adapter, began: float) -> dict[str, float]:
 # --- what it learnt --------------------------------------------------------------------------
 
 
-def outline(source: Source | None) -> Start | None:
+def outline(source: Source | None) -> SourceWeights | None:
     """What a source learnt, without numbers: enough to see whether a method fits it."""
     if source is None:
         return None
@@ -157,7 +157,7 @@ def outline(source: Source | None) -> Start | None:
 
 
 @torch.no_grad()
-def load(source: Source | None, backbone: Backbone) -> Start | None:
+def load(source: Source | None, backbone: Backbone) -> SourceWeights | None:
     """What a source learnt, in double precision on the CPU. Raises UsageError for other weights."""
     if source is None:
         return None
@@ -168,56 +168,58 @@ def load(source: Source | None, backbone: Backbone) -> Start | None:
     return learnt(source, adapter, adapter.bind(state), backbone.clip)
 
 
-def learnt(source: Source, adapter: Adapter, bound: Bound, clip: Clip) -> Start:
+def learnt(source: Source, adapter: Adapter, bound: BoundAdapter, clip: Clip) -> SourceWeights:
     """Adapters behind MLPs, or updates of weights, layer by layer. Raises UsageError for a method
     that does anything else."""
-    pairs: dict[tuple[str, int], Pair] = {}
+    pairs: dict[tuple[str, int], SourceAdapter] = {}
     updates: dict[Site, Tensor] = {}
-    for key, hung in adapter.rig.sites.items():
-        pair = _pair(bound, key, hung)
+    for key, attached in adapter.wiring.sites.items():
+        pair = _pair(bound, key, attached)
         if pair is not None:
             pairs[pair[0]] = pair[1]
             continue
-        found = _updates(bound, key, hung, adapter.clip, clip)
+        found = _updates(bound, key, attached, adapter.clip, clip)
         if not found:
             pairs.clear()
             updates.clear()
             break
         updates |= found
-    if bool(pairs) == bool(updates) or adapter.rig.score is not None:
+    if bool(pairs) == bool(updates) or adapter.wiring.score is not None:
         raise UsageError(
             f"method.start: run {source.digest} ({source.spec.method_name}) does not consist of"
             " adapters behind MLPs or of updates of weights; full_rank, lora and adaring do"
         )
-    return Start(source.digest, pairs, updates)
+    return SourceWeights(source.digest, pairs, updates)
 
 
-def _pair(bound: Bound, key: Key, hung: Attached) -> tuple[tuple[str, int], Pair] | None:
+def _pair(
+    bound: BoundAdapter, key: Key, attached: Attached
+) -> tuple[tuple[str, int], SourceAdapter] | None:
     tower, layer, name = key
-    others = (*hung.adds, *hung.weight, *hung.bias, *hung.before)
-    if layer is None or name != "mlp" or others or len(hung.after) != 1:
+    others = (*attached.adds, *attached.weight, *attached.bias, *attached.before)
+    if layer is None or name != "mlp" or others or len(attached.after) != 1:
         return None
-    call = hung.after[0]
+    call = attached.after[0]
     if not isinstance(call.fn, Bottleneck):
         return None
     matrices = call.fn.pair(*bound.tensors(call.refs))
     if matrices is None:
         return None
-    return (tower, layer), Pair(*matrices, call.fn.activation)
+    return (tower, layer), SourceAdapter(*matrices, call.fn.activation)
 
 
 def _updates(
-    bound: Bound, key: Key, hung: Attached, outlined: Clip, clip: Clip
+    bound: BoundAdapter, key: Key, attached: Attached, outlined: Clip, clip: Clip
 ) -> dict[Site, Tensor]:
     tower, layer, name = key
     if layer is None or name not in ("qkv", "out_proj", "fc", "proj"):
         return {}
-    if not hung.foldable or hung.bias:
+    if not attached.foldable or attached.bias:
         return {}
     frozen = clip.weights[weight_name(key, "weight")].detach()
     frozen = frozen if frozen.is_meta else frozen.cpu().double()
     change = bound.folded(key, frozen, None)[0] - frozen
-    touched = {add.rows for add in hung.adds} | {call.rows for call in hung.weight}
+    touched = {add.rows for add in attached.adds} | {call.rows for call in attached.weight}
     block = getattr(outlined, tower).block(layer)
     sites = [block.site(word) for word in (QKV if name == "qkv" else (name,))]
     if not touched <= {site.rows for site in sites}:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from annotated_types import Ge, Gt, Le
 
 import methods
-from methods.kit.core.field_types import Positive, Rate, Share, Weight
+from methods.kit.core.field_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 
 if TYPE_CHECKING:
-    from methods import Method
+    from methods.kit import Method
 
 Protocol = Literal[
     "base_to_novel", "cross_dataset", "domain_generalization", "few_shot", "full", "multi_task"
@@ -58,18 +58,18 @@ class TrainSpec:
     """How every method is trained. Rates are for AdamW at the given batch size."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: Rate = 1e-3
-    weight_decay: Weight = 0.01
-    momentum: Share = 0.9  # sgd
+    lr: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.01
+    momentum: Fraction = 0.9  # sgd
     epochs: Annotated[int, Ge(0)] = 20
-    batch_size: Positive = 32
-    warmup: Share = 0.1  # share of the steps, linear; then cosine
-    final_lr: Share = 0.0  # share of lr at the end of the cosine
-    clip_grad: Weight = 0.0  # largest gradient norm; 0 is off
+    batch_size: PositiveInt = 32
+    warmup: Fraction = 0.1  # share of the steps, linear; then cosine
+    final_lr: Fraction = 0.0  # share of lr at the end of the cosine
+    clip_grad: NonNegativeFloat = 0.0  # largest gradient norm; 0 is off
     augment: Literal["none", "crop_flip"] = "crop_flip"
     crop_scale: Annotated[float, Gt(0), Le(1)] = 0.08  # smallest share of the area a crop keeps
     crop_ratio: Annotated[float, Ge(1)] = 4 / 3  # longest side of a crop in its other side
-    flip: Share = 0.5  # of the images are mirrored
+    flip: Fraction = 0.5  # of the images are mirrored
 
 
 @dataclass(frozen=True)

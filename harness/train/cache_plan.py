@@ -168,12 +168,12 @@ def _describe(tower: Tower, point: int) -> str:
 
 
 def _caches_teacher(net: Classifier) -> bool:
-    return net.rig.needs_teacher and net.image_trains
+    return net.wiring.needs_teacher and net.image_trains
 
 
 def _packing(net: Classifier) -> Packing | None:
     """How the prompts lie in a training step."""
-    return packing_for(net.prompts, net.rig, training=True)
+    return packing_for(net.prompts, net.wiring, training=True)
 
 
 def _prompts(net: Classifier) -> flops.TokenBatch:

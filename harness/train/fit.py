@@ -96,7 +96,7 @@ def fit_all(
     crew.train()
     net.text_stream(crew.bind(0, 0.0, device))  # not in the time of a step
     teacher = None
-    if net.rig.needs_teacher:
+    if net.wiring.needs_teacher:
         teacher = FrozenTeacher(net, feeds.sets, plan.looks_of("teacher"))
     take, step = Stepper(crew, around, replay.step_recorder(device)), 0
     for epoch in range(cfg.epochs):

@@ -84,7 +84,7 @@ def parameter_buffers(adapters: Sequence[Adapter]) -> list[ParameterBuffer]:
     first = adapters[0]
     kinds: dict[OptimizerGroup, list[str]] = {}
     for name, value in first.trained().items():
-        kinds.setdefault(OptimizerGroup(first.rate(name), value.dim() >= 2), []).append(name)
+        kinds.setdefault(OptimizerGroup(first.lr_factor(name), value.dim() >= 2), []).append(name)
     apart = _separate_names(first)
     made = []
     for kind, names in sorted(kinds.items(), key=lambda item: (item[0].rate, item[0].decays)):
@@ -97,9 +97,9 @@ def parameter_buffers(adapters: Sequence[Adapter]) -> list[ParameterBuffer]:
 def _separate_names(adapter: Adapter) -> set[str]:
     """What has a buffer of its own: parts that sleep in some steps, are trained by a term of the
     loss alone, or are large."""
-    rig, owned = adapter.rig, adapter.trained()
-    if any(penalty.alone for penalty in rig.penalties):
+    wiring, owned = adapter.wiring, adapter.trained()
+    if any(penalty.exclusive for penalty in wiring.penalties):
         return set(owned)
-    asleep = {n for draw in rig.draws.values() for names in draw.members for n in names}
+    inactive = {n for draw in wiring.draws.values() for names in draw.parameters for n in names}
     large = sum(p.numel() for p in owned.values()) > MAX_FLAT_NUMBERS
-    return {name for name, p in owned.items() if large or name in asleep}
+    return {name for name, p in owned.items() if large or name in inactive}

@@ -11,7 +11,7 @@ from harness.model.classifier import Classifier
 from harness.train.batches import Batch
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import TrialGroup
-from methods.kit.contract.adapter import Step
+from methods.kit.contract.step import Step
 
 Outcome = tuple[Tensor, Tensor]  # (trials,) loss, right answers
 
@@ -70,16 +70,18 @@ def _accumulate(
     answer = net(batch.x, bound, own=own)
     loss = cross_entropy(answer.logits, batch.labels)
     frozen = teacher(batch, answer) if teacher else None
-    again = net(batch.x, bound.again(), own=own).logits if net.rig.needs_again else None
-    seen = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, again)
+    second = (
+        net(batch.x, bound.next_pass(), own=own).logits if net.wiring.needs_second_pass else None
+    )
+    seen = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, second)
     extra = bound.penalty(seen)
     if extra is not None:
         loss = loss + extra
-    alone = bound.penalties_alone(seen)
+    alone = bound.exclusive_penalties(seen)
     if part is not None:
         loss, alone = share * loss, [(where, names, share * term) for where, names, term in alone]
     total = backward(crew, loss, alone)
-    crew.asleep = bound.asleep
+    crew.inactive = bound.inactive
     right = (answer.logits.detach().argmax(-1) == batch.labels).sum(-1)
     return total.detach().reshape(-1), right.reshape(-1)
 

@@ -26,9 +26,9 @@ from harness.train.step import StepHook, Stepper
 from harness.train.task_affinity import GradientAffinity
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
-from methods.kit.binding.bound import Bound
+from methods.kit import Adapter, Task
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.randomness import Noise, generator
-from methods.kit.contract.adapter import Adapter, Task
 
 
 class TaskClassifier(Classifier):
@@ -45,7 +45,7 @@ class TaskClassifier(Classifier):
         self.columns = columns
 
     def __call__(
-        self, x: Tensor, bound: Bound, text: Tensor | None = None, own: bool = False
+        self, x: Tensor, bound: BoundAdapter, text: Tensor | None = None, own: bool = False
     ) -> Answer:
         answer = super().__call__(x, bound, text, own)
         if answer.logits.shape[-1] == len(self.prompts):
@@ -120,14 +120,14 @@ class Course:
                 lesson, batch = lessons[k], next(streams[k])
                 began = time.perf_counter()
                 crew.optimizer.schedule(step, total)
-                adapter.tell("task", k)
+                adapter.set_tracked("task", k)
                 crew.advance(step / total, step)
                 loss, right = take(lesson.net, batch, step, step / total, lesson.teacher)
                 losses.append(loss)
                 hits.append(right)
                 seconds.append(time.perf_counter() - began)
                 self.affinity.see(k, crew.gradients())
-                adapter.tell("affinity", self.affinity.matrix())
+                adapter.set_tracked("affinity", self.affinity.matrix())
                 step += 1
             values = torch.cat(losses).tolist()
             if self.device.type == "cuda":  # the stack above waited for the whole epoch
@@ -183,8 +183,8 @@ class _Lesson:
         self.batches = BatchStream(net, train, cfg, seed, plan)
         self.steps = math.ceil(len(train) / cfg.batch_size)
         adapter, device = net.adapter, net.backbone.device
-        adapter.tell("task", net.task)
+        adapter.set_tracked("task", net.task)
         net.text_stream(adapter.bind(noise=Noise(seed, 0, device)))  # not in the time of a step
         self.teacher = None
-        if adapter.needs_teacher:
+        if adapter.wiring.needs_teacher:
             self.teacher = FrozenTeacher(net, [(train, seed)], plan.looks_of("teacher"))

@@ -85,8 +85,8 @@ def step_recorder(device: torch.device) -> Recorder | None:
 
 def replay_obstacle(crew: TrialGroup) -> str:
     """Why the steps of a crew cannot be replayed; empty if they may be."""
-    rigs = [group.trials[0].adapter.rig for group in crew.groups]
-    if any(draw.members for rig in rigs for draw in rig.draws.values()):
+    wirings = [group.trials[0].adapter.wiring for group in crew.groups]
+    if any(draw.parameters for wiring in wirings for draw in wiring.draws.values()):
         return "parts of the adapter sleep in some steps"
     return ""
 
@@ -119,13 +119,13 @@ class _CapturedStep:
 
     crew: TrialGroup
     batch: Batch
-    book: RandomTape
+    tape: RandomTape
     outcome: Outcome
     again: Callable[[], None]
     gradients: list[Tensor | None]  # of the leaves, where it puts them
 
     def __call__(self, moment: StepRequest) -> Outcome:
-        self.book.turn_to(moment.step, moment.progress)
+        self.tape.redraw(moment.step, moment.progress)
         for mine, new in zip(_tensors(self.batch), _tensors(moment.batch), strict=True):
             mine.copy_(new)
         self.again()
@@ -166,17 +166,17 @@ class ReplayCache:
             return None
         if self._met[key] <= WARM_UP_STEPS:
             return self.recorder.warm(moment.now)
-        self.crew.book = book = RandomTape()
+        self.crew.tape = tape = RandomTape()
         try:
-            replay, outcome = self._recorded(moment, book)
+            replay, outcome = self._recorded(moment, tape)
         finally:
-            self.crew.book = None
+            self.crew.tape = None
         if replay is not None:
             self._kept[key] = replay
         return outcome
 
     def _recorded(
-        self, moment: StepRequest, book: RandomTape
+        self, moment: StepRequest, tape: RandomTape
     ) -> tuple[_CapturedStep | None, Outcome]:
         """Take the step, record it, and see whether a replay does the same."""
         x, labels, rows = (t.clone() for t in _tensors(moment.batch))
@@ -190,7 +190,7 @@ class ReplayCache:
             outcome, again = self.recorder.record(lambda: moment.compute(own, UnreadableProgress()))
             before.restore()
             left = [leaf.buffer.grad for leaf in self.crew.leaves]
-            replay = _CapturedStep(self.crew, own, book, outcome, again, left)
+            replay = _CapturedStep(self.crew, own, tape, outcome, again, left)
             loss, _ = replay(moment)
         except Exception as error:
             replay = None

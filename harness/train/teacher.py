@@ -18,7 +18,7 @@ from harness.model import frozen_features
 from harness.model.classifier import Answer, Classifier
 from harness.model.tower import FROZEN
 from harness.train.batches import Batch
-from methods.kit.contract.adapter import Teacher
+from methods.kit.contract.step import Teacher
 
 
 class FrozenTeacher:

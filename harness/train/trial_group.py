@@ -16,7 +16,7 @@ from harness.data.split import Images
 from harness.spec.spec import TrainSpec
 from harness.train.flat_parameters import ParameterBuffer, parameter_buffers
 from harness.train.optimizer import Optimizer, optimizer_rows
-from methods.kit.binding.bound import Bound
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.cotrained import Cotrained, union
 from methods.kit.binding.randomness import Noise, RandomTape
 from methods.kit.contract.adapter import Adapter
@@ -70,7 +70,7 @@ class StackedTrials:
                 found[name] = value if lone else torch.stack([values[name] for values in each])
         return found
 
-    def bind(self, lone: bool, *when: Any) -> Bound:
+    def bind(self, lone: bool, *when: Any) -> BoundAdapter:
         """``when``: what a Noise takes behind its seeds."""
         seeds = [trial.seed for trial in self.trials]
         noise = Noise(seeds[0] if lone else seeds, *when)
@@ -87,14 +87,14 @@ class TrialGroup:
             key = (i,) if trial.shape is None else trial.shape
             by_shape.setdefault(key, []).append(trial)
         self.groups = [StackedTrials(mine) for mine in by_shape.values()]
-        rigs = [group.trials[0].adapter.rig for group in self.groups]
-        self.rig = rigs[0] if len(rigs) == 1 else union(rigs)
-        self.asleep: Sequence[
+        wirings = [group.trials[0].adapter.wiring for group in self.groups]
+        self.wiring = wirings[0] if len(wirings) == 1 else union(wirings)
+        self.inactive: Sequence[
             tuple[int, str]
         ] = ()  # (trial, parameter) that this step leaves alone
         self.moving = False
         self.changes = 0  # of who lives
-        self.book: RandomTape | None = None  # holds what steps draw
+        self.tape: RandomTape | None = None  # holds what steps draw
         self.optimizer = Optimizer(
             [
                 row
@@ -120,11 +120,11 @@ class TrialGroup:
 
     def bind(
         self, step: int, progress: float, device: torch.device, part: ImageRange | None = None
-    ) -> Bound:
+    ) -> BoundAdapter:
         """All trials resolved for one step, or for these images of it: (start, stop, images)."""
-        when = (step, device, progress, 0, part, self.book)
+        when = (step, device, progress, 0, part, self.tape)
         bounds = [group.bind(self.lone, *when) for group in self.groups]
-        return bounds[0] if len(bounds) == 1 else Cotrained(self.rig, bounds)
+        return bounds[0] if len(bounds) == 1 else Cotrained(self.wiring, bounds)
 
     def train(self, on: bool = True) -> None:
         for trial in self.trials:
@@ -146,11 +146,11 @@ class TrialGroup:
         return [leaf.buffer for leaf in group.leaves if set(leaf.names) <= set(names)]
 
     def move(self) -> None:
-        """Let the optimiser move all but what is asleep, by gradients clipped trial by trial."""
+        """Let the optimiser move all but what is inactive, by gradients clipped trial by trial."""
         self.moving = True  # from here on the step cannot be taken again
         for leaf in self.leaves:
             leaf.hand_over()
-        for k, name in self.asleep:
+        for k, name in self.inactive:
             group, place = self._place(k)
             for leaf in group.leaves:
                 if name in leaf.names:

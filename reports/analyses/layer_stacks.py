@@ -11,8 +11,9 @@ from harness.evaluate import parameters
 from harness.model import backbone
 from harness.model.clip_layout import ClipLayout
 from harness.spec.spec import Spec
-from methods.kit.binding.bound import Bound
-from methods.kit.contract.adapter import Adapter, Task
+from methods.kit.binding.bound_adapter import BoundAdapter
+from methods.kit.contract.adapter import Adapter
+from methods.kit.contract.method import Task
 from methods.kit.core.errors import UsageError
 
 UNRELATED = 6  # deviations of the cosine of two unrelated directions
@@ -64,7 +65,7 @@ def stacks(spec: Spec, state: Mapping[str, Tensor], since_start: bool = True) ->
 Place = tuple[str, int, str]
 
 
-def _started(spec: Spec, parts: ClipLayout) -> tuple[Adapter, Bound]:
+def _started(spec: Spec, parts: ClipLayout) -> tuple[Adapter, BoundAdapter]:
     """The adapter of a spec as it was before the first step, drawn from the run's seed again."""
     task = Task(("a", "b"), "{}", torch.zeros(2, parameters.PROMPT_TOKENS, dtype=torch.long))
     with torch.random.fork_rng(devices=[]):
@@ -86,10 +87,10 @@ def _changes(trained: dict[Place, Tensor], start: dict[Place, Tensor]) -> dict[P
     return {place: matrix - start[place] for place, matrix in trained.items()}
 
 
-def _updates(adapter: Adapter, bound: Bound) -> dict[Place, Tensor]:
+def _updates(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
     """The updates of weights that low-rank paths make, by tower, layer and site."""
     found: dict[Place, Tensor] = {}
-    for tower, layer, name in adapter.rig.sites:
+    for tower, layer, name in adapter.wiring.sites:
         if layer is not None:
             site = getattr(adapter.clip, tower).block(layer).site(name)
             update = bound.update((tower, layer, name), site.shape)
@@ -98,10 +99,10 @@ def _updates(adapter: Adapter, bound: Bound) -> dict[Place, Tensor]:
     return found
 
 
-def _matrices(adapter: Adapter, bound: Bound) -> dict[Place, Tensor]:
+def _matrices(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
     """Owned matrices that are named by their layer, those of low-rank paths left out."""
-    hung = (h for key, h in adapter.rig.sites.items())
-    paths = {ref.name for h in hung for add in h.adds for ref in (add.down, add.up)}
+    attached = (h for key, h in adapter.wiring.sites.items())
+    paths = {ref.name for h in attached for add in h.adds for ref in (add.down, add.up)}
     found: dict[Place, Tensor] = {}
     for name in adapter.trained():
         match = OF_A_LAYER.fullmatch(name)

@@ -10,8 +10,8 @@ from harness.model.classifier import Classifier
 from harness.spec.spec import TrainSpec
 from harness.train.gradients import train_step
 from harness.train.trial_group import Trial, TrialGroup
-from methods import Method
 from methods.clip_adapter import CLIPAdapter
+from methods.kit import Method
 from methods.lora import LoRA
 from tests.benchmarks.measure import Arm, Case
 from tests.benchmarks.ours import Trainer, attached, backbone
@@ -66,7 +66,7 @@ def _arms(of: Of, model: Backbone) -> tuple[Arm, Arm]:
                 one.adapter.trained()[name].copy_(p)
     batch = alone[0].kept() if isinstance(of.method, CLIPAdapter) else alone[0].batch
     crew = TrialGroup([Trial(a, STILL, 1, None, of.method) for a in adapters])
-    net = Classifier(model, adapters[0], alone[0].net.prompts, rig=crew.rig)
+    net = Classifier(model, adapters[0], alone[0].net.prompts, wiring=crew.wiring)
     return (
         lambda: train_step(net, crew, batch)[0],
         lambda: torch.tensor([one.step(batch) for one in alone], device=model.device),

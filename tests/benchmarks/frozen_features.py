@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from harness.train.batches import Batch
-from methods import Method
 from methods.clip_adapter import CLIPAdapter
+from methods.kit import Method
 from methods.linear_probe import LinearProbe
 from methods.lora import LoRA
 from tests.benchmarks.measure import Arm, Case

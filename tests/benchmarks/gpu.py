@@ -39,8 +39,8 @@ from harness.train.batches import Batch
 from harness.train.replay import WARM_UP_STEPS, step_recorder
 from harness.train.step import Stepper
 from harness.train.trial_group import Trial, TrialGroup
-from methods import Method, Task
 from methods.adaring import AdaRing
+from methods.kit import Method, Task
 from methods.lora import LoRA
 from tests.benchmarks import peers, report
 from tests.benchmarks.__main__ import suite as rows_of_the_suite
@@ -80,7 +80,7 @@ def stepper(
             adapters.append(method.attach(model.clip, task))
     crew = TrialGroup([Trial(a, STILL, 1, None, method) for a in adapters])
     batch = batch_of(model, images, classes)
-    net = Classifier(model, adapters[0], prompts, rig=crew.rig)
+    net = Classifier(model, adapters[0], prompts, wiring=crew.wiring)
     take = Stepper(crew, recorder=step_recorder(model.device) if replay else None)
     return lambda: take(net, batch, 0, 0.0, None)[0], take
 

@@ -12,7 +12,7 @@ from harness.spec.spec import BackboneSpec, TrainSpec
 from harness.train.batches import Batch
 from harness.train.gradients import train_step
 from harness.train.trial_group import Trial, TrialGroup
-from methods import Method, Task
+from methods.kit import Method, Task
 from methods.kit.contract.adapter import Adapter
 from tests.benchmarks import device
 

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
-from methods.kit.contract.adapter import Adapter, Method, Task
+from methods.kit.contract.adapter import Adapter
+from methods.kit.contract.method import Method, Task
 from methods.kit.core.clip import Clip
 from methods.kit.core.field_types import BOTH_TOWERS, TowerName
 from methods.kit.parts import low_rank

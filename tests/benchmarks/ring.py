@@ -11,9 +11,9 @@ from functools import reduce
 
 import torch
 
-from methods import Method
 from methods.adaring import AdaRing
 from methods.full_rank import FullRank
+from methods.kit import Method
 from methods.kit.core.field_types import TowerName
 from methods.kit.parts.bottleneck import Bottleneck
 from methods.lora import LoRA
@@ -62,11 +62,11 @@ def equalise(ring: Trainer, peer: Trainer) -> None:
     for p in ring.adapter.parameters():
         p.add_(0.1 * torch.randn_like(p))
     bound, values = ring.adapter.bind(), peer.adapter.values()
-    for (_, layer, _), hung in ring.adapter.rig.sites.items():
-        for name, add in zip("qkv", hung.adds, strict=False):
+    for (_, layer, _), site in ring.adapter.wiring.sites.items():
+        for name, add in zip("qkv", site.adds, strict=False):
             values[f"image.{layer}.{name}.down"].copy_(bound._get(add.down))
             values[f"image.{layer}.{name}.up"].copy_(bound._get(add.up))
-        for call in hung.after:
+        for call in site.after:
             chain = [bound._get(ref) for ref in call.refs]
             assert isinstance(call.fn, Bottleneck)
             downs = call.fn.layout[0][0]

@@ -20,7 +20,6 @@ from harness.data import pixels
 from harness.model.tensor_cache import shared_cache
 from harness.run import prepare
 from harness.run.execute import execute
-from methods.kit.contract.adapter import stack
 from methods.lora import LoRA
 from tests.benchmarks.ours import TEMPLATE, Trainer, attached, backbone, names
 from tests.benchmarks.ours import pixels as random_pixels
@@ -28,6 +27,7 @@ from tests.benchmarks.reference_loop import spec_of
 from tests.benchmarks.report import number
 from tests.benchmarks.step_counts import held
 from tests.benchmarks.whole_run import LORA
+from tests.methods.adapter_values import stack
 
 BATCH, CLASSES = 32, 10
 CASES = {

@@ -21,13 +21,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from harness.model import clip_layout, open_clip_configs
 from harness.model.backbone import backbone_outline
 from harness.model.tower import Prompts, Tower
-from methods import Method, Task
-from methods.kit.contract.adapter import stack
+from methods.kit import Method, Task
 from methods.lora import LoRA
 from tests.benchmarks import peers
 from tests.benchmarks.ours import B32, TEMPLATE, attached, backbone
 from tests.benchmarks.ours import names as plain_names
 from tests.benchmarks.ours import tokens as padded
+from tests.methods.adapter_values import stack
 
 MODEL = "ViT-B-16"
 RANK, BATCH = 4, 32

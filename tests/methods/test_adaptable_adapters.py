@@ -9,9 +9,8 @@ from harness.evaluate import parameters
 from harness.model import backbone
 from harness.model.backbone import Backbone
 from methods.adaptable_adapters import AdaptableAdapters
+from methods.kit import Adapter, Clip, Task
 from methods.kit.binding.randomness import Noise
-from methods.kit.contract.adapter import Adapter, Task
-from methods.kit.core.clip import Clip
 from methods.kit.parts import rational_activation
 from tests.conftest import task_of
 from tests.methods.test_parameter_counts import trainable

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from methods.adapterbias import AdapterBias
-from methods.kit.contract.adapter import Adapter
+from methods.kit import Adapter
 from tests.conftest import task_of
 from tests.methods.test_parameter_counts import trainable
 

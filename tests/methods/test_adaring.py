@@ -22,8 +22,7 @@ from harness.train.fit import fit
 from harness.train.gradients import train_step
 from harness.train.trial_group import Trial, TrialGroup
 from methods.adaring import AdaRing
-from methods.kit.contract.adapter import Adapter, Task
-from methods.kit.core.errors import UsageError
+from methods.kit import Adapter, Task, UsageError
 from tests.conftest import NAMES, TEMPLATE, TINY, task_of
 from tests.method_variants import VARIANTS
 
@@ -145,7 +144,7 @@ def test_parallel_reads_the_normed_input_of_the_block_in_upper_blocks_alone(
 ) -> None:
     backbone = tiny["flat"]
     adapter = attach(replace(SMALL, reading="parallel"), backbone)
-    assert {key for key in adapter.rig.sites if key[0] == "image"} == {
+    assert {key for key in adapter.wiring.sites if key[0] == "image"} == {
         ("image", 1, "block"), ("image", 2, "block"),
     }  # fmt: skip
     down, up = ring(adapter, "image.down"), ring(adapter, "image.up")
@@ -238,10 +237,10 @@ def test_updates_by_site_and_with_widths_in_factors(tiny: dict[str, Backbone]) -
 def test_q_k_and_v_share_the_product_with_their_common_core(tiny: dict[str, Backbone]) -> None:
     method = AdaRing(form="delta", ring_rank=2, slice_size=(2, 3))
     bound = attach(method, tiny["flat"]).bind()
-    hung = bound.at(("image", 0, "qkv"))
-    assert hung is not None
-    assert len(hung.adds) == 3
-    down, up = bound._fuse(("image", 0, "qkv"), hung.adds, torch.empty(192, 64))
+    attached = bound.at(("image", 0, "qkv"))
+    assert attached is not None
+    assert len(attached.adds) == 3
+    down, up = bound._fuse(("image", 0, "qkv"), attached.adds, torch.empty(192, 64))
     assert (down.shape, up.shape) == ((4, 64), (192, 4))
 
 

@@ -8,9 +8,7 @@ from harness.cli import run_output
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from methods.arc import ARC
-from methods.kit.contract.adapter import Adapter
-from methods.kit.core.clip import Clip
-from methods.kit.core.errors import UsageError
+from methods.kit import Adapter, Clip, UsageError
 from tests.conftest import task_of
 from tests.methods.test_parameter_counts import trainable
 

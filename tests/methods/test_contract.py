@@ -18,9 +18,10 @@ from harness.model.classifier import Classifier
 from harness.run import adapter_files
 from harness.spec.spec import BackboneSpec, TrainSpec
 from harness.train.fit import fit
-from methods.kit.contract.adapter import Adapter, Task, stack
+from methods.kit import Adapter, Task
 from tests.conftest import BUILDS, NAMES, TEMPLATE, task_of
 from tests.method_variants import VARIANT_BUILDS, VARIANTS, method_of, start_of
+from tests.methods.adapter_values import load_state, stack
 
 every_method = pytest.mark.parametrize("name", methods.names())
 every_case = pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def classifier(backbone: Backbone, adapter: Adapter) -> Classifier:
 
 def patience(adapter: Adapter) -> int:
     """Times the usual steps: where every pass draws what takes part in it, each part sees few."""
-    return 4 if adapter.rig.draws else 1
+    return 4 if adapter.wiring.draws else 1
 
 
 def least_loss(net: Classifier, labels: Tensor) -> float:
@@ -145,7 +146,7 @@ def test_a_saved_state_gives_the_same_logits(
     adapter = perturb(attach(name, backbone))
     save_file(adapter.state(), tmp_path / "adapter.safetensors")
     other = attach(name, backbone, seed=9)
-    other.load(load_file(tmp_path / "adapter.safetensors"))
+    load_state(other, load_file(tmp_path / "adapter.safetensors"))
     assert torch.equal(logits(backbone, adapter, images), logits(backbone, other, images))
 
 
@@ -225,7 +226,7 @@ def test_what_acts_inside_a_tower_learns_four_images_by_heart(
     """Each method on two builds, each build with several methods."""
     wrong = torch.tensor([1, 2, 3, 0])
     four = replace(images, pixels=images.pixels[:4], labels=wrong, ids=(0, 1, 2, 3), key="four")
-    if not attach(name, tiny[build]).touches("image"):
+    if not any(tower == "image" for tower, *_ in attach(name, tiny[build]).wiring.sites):
         return  # heads see features alone, whatever the build: the next test tries them
     for lr in (1e-2, 3e-2, 1e-3):
         adapter = attach(name, tiny[build])

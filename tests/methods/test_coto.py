@@ -13,15 +13,14 @@ from harness.model.classifier import Classifier
 from harness.run import config
 from harness.spec.spec import TrainSpec
 from harness.train.fit import fit
-from methods import Method
 from methods.adaring import AdaRing
 from methods.coto import CoTo
 from methods.full_rank import FullRank
+from methods.kit import Adapter, Method, UsageError
 from methods.kit.binding.randomness import Noise
-from methods.kit.contract.adapter import Adapter
-from methods.kit.core.errors import UsageError
 from methods.lora import LoRA
 from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.adapter_values import load_state
 from tests.methods.test_parameter_counts import trainable
 
 TRAIN = TrainSpec(lr=1e-2, weight_decay=0.01, epochs=3, batch_size=4, augment="none")
@@ -107,14 +106,14 @@ def test_a_group_that_is_off_neither_acts_nor_moves(
     assert len(on) == 1
     layer = ["image.0.", "image.1.", "image.2.", "text.0.", "text.1."][on[0]]
     assert {n for n in adapter.trained() if not n.startswith(layer)} == {
-        name for _, name in bound.asleep
+        name for _, name in bound.inactive
     }
 
     def only(method: LoRA) -> Adapter:
         """Plain LoRA whose other blocks are zero."""
         other = method.attach(backbone.clip, task_of(backbone))
         state = {n: v if n.startswith(layer) else 0 * v for n, v in adapter.state().items()}
-        other.load(state)
+        load_state(other, state)
         return other
 
     pixels = backbone.transform.normalise(images.pixels)

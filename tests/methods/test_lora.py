@@ -8,9 +8,11 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from methods.kit.binding.bound import FOLD_ABOVE, Bound
+from methods.kit import Ref
+from methods.kit.binding.bound_adapter import BoundAdapter
+from methods.kit.binding.linear import FOLD_ABOVE
 from methods.kit.binding.randomness import LEVELS, Noise
-from methods.kit.binding.wiring import Add, Attached, Ref, Wiring
+from methods.kit.binding.wiring import Add, Attached, Wiring
 
 KEY = ("image", 0, "fc")
 D_IN, D_OUT, ROWS = 48, 60, 10
@@ -19,7 +21,7 @@ D_IN, D_OUT, ROWS = 48, 60, 10
 def site(
     down: Tensor, up: Tensor, scale: float, dropout: float = 0.0
 ) -> tuple[Wiring, dict[str, Tensor]]:
-    """A rig with one low-rank path on one linear site."""
+    """A wiring with one low-rank path on one linear site."""
     add = Add(Ref("d"), Ref("u"), scale, dropout, None)
     return Wiring(sites={KEY: Attached(adds=[add])}), {"d": down, "u": up}
 
@@ -40,8 +42,8 @@ def test_same_outputs_and_gradients_as_peft(rank: int, rslora: bool) -> None:
     down, up = a.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
     x = torch.randn(ROWS, D_IN)
     x1, x2 = x.clone().requires_grad_(), x.clone().requires_grad_()
-    rig, values = site(down, up, 3 / (rank**0.5 if rslora else rank))
-    ours = Bound(rig, values).linear(KEY, x1, weight, bias)
+    wiring, values = site(down, up, 3 / (rank**0.5 if rslora else rank))
+    ours = BoundAdapter(wiring, values).linear(KEY, x1, weight, bias)
     peft = theirs(x2)
     torch.testing.assert_close(ours, peft, atol=1e-5, rtol=1e-5)
     ours.sin().sum().backward()
@@ -55,8 +57,8 @@ def test_same_outputs_and_gradients_as_peft(rank: int, rslora: bool) -> None:
 def test_folded_weights_give_the_same_output() -> None:
     torch.manual_seed(1)
     weight, bias, x = torch.randn(D_OUT, D_IN), torch.randn(D_OUT), torch.randn(ROWS, D_IN)
-    rig, values = site(torch.randn(3, D_IN), torch.randn(D_OUT, 3), 0.5)
-    bound = Bound(rig, values)
+    wiring, values = site(torch.randn(3, D_IN), torch.randn(D_OUT, 3), 0.5)
+    bound = BoundAdapter(wiring, values)
     new_weight, new_bias = bound.folded(KEY, weight, bias)
     torch.testing.assert_close(
         bound.linear(KEY, x, weight, bias),
@@ -70,15 +72,15 @@ def test_dropout_acts_on_the_low_rank_path_alone_and_only_in_training() -> None:
     torch.manual_seed(2)
     weight, bias = torch.randn(D_OUT, D_IN), torch.randn(D_OUT)
     down, up, x = torch.randn(3, D_IN), torch.randn(D_OUT, 3), torch.randn(ROWS, D_IN)
-    rig, values = site(down, up, 0.5, dropout=0.4)
+    wiring, values = site(down, up, 0.5, dropout=0.4)
     noise = Noise(seed_of := 7, step=3)
-    trained = Bound(rig, values, noise=noise).linear(KEY, x, weight, bias)
+    trained = BoundAdapter(wiring, values, noise=noise).linear(KEY, x, weight, bias)
     mask = Noise(seed_of, 3).dropout((*KEY, 0.4), (ROWS, D_IN), 0.4)
     expected = x @ weight.T + bias + 0.5 * ((x * mask) @ down.T @ up.T)
     torch.testing.assert_close(trained, expected, atol=1e-4, rtol=1e-4)
     kept = 1 - round(0.4 * LEVELS) / LEVELS
     assert mask.unique().tolist() == pytest.approx([0.0, 1 / kept])
-    tested = Bound(rig, values).linear(KEY, x, weight, bias)
+    tested = BoundAdapter(wiring, values).linear(KEY, x, weight, bias)
     torch.testing.assert_close(
         tested, x @ weight.T + bias + 0.5 * (x @ down.T @ up.T), atol=1e-4, rtol=1e-4
     )
@@ -93,9 +95,9 @@ def test_the_noise_of_a_trial_does_not_depend_on_its_company() -> None:
 
 def test_many_rows_without_gradients_meet_one_merged_weight() -> None:
     torch.manual_seed(0)
-    rig, values = site(torch.randn(3, D_IN), torch.randn(D_OUT, 3), 0.5)
+    wiring, values = site(torch.randn(3, D_IN), torch.randn(D_OUT, 3), 0.5)
     weight, bias, x = torch.randn(D_OUT, D_IN), torch.randn(D_OUT), torch.randn(200, D_IN)
-    bound = Bound(rig, values)
+    bound = BoundAdapter(wiring, values)
     expected = bound.linear(KEY, x, weight, bias)
     with torch.no_grad():
         found, flops = counted(lambda: bound.linear(KEY, x, weight, bias))

@@ -21,8 +21,7 @@ from harness.spec.spec import Spec
 from harness.tracking import source_lookup
 from harness.tracking.ledger import open_ledger
 from harness.train.fit import EpochRow
-from methods.kit.contract.adapter import Adapter
-from methods.kit.core.errors import UsageError
+from methods.kit import Adapter, UsageError
 from methods.kit.parts import adapter_merging
 from methods.kit.parts.adapter_merging import Weights
 from methods.mera import MerA

@@ -14,8 +14,7 @@ from harness.run.execute import execute
 from harness.spec.spec import TrainSpec
 from harness.train.fit import EpochRow, fit
 from methods.full_rank import FullRank
-from methods.kit.contract.adapter import Adapter
-from methods.kit.core.errors import UsageError
+from methods.kit import Adapter, UsageError
 from methods.sfa import ALL, SFA
 from tests.conftest import NAMES, TEMPLATE, task_of
 from tests.methods.test_parameter_counts import trainable

@@ -11,9 +11,10 @@ from harness.model.attention import attend
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
 from methods.adaring import AdaRing
-from methods.kit.contract.adapter import Adapter, Method
+from methods.kit import Adapter, Method
 from methods.vtagml import VTAGML
 from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.adapter_values import load_state
 from tests.methods.test_parameter_counts import trainable
 
 TASKS = ("one", "two", "three")
@@ -33,7 +34,7 @@ def moved(adapter: Adapter) -> Adapter:
 
 
 def logits(backbone: Backbone, adapter: Adapter, images: Images, task: int) -> torch.Tensor:
-    adapter.tell("task", task)
+    adapter.set_tracked("task", task)
     net = Classifier(backbone, adapter, backbone.prompts(TEMPLATE, NAMES))
     with torch.no_grad():
         return net(images.pixels, adapter.bind()).logits
@@ -52,15 +53,15 @@ def test_a_task_has_its_own_model_and_which_it_is_is_not_saved(
     assert torch.equal(found[0], logits(backbone, adapter, images, 0))
     assert "shared.task" not in adapter.state()
     other = attached(backbone, method)
-    other.load(adapter.state())
+    load_state(other, adapter.state())
     assert torch.equal(found[2], logits(backbone, other, images, 2))
 
 
 def test_the_embedding_is_a_mean_by_the_softmax_of_the_affinity(tiny: dict[str, Backbone]) -> None:
     adapter = attached(tiny["flat"], VTAGML())
     alike = torch.tensor([[1.0, 0.5, -0.2], [0.5, 1.0, 0.0], [-0.2, 0.0, 1.0]])
-    adapter.tell("affinity", alike)
-    adapter.tell("task", 1)
+    adapter.set_tracked("affinity", alike)
+    adapter.set_tracked("task", 1)
     table = adapter.values()["shared.tasks"].detach()
     weights = [torch.exp(alike[1, s]) for s in range(3)]
     expected = sum(w * table[s] for s, w in enumerate(weights)) / sum(weights)

@@ -30,7 +30,7 @@ from harness.model import tokenizer as tokenizer_module
 from harness.model.tower import FROZEN, Prompts, Tower
 from methods.kit.binding.randomness import generator
 from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import Positive, Rate, Share, Weight
+from methods.kit.core.field_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 LARGEST_SCALE = 100.0
@@ -42,17 +42,17 @@ CONFIG = "tiny_clip.json"
 class Recipe:
     """How the weights are made. All of it is kept beside them, in ``recipe.json``."""
 
-    samples: Positive = 2_400_000  # pairs seen
-    batch: Positive = 512
-    first_batch: Positive = 128  # smaller, more updates, for the first part
-    grow: Share = 0.5  # share of the samples after which `batch` is used
-    lr: Rate = 1e-3
-    final_lr: Share = 0.01  # share of lr
-    warmup: Share = 0.04  # share of the samples
-    weight_decay: Weight = 0.1
-    words: Weight = 1.0  # weight of the auxiliary loss
-    ramp: Share = 0.45  # share of the samples over which augmentation grows to full strength
-    clip_grad: Rate = 1.0
+    samples: PositiveInt = 2_400_000  # pairs seen
+    batch: PositiveInt = 512
+    first_batch: PositiveInt = 128  # smaller, more updates, for the first part
+    grow: Fraction = 0.5  # share of the samples after which `batch` is used
+    lr: PositiveFloat = 1e-3
+    final_lr: Fraction = 0.01  # share of lr
+    warmup: Fraction = 0.04  # share of the samples
+    weight_decay: NonNegativeFloat = 0.1
+    words: NonNegativeFloat = 1.0  # weight of the auxiliary loss
+    ramp: Fraction = 0.45  # share of the samples over which augmentation grows to full strength
+    clip_grad: PositiveFloat = 1.0
     seed: int = 0
 
     def steps(self) -> tuple[int, int]:

@@ -13,28 +13,29 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.kit.binding import low_rank_kernels
-from methods.kit.binding.bound import FOLD_ABOVE, Bound, Rows, cut, low_rank, plain_linear
+from methods.kit.binding.bound_adapter import BoundAdapter
+from methods.kit.binding.linear import FOLD_ABOVE, Rows, cut, low_rank, plain_linear
 from methods.kit.binding.wiring import Attached, Wiring
 from methods.kit.core.clip import Key
 
 
-def union(rigs: Sequence[Wiring]) -> Wiring:
+def union(wirings: Sequence[Wiring]) -> Wiring:
     """Everything that hangs anywhere: what a tower asks before it runs."""
     whole = Wiring()
-    for rig in rigs:
-        for key, hung in rig.sites.items():
+    for wiring in wirings:
+        for key, attached in wiring.sites.items():
             there = whole.sites.setdefault(key, Attached())
-            for name in vars(hung):
-                getattr(there, name).extend(getattr(hung, name))
-        whole.reports.extend(rig.reports)
-        whole.penalties.extend(rig.penalties)
+            for name in vars(attached):
+                getattr(there, name).extend(getattr(attached, name))
+        whole.reports.extend(wiring.reports)
+        whole.penalties.extend(wiring.penalties)
     return whole
 
 
-class Cotrained(Bound):
+class Cotrained(BoundAdapter):
     """Parts (each with trials) as one Bound over all trials."""
 
-    def __init__(self, whole: Wiring, parts: Sequence[Bound]) -> None:
+    def __init__(self, whole: Wiring, parts: Sequence[BoundAdapter]) -> None:
         super().__init__(whole, {}, sum(p.trials or 1 for p in parts))
         self.noise = parts[0].noise
         self.parts = list(parts)
@@ -42,46 +43,48 @@ class Cotrained(Bound):
         for part in parts:
             self.starts.append(self.starts[-1] + (part.trials or 1))
         self._padded: dict[Key, tuple[Tensor, Tensor]] = {}
-        self.asleep = [(where.start + k, n) for part, where in self._each for k, n in part.asleep]
+        self.inactive = [
+            (where.start + k, n) for part, where in self._each for k, n in part.inactive
+        ]
 
     @property
-    def _each(self) -> Iterator[tuple[Bound, slice]]:
+    def _each(self) -> Iterator[tuple[BoundAdapter, slice]]:
         for part, start, stop in zip(self.parts, self.starts, self.starts[1:], strict=False):
             yield part, slice(start, stop)
 
-    def again(self) -> "Cotrained":
-        return Cotrained(self.rig, [part.again() for part in self.parts])
+    def next_pass(self) -> "Cotrained":
+        return Cotrained(self.wiring, [part.next_pass() for part in self.parts])
 
     def before(self, key: Key, x: Tensor, n: int) -> Tensor:
-        hung = self.at(key)
-        if hung is None or not hung.before:
+        attached = self.at(key)
+        if attached is None or not attached.before:
             return x
         return self._gather(lambda part, where: part.before(key, _of(x, where), n), 2)
 
     def after(self, key: Key, x: Tensor, y: Tensor, n: int) -> Tensor:
-        hung = self.at(key)
-        if hung is None or not hung.after:
+        attached = self.at(key)
+        if attached is None or not attached.after:
             return y
         return self._gather(lambda part, where: part.after(key, _of(x, where), _of(y, where), n), 2)
 
     def tensor(self, key: Key, frozen: Tensor, part: str = "weight") -> Tensor:
-        hung = self.at(key)
-        if hung is None or not getattr(hung, part):
+        attached = self.at(key)
+        if attached is None or not getattr(attached, part):
             return frozen
         return self._gather(lambda one, _: one.tensor(key, frozen, part), frozen.dim())
 
     def linear(
         self, key: Key, x: Tensor, weight: Tensor, bias: Tensor | None, rows: Rows | None = None
     ) -> Tensor:
-        hung = self.at(key)
-        if hung is None:
+        attached = self.at(key)
+        if attached is None:
             return plain_linear(x, cut(weight, rows, 2), cut(bias, rows, 1))
-        if hung.weight or hung.bias:
+        if attached.weight or attached.bias:
             return self._gather(
                 lambda part, where: part.linear(key, _of(x, where), weight, bias, rows), 2
             )
         w, b = cut(weight, rows, 2), cut(bias, rows, 1)
-        if self.noise is not None and any(add.dropout for add in hung.adds):
+        if self.noise is not None and any(add.dropout for add in attached.adds):
             y = plain_linear(x, w, b)
             return self._gather(
                 lambda part, where: part.beside(key, _of(x, where), _of(y, where), weight, rows),
@@ -98,13 +101,13 @@ class Cotrained(Bound):
     def norm(
         self, key: Key, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
-        hung = self.at(key)
-        if hung is None or not (hung.weight or hung.bias):
+        attached = self.at(key)
+        if attached is None or not (attached.weight or attached.bias):
             return super().norm(key, x, weight, bias, eps)
         return self._gather(lambda part, where: part.norm(key, _of(x, where), weight, bias, eps), 2)
 
     def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
-        def mine(part: Bound, where: slice) -> Tensor:
+        def mine(part: BoundAdapter, where: slice) -> Tensor:
             return part.score(_of(image, where), _of(text, where), _of(scale, where, 0), known)
 
         return self._gather(mine, 2)
@@ -119,11 +122,11 @@ class Cotrained(Bound):
             [(zero if value is None else value).expand(part.trials or 1) for value, part in pairs]
         )
 
-    def penalties_alone(self, step: Any) -> list[tuple[slice, tuple[str, ...], Tensor]]:
+    def exclusive_penalties(self, step: Any) -> list[tuple[slice, tuple[str, ...], Tensor]]:
         return [
             (where, names, term)
             for part, where in self._each
-            for _, names, term in part.penalties_alone(step.of(where))
+            for _, names, term in part.exclusive_penalties(step.of(where))
         ]
 
     def _pairs(self, key: Key, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +147,7 @@ class Cotrained(Bound):
             self._padded[key] = torch.cat(downs), torch.cat(ups)
         return self._padded[key]
 
-    def _gather(self, ask: Callable[[Bound, slice], Tensor], base: int) -> Tensor:
+    def _gather(self, ask: Callable[[BoundAdapter, slice], Tensor], base: int) -> Tensor:
         """What each part says of its trials, one behind the other."""
         said = []
         for part, where in self._each:

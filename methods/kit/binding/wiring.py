@@ -35,11 +35,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Penalty(Call):
-    """A term of the loss; ``alone`` names the parameters that train on it and nothing else."""
+    """A term of the loss; ``exclusive`` names the parameters that train on it and nothing else."""
 
     teacher: bool = False
-    again: bool = False
-    alone: tuple[str, ...] = ()
+    second_pass: bool = False
+    exclusive: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,20 +89,20 @@ class Derived:
 
 @dataclass(frozen=True)
 class Draw:
-    """A tensor that is drawn anew in each training pass, and ``rest`` at any other time.
+    """A tensor that is drawn anew in each training pass, and ``eval_value`` at any other time.
 
-    Where the draw is zero, the parameters that ``members`` names there do not move in this step.
+    Where the draw is zero, the parameters that ``parameters`` names there do not move in this step.
     """
 
     name: str
-    rest: Tensor
+    eval_value: Tensor
     fn: Callable[[float, torch.Generator], Tensor]
-    members: tuple[tuple[str, ...], ...] = ()
+    parameters: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass
 class Wiring:
-    """All that an adapter hung, in the order in which it was said."""
+    """All that an adapter attached, in the order in which it was said."""
 
     sites: dict[Key, Attached] = field(default_factory=dict)
     draws: dict[str, Draw] = field(default_factory=dict)
@@ -122,19 +122,19 @@ class Wiring:
         return any(penalty.teacher for penalty in self.penalties)
 
     @property
-    def needs_again(self) -> bool:
+    def needs_second_pass(self) -> bool:
         """Whether a penalty looks at a second pass over the batch."""
-        return any(penalty.again for penalty in self.penalties)
+        return any(penalty.second_pass for penalty in self.penalties)
 
     def splits(self, key: Key) -> bool:
         """Whether a site may be computed for some rows or outputs only."""
-        hung = self.sites.get(key)
-        return hung is None or hung.foldable
+        attached = self.sites.get(key)
+        return attached is None or attached.foldable
 
     def rowwise(self, key: Key) -> bool:
         """Whether a site's functions, if any, look at rows one by one."""
-        hung = self.sites.get(key)
-        return hung is None or not any(c.sequence for c in (*hung.before, *hung.after))
+        attached = self.sites.get(key)
+        return attached is None or not any(c.sequence for c in (*attached.before, *attached.after))
 
     def sees_sequences(self, tower: str) -> bool:
         """Whether any function of a tower looks at more than one row at a time."""
@@ -142,5 +142,5 @@ class Wiring:
 
     def draws_in(self, tower: str) -> bool:
         """Whether anything in a tower is random while it trains."""
-        hung = (h for key, h in self.sites.items() if key[0] == tower)
-        return any(a.dropout for h in hung for a in h.adds)
+        attached = (h for key, h in self.sites.items() if key[0] == tower)
+        return any(a.dropout for h in attached for a in h.adds)

@@ -11,11 +11,11 @@ from methods.kit.core.clip import QKV, Block, Site
 from methods.kit.core.errors import UsageError
 from methods.kit.core.field_types import Activation
 
-Place = tuple[str, int]  # tower and block
+BlockKey = tuple[str, int]  # tower and block
 
 
 @dataclass(frozen=True)
-class Pair:
+class SourceAdapter:
     """The adapter of one layer, y + act(y down) up behind the MLP; its scale is in ``up``."""
 
     down: Tensor  # (width, bottleneck)
@@ -31,14 +31,14 @@ class Matrices(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Start:
+class SourceWeights:
     """What the run named ``run`` learnt: adapters behind MLPs, or updates (out, in) of weights.
 
     Raises UsageError where a method that asks is not made as the run was.
     """
 
     run: str
-    adapters: Mapping[Place, Pair]
+    adapters: Mapping[BlockKey, SourceAdapter]
     updates: Mapping[Site, Tensor]
 
     def check_towers(self, towers: Sequence[str]) -> None:

@@ -1,14 +1,15 @@
-"""Types for the fields of a method: what configuration checks before anything is built."""
+"""Types for the fields of a method, checked by configuration before anything is built."""
 
 import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 
-Positive = Annotated[int, Gt(0)]
-Rate = Annotated[float, Gt(0), Lt(math.inf)]
-Weight = Annotated[float, Ge(0), Lt(math.inf)]
-Share = Annotated[float, Ge(0), Le(1)]
+PositiveInt = Annotated[int, Gt(0)]
+NonNegativeInt = Annotated[int, Ge(0)]
+PositiveFloat = Annotated[float, Gt(0), Lt(math.inf)]
+NonNegativeFloat = Annotated[float, Ge(0), Lt(math.inf)]
+Fraction = Annotated[float, Ge(0), Le(1)]
 Dropout = Annotated[float, Ge(0), Lt(1)]
 
 TowerName = Literal["image", "text"]

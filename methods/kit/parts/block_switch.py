@@ -15,7 +15,7 @@ from methods.kit.core.clip import Block
 
 def blocks(adapter: Adapter) -> list[Block]:
     """The blocks in which an adapter hangs anything, image tower first, from input to output."""
-    at = {(tower, layer) for tower, layer, _ in adapter.rig.sites if layer is not None}
+    at = {(tower, layer) for tower, layer, _ in adapter.wiring.sites if layer is not None}
     return [block for block in adapter.clip.blocks() if (block.tower, block.index) in at]
 
 
@@ -29,25 +29,25 @@ def switch(adapter: Adapter, block: Block, keep: Ref) -> None:
 
     Where it is not, the same bits come out as without a switch.
     """
-    for key, hung in adapter.rig.sites.items():
+    for key, attached in adapter.wiring.sites.items():
         if key[:2] == (block.tower, block.index):
             name = ".".join(map(str, key))
-            hung.adds = [
+            attached.adds = [
                 _switched_path(adapter, f"{name}.kept.{i}", add, keep)
-                for i, add in enumerate(hung.adds)
+                for i, add in enumerate(attached.adds)
             ]
-            _switch_calls(hung, keep)
+            _switch_calls(attached, keep)
 
 
 def _switched_path(adapter: Adapter, name: str, add: Add, keep: Ref) -> Add:
     return replace(add, up=adapter.derive(name, torch.mul, add.up, keep))
 
 
-def _switch_calls(hung: Attached, keep: Ref) -> None:
-    hung.weight = _switched(hung.weight, 1, keep)
-    hung.bias = _switched(hung.bias, 1, keep)
-    hung.before = _switched(hung.before, 1, keep)
-    hung.after = _switched(hung.after, 2, keep)
+def _switch_calls(attached: Attached, keep: Ref) -> None:
+    attached.weight = _switched(attached.weight, 1, keep)
+    attached.bias = _switched(attached.bias, 1, keep)
+    attached.before = _switched(attached.before, 1, keep)
+    attached.after = _switched(attached.after, 2, keep)
 
 
 def _switched(calls: Sequence[Call], seen: int, keep: Ref) -> list[Call]:

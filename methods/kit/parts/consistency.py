@@ -18,7 +18,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.kit.contract.adapter import Adapter, Step
+from methods.kit.contract.adapter import Adapter
+from methods.kit.contract.step import Step
 
 Distance = Literal["cosine", "l1"]
 
@@ -36,12 +37,12 @@ class Weights:
 
 
 def attach_consistency(
-    adapter: Adapter, weights: Weights, distance: Distance = "cosine", alone: Sequence[str] = ()
+    adapter: Adapter, weights: Weights, distance: Distance = "cosine", exclusive: Sequence[str] = ()
 ) -> None:
-    """Penalise the distance to the frozen model; with ``alone``, for those parameters only."""
+    """Penalise the distance to the frozen model; with ``exclusive``, for those parameters only."""
     if weights:
         fn = partial(penalty, weights=weights, distance=distance)
-        adapter.penalise(fn, teacher=True, alone=alone)
+        adapter.penalise(fn, teacher=True, exclusive=exclusive)
 
 
 def penalty(step: Step, weights: Weights, distance: Distance) -> Tensor:

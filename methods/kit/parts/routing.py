@@ -37,7 +37,7 @@ def layer_gates(
             row = name + _row(block)
             adapter.report(USAGE, _share, part[i], row=row, columns=labels)
     if tasks:
-        which = adapter.told("task", torch.zeros((), dtype=torch.long))
+        which = adapter.tracked("task", torch.zeros((), dtype=torch.long))
         owned = adapter.derive(f"{tower.name}.gates_of_task", of_task, which, owned)
     weights = adapter.derive(f"{tower.name}.gate_weights", _layer_weights, owned)
     return [weights[k] for k in range(len(labels))]

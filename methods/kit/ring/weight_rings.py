@@ -10,7 +10,7 @@ from torch import Tensor
 
 from methods.kit.binding.wiring import Ref
 from methods.kit.contract.adapter import Adapter
-from methods.kit.contract.source_weights import Start
+from methods.kit.contract.source_weights import SourceWeights
 from methods.kit.core.clip import Block, Site
 from methods.kit.core.errors import UsageError
 from methods.kit.ring import initialise
@@ -54,7 +54,7 @@ def groups(blocks: Sequence[Block], names: Sequence[str], grouping: Grouping) ->
 
 
 def fits(
-    adapter: Adapter, group: Group, ranks: Sequence[Rank], scale: float, start: Start | None
+    adapter: Adapter, group: Group, ranks: Sequence[Rank], scale: float, start: SourceWeights | None
 ) -> list[Cores | None]:
     """For each rank cores to begin with: near the updates of ``start``, or what is left of them."""
     if start is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import methods
 from harness.cli import run_output
-from methods import Method
+from methods.kit import Method
 from methods.kit.core.errors import UsageError
 from reports.results.board import ACCURACY, board_title
 from reports.site import content, links

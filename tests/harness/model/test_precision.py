@@ -11,7 +11,7 @@ from harness.model import precision
 from harness.run import config
 from harness.spec.paths import CACHE
 from methods.kit.binding import autocast
-from methods.kit.binding.bound import plain_linear
+from methods.kit.binding.linear import plain_linear
 
 AUTO = ["method=lora", "data=digits", "backbone.precision=auto"]
 

@@ -12,9 +12,10 @@ from harness.model.backbone import Backbone
 from harness.model.prompt_packing import pack_prompts
 from harness.model.tower import Prompts
 from methods.kit.binding.randomness import Noise
-from methods.kit.contract.adapter import Adapter, stack
+from methods.kit.contract.adapter import Adapter
 from methods.kit.parts.low_rank import factors
 from tests.conftest import TEMPLATE
+from tests.methods.adapter_values import stack
 
 NAMES = ("cat", "dog", "a very small magnifying glass", "tree")
 

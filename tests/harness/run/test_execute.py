@@ -24,11 +24,13 @@ from harness.run.prepare import attach
 from harness.spec.spec import Spec, TrainSpec
 from harness.tracking import spool
 from harness.train.fit import NonFiniteLoss, fit
-from harness.train.optimizer import lr_factor
+from harness.train.flat_parameters import parameter_buffers
+from harness.train.optimizer import Optimizer, lr_factor
 from harness.train.trial_group import Trial, TrialGroup
 from methods.kit.binding.randomness import generator
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.errors import UsageError
+from tests.methods.adapter_values import load_state
 
 SHORT = ["train.epochs=2", "data=digits", "shots=2"]
 
@@ -255,9 +257,11 @@ def test_a_rate_of_its_own_multiplies_the_learning_rate() -> None:
     adapter = Adapter(backbone.clip)
     for name, rate in (("image.slow", 1.0), ("image.fast", 16.0)):
         adapter.own(name, torch.nn.Parameter(torch.zeros(2, 2)), rate)
-    groups = adapter.groups(lr=0.5, weight_decay=0.1)
-    fast = adapter.values()["image.fast"]
-    assert {(g["params"][0] is fast, g["lr"]) for g in groups} == {(True, 8.0), (False, 0.5)}
+    buffers = parameter_buffers([adapter])
+    optimizer = Optimizer([(b.rows[0], b.kind, TrainSpec(lr=0.5)) for b in buffers])
+    lrs = {id(group["params"][0]): group["lr"] for group in optimizer.groups}
+    found = {b.names: lrs[id(b.rows[0])] for b in buffers}
+    assert found == {("image.slow",): 0.5, ("image.fast",): 8.0}
 
 
 def test_clipping_bounds_the_gradient() -> None:
@@ -337,7 +341,7 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     backbone = load_backbone(again.backbone)
     split = load_split(again, backbone.transform)
     net = attach(again, backbone, split)
-    net.adapter.load(state)
+    load_state(net.adapter, state)
     split.vault.close_selection()
     nets = prepare.testers(net, split, backbone)
     assert isinstance(net, Classifier)

@@ -24,9 +24,10 @@ from harness.run import config, execute, warm_start
 from harness.spec.spec import BackboneSpec, Spec
 from harness.tracking import source_lookup
 from harness.tracking.ledger import Ledger, open_ledger
-from methods import UsageError
 from methods.full_rank import FullRank
+from methods.kit import UsageError
 from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.adapter_values import load_state
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
 LIKE = ["method.bottleneck=4", *FAST]
@@ -404,7 +405,7 @@ def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Ima
              for s in ("down", "up")}  # fmt: skip
     for block in backbone.clip.blocks(layers=plain.layers):
         state |= {f"{block.key}.{s}": found.updates[block.site(s)] for s in sites}
-    copy.load({name: value.float() for name, value in state.items()})
+    load_state(copy, {name: value.float() for name, value in state.items()})
     prompts = backbone.prompts(TEMPLATE, NAMES)
     with torch.no_grad():
         one, two = (

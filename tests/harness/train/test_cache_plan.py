@@ -25,11 +25,11 @@ from harness.spec.spec import TrainSpec
 from harness.train import cache_plan
 from harness.train.batches import Batch, BatchStream
 from harness.train.fit import EpochRow, fit
-from methods import Method
 from methods.adaring import AdaRing
 from methods.full_finetune import FullFinetune
 from methods.full_rank import FullRank
-from methods.kit.binding.bound import Bound
+from methods.kit import Method
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.randomness import Noise, generator
 from methods.kit.contract.adapter import Adapter
 from methods.linear_probe import LinearProbe
@@ -137,7 +137,7 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
     prompts = backbone.prompts(TEMPLATE, NAMES)
     inputs = ((backbone.image, normalised(backbone, images)), (backbone.text, prompts))
     for tower, x in inputs:
-        point, depth = last_frozen_point(adapter.rig, tower), tower.shape.depth
+        point, depth = last_frozen_point(adapter.wiring, tower), tower.shape.depth
         moved: set[int] = set()
         # In a step of training a layer may be switched off at random: some steps together show all.
         for bound in (adapter.bind(), *(adapter.bind(noise=Noise(1, s)) for s in range(8))):
@@ -146,7 +146,9 @@ def test_the_frozen_point_is_the_last_that_no_parameter_moves(
         assert moved == set(range(point + 1, depth + 2))
 
 
-def points(tower: Tower, x: Tensor | Prompts, bound: Bound, like: Bound) -> list[Tensor]:
+def points(
+    tower: Tower, x: Tensor | Prompts, bound: BoundAdapter, like: BoundAdapter
+) -> list[Tensor]:
     """What a tower holds at each of its points, block after block, laid out for ``like``."""
     stream = tower.embed(x, bound, like)
     found = [stream.x]
@@ -166,7 +168,7 @@ def test_what_acts_behind_the_blocks_leaves_their_pooled_tokens(
         moved = adapter.own("image.project", torch.nn.Parameter(torch.randn(site.shape)))
         adapter.reweight(site, torch.add, moved)
         tower, depth = backbone.image, backbone.image.shape.depth
-        assert last_frozen_point(adapter.rig, tower) == depth
+        assert last_frozen_point(adapter.wiring, tower) == depth
         stream = tower.begin(normalised(backbone, images), depth)
         assert (stream.length == 1) == (tower.shape.pool != "mean")
         whole = tower(normalised(backbone, images), adapter.bind())
@@ -178,7 +180,7 @@ def test_what_acts_before_the_blocks_leaves_nothing(tiny: dict[str, Backbone]) -
     for tower, name in (("text", "words"), ("image", "patches"), ("image", "positions")):
         adapter = Adapter(clip)
         adapter.after(clip.site(tower, name), lambda x, y: y)
-        assert last_frozen_point(adapter.rig, getattr(tiny["flat"], tower)) == -1
+        assert last_frozen_point(adapter.wiring, getattr(tiny["flat"], tower)) == -1
 
 
 # --- training with and without ----------------------------------------------------------------
@@ -303,7 +305,7 @@ def test_evaluations_share_what_is_kept(
 
 
 def test_trials_side_by_side_read_what_is_kept(tiny: dict[str, Backbone], images: Images) -> None:
-    from methods.kit.contract.adapter import stack
+    from tests.methods.adapter_values import stack
 
     backbone = tiny["flat"]
     nets = [net_of(LoRA(layers="top:1"), backbone) for _ in range(3)]

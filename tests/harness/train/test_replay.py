@@ -52,7 +52,7 @@ def trained(*lists: list[str], epochs: int = 4, device: torch.device = CPU) -> F
         for run, s in zip(runs, specs, strict=True)
     ]
     crew, first = TrialGroup(trials), runs[0]
-    net = type(first.net)(first.backbone, first.net.adapter, first.net.prompts, rig=crew.rig)
+    net = type(first.net)(first.backbone, first.net.adapter, first.net.prompts, wiring=crew.wiring)
     streams = len({trial.feed for trial in trials})
     train = specs[0].train
     plan = make_plan(net, first.split.trains[0], train, 1, specs[0].data.views, streams)

@@ -42,7 +42,7 @@ def ready(*words: str) -> tuple[prepare.Prepared, TrialGroup, Batch, FrozenTeach
     crew.advance(0.0, 0)
     rows = torch.arange(7)
     batch = Batch(run.backbone.transform.normalise(train.pixels[rows]), train.labels[rows], rows)
-    teacher = FrozenTeacher(run.net, [(train, 1)]) if run.net.rig.needs_teacher else None
+    teacher = FrozenTeacher(run.net, [(train, 1)]) if run.net.wiring.needs_teacher else None
     return run, crew, batch, teacher
 
 

@@ -16,11 +16,13 @@ from harness.model.tensor_cache import shared_cache
 from harness.model.tower import FROZEN, Tower
 from harness.spec.spec import TrainSpec
 from harness.train.fit import fit
-from methods import Method
 from methods.adaring import AdaRing
 from methods.clip_adapter import CLIPAdapter
-from methods.kit.binding.bound import Bound
-from methods.kit.contract.adapter import Adapter, Step, Task, Teacher
+from methods.kit import Method
+from methods.kit.binding.bound_adapter import BoundAdapter
+from methods.kit.contract.adapter import Adapter
+from methods.kit.contract.method import Task
+from methods.kit.contract.step import Step, Teacher
 from methods.kit.core.clip import Clip
 from methods.kit.parts import consistency
 from tests.conftest import NAMES, TEMPLATE, task_of
@@ -119,8 +121,8 @@ def test_nothing_frozen_is_encoded_twice(
     shared_cache.clear()
     run = Tower.__call__
 
-    def counted(self: Tower, x: Any, bound: Bound = FROZEN) -> Tensor:
-        if not bound.rig.sites:
+    def counted(self: Tower, x: Any, bound: BoundAdapter = FROZEN) -> Tensor:
+        if not bound.wiring.sites:
             encoded[self.shape.name] += len(x)
         return run(self, x, bound)
 

@@ -14,11 +14,11 @@ from harness.spec.spec import TrainSpec
 from harness.train import cache_plan
 from harness.train.fit import EpochRow, NonFiniteLoss, fit, fit_all
 from harness.train.trial_group import Trial, TrialGroup
-from methods import Method
 from methods.adaring import AdaRing
 from methods.clip_adapter import CLIPAdapter
 from methods.coto import CoTo
 from methods.full_rank import FullRank
+from methods.kit import Method
 from methods.lora import LoRA
 from tests.conftest import NAMES, TEMPLATE, task_of
 
@@ -54,7 +54,7 @@ def beside(
     ]
     crew = TrialGroup(made)
     first = made[0]
-    net = Classifier(backbone, first.adapter, nets[0].prompts, rig=crew.rig)
+    net = Classifier(backbone, first.adapter, nets[0].prompts, wiring=crew.wiring)
     streams = len({t.feed for t in made})
     plan = cache_plan.make_plan(net, trials[0][3], first.cfg, first.seed, views, streams)
     losses: dict[Trial, list[float]] = {trial: [] for trial in made}
@@ -138,7 +138,7 @@ def test_one_that_diverges_leaves_and_the_others_do_not_notice(
     cfgs = [CFG, replace(CFG, lr=1e30), replace(CFG, lr=3e-3)]
     made = [Trial(n.adapter, c, 1, images, method) for n, c in zip(nets, cfgs, strict=True)]
     crew = TrialGroup(made)
-    net = Classifier(backbone, made[0].adapter, nets[0].prompts, rig=crew.rig)
+    net = Classifier(backbone, made[0].adapter, nets[0].prompts, wiring=crew.wiring)
     seen = list(fit_all(net, crew, cache_plan.make_plan(net, images, CFG, 1)))
     assert isinstance(seen[0][made[1]], NonFiniteLoss)
     assert [list(rows) for rows in seen[1:]] == [[made[0], made[2]]] * 2

@@ -7,7 +7,8 @@ from harness.evaluate import parameters
 from harness.model import backbone
 from harness.run.config import build
 from harness.spec.spec import Spec
-from methods.kit.contract.adapter import Adapter, Task
+from methods.kit.contract.adapter import Adapter
+from methods.kit.contract.method import Task
 from methods.kit.core.errors import UsageError
 from reports.analyses.layer_stacks import stacks
 from tests.conftest import TINY

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from methods.kit.binding import low_rank_kernels
-from methods.kit.binding.bound import low_rank, plain_linear
+from methods.kit.binding.linear import low_rank, plain_linear
 from methods.kit.binding.low_rank_kernels import Layout
 
 WIDTH, OUT, SITES = 6, 18, 3

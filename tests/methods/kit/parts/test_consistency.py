@@ -18,7 +18,8 @@ from harness.train.gradients import train_step
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
 from methods.adaring import AdaRing
-from methods.kit.contract.adapter import Adapter, Step, Teacher
+from methods.kit import Adapter, Step
+from methods.kit.contract.step import Teacher
 from methods.kit.parts import consistency
 from methods.kit.parts.consistency import Weights
 from tests.conftest import NAMES, TEMPLATE, task_of
@@ -90,8 +91,8 @@ def test_without_weights_nothing_is_asked_of_the_frozen_model(
     adapter = attach(
         AdaRing(form="adapter", consistency_logits=0.0, consistency_distance="l1"), backbone
     )
-    assert not adapter.needs_teacher
     monkeypatch.setattr(FrozenTeacher, "__init__", lambda *a: pytest.fail("a teacher was made"))
+    assert not adapter.wiring.needs_teacher
     list(fit(net_of(backbone, adapter), images, TRAIN, seed=1))
     plain = attach(AdaRing(form="adapter"), backbone)
     list(fit(net_of(backbone, plain), images, TRAIN, seed=1))
@@ -198,4 +199,4 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
 def test_only_what_trains_can_stand_alone(tiny: dict[str, Backbone]) -> None:
     adapter = attach(AdaRing(form="adapter"), tiny["flat"])
     with pytest.raises(ValueError, match=r"'image\.nothing' does not train"):
-        adapter.penalise(lambda step: step.logits.sum(), alone=["image.nothing"])
+        adapter.penalise(lambda step: step.logits.sum(), exclusive=["image.nothing"])

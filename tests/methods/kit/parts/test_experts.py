@@ -13,11 +13,9 @@ from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
 from harness.spec.spec import TrainSpec
 from harness.train.fit import fit
-from methods import Method
 from methods.adamix import AdaMix
+from methods.kit import Adapter, Method, Step, UsageError
 from methods.kit.binding.randomness import Noise
-from methods.kit.contract.adapter import Adapter, Step
-from methods.kit.core.errors import UsageError
 from methods.kit.parts import experts
 from methods.mosa import MoSA
 from tests.conftest import NAMES, TEMPLATE, task_of
@@ -91,7 +89,7 @@ def test_layers_and_steps_and_passes_draw_apart(tiny: dict[str, Backbone]) -> No
 
     assert drawn(Noise(1, 5)) == drawn(Noise(1, 5))
     assert len({tuple(drawn(Noise(1, step))) for step in range(30)}) > 10
-    assert any(drawn(Noise(1, step)) != drawn(Noise(1, step).again()) for step in range(5))
+    assert any(drawn(Noise(1, step)) != drawn(Noise(1, step).next_pass()) for step in range(5))
 
 
 def test_the_penalty_is_half_the_sum_of_both_divergences(
@@ -103,8 +101,8 @@ def test_the_penalty_is_half_the_sum_of_both_divergences(
     noise = Noise(1, 0)
     bound = adapter.bind(noise=noise)
     one = net(images.pixels, bound)
-    two = net(images.pixels, adapter.bind(noise=noise.again())).logits
-    step = Step(images.labels, one.image, one.text, one.logits, 0.0, again=two)
+    two = net(images.pixels, adapter.bind(noise=noise.next_pass())).logits
+    step = Step(images.labels, one.image, one.text, one.logits, 0.0, second_logits=two)
     p, q = one.logits.softmax(-1), two.softmax(-1)
     both = (p * (p / q).log() + q * (q / p).log()).sum(-1).mean()
     penalty = bound.penalty(step)
@@ -116,7 +114,7 @@ def test_a_detached_pass_is_a_fixed_target() -> None:
     one = torch.randn(5, 4, requires_grad=True)
     two = torch.randn(5, 4, requires_grad=True)
     none = torch.empty(0)
-    step = Step(none, none, none, one, 0.0, again=two)
+    step = Step(none, none, none, one, 0.0, second_logits=two)
     experts.disagreement(step, weight=2.0, detach=True).backward()
     p = one.detach().requires_grad_()
     q = two.detach()
@@ -125,7 +123,7 @@ def test_a_detached_pass_is_a_fixed_target() -> None:
     assert p.grad is not None
     torch.testing.assert_close(one.grad, p.grad)  # KL(p | sg q) alone trains p
     whole = torch.func.grad(
-        lambda z: experts.disagreement(Step(none, none, none, z, 0.0, again=q), 2.0, False)
+        lambda z: experts.disagreement(Step(none, none, none, z, 0.0, second_logits=q), 2.0, False)
     )(one.detach())
     assert not torch.allclose(whole, one.grad)
 
@@ -150,8 +148,8 @@ def test_after_training_the_merged_adapter_is_as_good_as_random_routes(
 
 
 def test_without_consistency_there_is_no_second_pass(tiny: dict[str, Backbone]) -> None:
-    assert attached(AdaMix(), tiny["flat"]).needs_again
-    assert not attached(AdaMix(consistency=0.0), tiny["flat"]).needs_again
+    assert attached(AdaMix(), tiny["flat"]).wiring.needs_second_pass
+    assert not attached(AdaMix(consistency=0.0), tiny["flat"]).wiring.needs_second_pass
 
 
 def test_adamix_counts() -> None:

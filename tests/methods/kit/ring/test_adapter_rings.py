@@ -9,10 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.kit.binding.bound import Bound
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter
-from methods.kit.core.clip import Clip, Tower
+from methods.kit import Adapter, Clip, Ref, Tower
+from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.ring import weight_rings
 from methods.kit.ring.adapter_rings import Adapters, Rank, Reading, Share
 from methods.kit.ring.tensor_ring import modes_of
@@ -31,7 +29,7 @@ def clip_of(image: int, text: int, depth: int) -> Clip:
     return Clip(towers["image"], towers["text"], 8, {})
 
 
-def filled(adapter: Adapter) -> Bound:
+def filled(adapter: Adapter) -> BoundAdapter:
     """The adapter bound with random cores in double precision."""
     rng = torch.Generator().manual_seed(0)
     shapes = {name: value.shape for name, value in adapter.values().items()}
@@ -39,12 +37,12 @@ def filled(adapter: Adapter) -> Bound:
     return adapter.bind(values)
 
 
-def matrix(bound: Bound, chain: Sequence[Ref], turned: bool = False) -> Tensor:
+def matrix(bound: BoundAdapter, chain: Sequence[Ref], turned: bool = False) -> Tensor:
     matrices = [bound._get(ref) for ref in chain]
     return reduce(torch.matmul, [m.mT for m in matrices] if turned else matrices)
 
 
-def core(bound: Bound, part: str, name: str, towers: Sequence[str]) -> list[Tensor]:
+def core(bound: BoundAdapter, part: str, name: str, towers: Sequence[str]) -> list[Tensor]:
     """The cores of that name in a ring: one, or a numbered row of them."""
     for tower in towers:
         stem = f"{tower}.{part}.{name}"

@@ -14,14 +14,14 @@ from torch import Tensor
 from harness.data.split import Images
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
-from methods import UsageError
 from methods.adaring import AdaRing
 from methods.full_rank import FullRank
-from methods.kit.contract.adapter import Adapter
-from methods.kit.contract.source_weights import Pair, Start
+from methods.kit import Adapter, UsageError
+from methods.kit.contract.source_weights import SourceAdapter, SourceWeights
 from methods.kit.ring import initialise
 from methods.kit.ring.decompose import Cores, by_singular_values, trainable
 from tests.conftest import NAMES, TEMPLATE, task_of
+from tests.methods.adapter_values import load_state
 
 WIDE = 5  # of the bottlenecks
 
@@ -34,7 +34,9 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
 
 
-def learnt(clip: object, seed: int = 0, same_down: bool = False, structure: bool = False) -> Start:
+def learnt(
+    clip: object, seed: int = 0, same_down: bool = False, structure: bool = False
+) -> SourceWeights:
     """Random adapters in all blocks; ``structure``: those of a ring of rank 2 with slices 2 x 2."""
     pairs = {}
     for tower in clip.towers():  # type: ignore[attr-defined]
@@ -48,8 +50,8 @@ def learnt(clip: object, seed: int = 0, same_down: bool = False, structure: bool
             )
         for i in range(layers):
             d = down[0] if same_down else down[i]
-            pairs[tower.name, i] = Pair(0.3 * d, 0.1 * up[i], "gelu")
-    return Start("a run", pairs, {})
+            pairs[tower.name, i] = SourceAdapter(0.3 * d, 0.1 * up[i], "gelu")
+    return SourceWeights("a run", pairs, {})
 
 
 def logits(backbone: Backbone, adapter: Adapter, images: Images) -> Tensor:
@@ -58,17 +60,17 @@ def logits(backbone: Backbone, adapter: Adapter, images: Images) -> Tensor:
         return net(images.pixels, adapter.bind()).logits
 
 
-def uncompressed(backbone: Backbone, start: Start) -> Adapter:
+def uncompressed(backbone: Backbone, start: SourceWeights) -> Adapter:
     """The adapters of a start as the full_rank run that they come from."""
     adapter = FullRank(bottleneck=WIDE).attach(backbone.clip, task_of(backbone))
     state = {}
     for (tower, i), pair in start.adapters.items():
         state[f"{tower}.{i}.down"], state[f"{tower}.{i}.up"] = pair.down.float(), pair.up.float()
-    adapter.load(state)
+    load_state(adapter, state)
     return adapter
 
 
-def started(backbone: Backbone, method: AdaRing, start: Start) -> Adapter:
+def started(backbone: Backbone, method: AdaRing, start: SourceWeights) -> Adapter:
     return method.attach(backbone.clip, replace(task_of(backbone), start=start))
 
 
@@ -230,7 +232,7 @@ def test_updates_of_weights_start_as_the_run(
         form="delta", sites=("q", "v"), layers="top:2", towers=("image",), slice_size=(1, 4),
         ring_rank=clip.image.width, scale=2.0, grouping=grouping,  # type: ignore[arg-type]
     )  # fmt: skip
-    adapter = started(backbone, method, Start("a run", {}, updates))
+    adapter = started(backbone, method, SourceWeights("a run", {}, updates))
     expected = logits(backbone, source, images)
     torch.testing.assert_close(logits(backbone, adapter, images), expected, atol=2e-3, rtol=1e-3)
 

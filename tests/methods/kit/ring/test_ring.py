@@ -8,9 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.kit.binding.wiring import Ref
-from methods.kit.contract.adapter import Adapter
-from methods.kit.core.clip import Clip, Tower
+from methods.kit import Adapter, Clip, Ref, Tower
 from methods.kit.ring.ring import Homes, Ring, plain
 
 CLIP = Clip(Tower("image", 1, 8, 1, 8, 1), Tower("text", 1, 8, 1, 8, 1), 8, {})

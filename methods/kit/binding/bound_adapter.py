@@ -13,32 +13,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit.binding import autocast, low_rank_kernels
+from methods.kit.binding import low_rank_kernels
+from methods.kit.binding.linear import FOLD_ABOVE, Rows, cut, low_rank, plain_linear, rowwise
 from methods.kit.binding.low_rank_kernels import Layout
 from methods.kit.binding.randomness import Noise
 from methods.kit.binding.wiring import Add, Attached, Call, Draw, Ref, Wiring
 from methods.kit.core.clip import Key
 
-# Above rank = width * FOLD_ABOVE one product with a folded weight beats x -> small -> out
-# (measured between ranks 64 and 256 at width 768, forward and backward).
-FOLD_ABOVE = 1 / 6
 
-Rows = tuple[int, int]
-
-
-class Bound:
+class BoundAdapter:
     """One step's view of an adapter: owned and derived tensors, applied at sites."""
 
     def __init__(
         self,
-        rig: Wiring,
+        wiring: Wiring,
         values: Mapping[str, Tensor],
         trials: int | None = None,
         noise: Noise | None = None,
         watch: bool = False,
     ) -> None:
-        self.rig = rig
-        self._watched = [r for r in rig.reports if r.key is not None] if watch else []
+        self.wiring = wiring
+        self._watched = [r for r in wiring.reports if r.key is not None] if watch else []
         self._seen: dict[tuple[str, str], list[Tensor]] = {}
         self.trials = trials
         self.noise = noise
@@ -46,47 +41,49 @@ class Bound:
         self._values: dict[str, Any] = dict(values)
         self._fused: dict[tuple[Key, float | None], tuple[Tensor, Tensor]] = {}
         self._merged: dict[Key, Tensor] = {}  # without gradients
-        self.asleep: list[tuple[int, str]] = []  # (trial, parameter) that do not move in this step
-        for draw in rig.draws.values():
+        self.inactive: list[
+            tuple[int, str]
+        ] = []  # (trial, parameter) that do not move in this step
+        for draw in wiring.draws.values():
             self._values[draw.name] = self._drawn(draw)
-        for d in rig.derived:
+        for d in wiring.derived:
             self._values[d.name] = self._call(d.fn, (), d.refs)
 
-    def again(self) -> "Bound":
+    def next_pass(self) -> "BoundAdapter":
         """The same with all that is random drawn anew, for one more pass over the batch."""
-        noise = self.noise and self.noise.again()
-        return Bound(self.rig, self._owned, self.trials, noise)
+        noise = self.noise and self.noise.next_pass()
+        return BoundAdapter(self.wiring, self._owned, self.trials, noise)
 
     # --- what a tower asks -------------------------------------------------------------------
 
     def at(self, key: Key) -> Attached | None:
-        return self.rig.sites.get(key)
+        return self.wiring.sites.get(key)
 
     def before(self, key: Key, x: Tensor, n: int) -> Tensor:
         """The input of a site as the method wants it; ``n`` sequences share the rows."""
-        hung = self.at(key)
-        for call in hung.before if hung else ():
+        attached = self.at(key)
+        for call in attached.before if attached else ():
             x = _flat(self._call(call.fn, ((_seq(x, n, call), x.dim() == 3),), call.refs), call)
         return x
 
     def after(self, key: Key, x: Tensor, y: Tensor, n: int) -> Tensor:
         """The output of a site as the method wants it."""
-        hung = self.at(key)
+        attached = self.at(key)
         for report in self._watched:
             if report.key == key:
                 args = ((x, x.dim() == 3), (y, y.dim() == 3))
                 seen = self._call(report.fn, args, report.refs)
                 self._seen.setdefault((report.table, report.row), []).append(seen.float())
-        for call in hung.after if hung else ():
+        for call in attached.after if attached else ():
             args = ((_seq(x, n, call), x.dim() == 3), (_seq(y, n, call), y.dim() == 3))
             y = _flat(self._call(call.fn, args, call.refs), call)
         return y
 
     def tensor(self, key: Key, frozen: Tensor, part: str = "weight") -> Tensor:
         """A frozen tensor after ``reweight``, with a trial axis where it differs by trial."""
-        hung = self.at(key)
+        attached = self.at(key)
         value = frozen
-        for call in (hung.weight if part == "weight" else hung.bias) if hung else ():
+        for call in (attached.weight if part == "weight" else attached.bias) if attached else ():
             value = self._reweighted(call, value, frozen.dim())
         return value
 
@@ -94,21 +91,21 @@ class Bound:
         self, key: Key, x: Tensor, weight: Tensor, bias: Tensor | None, rows: Rows | None = None
     ) -> Tensor:
         """y = W x + b with everything that hangs there; ``rows`` restricts the output rows."""
-        hung = self.at(key)
-        if hung is None:
+        attached = self.at(key)
+        if attached is None:
             return plain_linear(x, cut(weight, rows, 2), cut(bias, rows, 1))
         w, b = self.tensor(key, weight), None if bias is None else self.tensor(key, bias, "bias")
-        if not hung.adds:
+        if not attached.adds:
             return plain_linear(x, cut(w, rows, 2), cut(b, rows, 1))
-        if self.noise is not None and any(a.dropout for a in hung.adds):
-            w, b, rate = cut(w, rows, 2), cut(b, rows, 1), hung.adds[0].dropout
-            if all(a.dropout == rate for a in hung.adds):
-                down, up = self._fuse(key, hung.adds, weight, rate)
+        if self.noise is not None and any(a.dropout for a in attached.adds):
+            w, b, rate = cut(w, rows, 2), cut(b, rows, 1), attached.adds[0].dropout
+            if all(a.dropout == rate for a in attached.adds):
+                down, up = self._fuse(key, attached.adds, weight, rate)
                 up = cut(up, rows, 2)
                 if low_rank_kernels.fits(x, w, b, down, up):
                     return low_rank_kernels.linear(x, w, b, down, up, self._mask(key, x, rate))
-            return self._with_dropout(key, hung.adds, x, plain_linear(x, w, b), weight, rows)
-        down, up = self._fuse(key, hung.adds, weight)
+            return self._with_dropout(key, attached.adds, x, plain_linear(x, w, b), weight, rows)
+        down, up = self._fuse(key, attached.adds, weight)
         if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
             return plain_linear(x, cut(w + up @ down, rows, 2), cut(b, rows, 1))
         if self._merges(x, weight):
@@ -122,18 +119,18 @@ class Bound:
 
     def beside(self, key: Key, x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None) -> Tensor:
         """y with the low-rank paths of a site, whatever their rank."""
-        hung = self.at(key)
-        if hung is None or not hung.adds:
+        attached = self.at(key)
+        if attached is None or not attached.adds:
             return y
-        if self.noise is not None and any(a.dropout for a in hung.adds):
-            return self._with_dropout(key, hung.adds, x, y, weight, rows)
-        down, up = self._fuse(key, hung.adds, weight)
+        if self.noise is not None and any(a.dropout for a in attached.adds):
+            return self._with_dropout(key, attached.adds, x, y, weight, rows)
+        down, up = self._fuse(key, attached.adds, weight)
         return low_rank(y, x, down, cut(up, rows, 2))
 
     def pair(self, key: Key, weight: Tensor) -> tuple[Tensor, Tensor] | None:
         """All low-rank paths of a site as one: down (R, in), up (out, R); None without any."""
-        hung = self.at(key)
-        return self._fuse(key, hung.adds, weight) if hung and hung.adds else None
+        attached = self.at(key)
+        return self._fuse(key, attached.adds, weight) if attached and attached.adds else None
 
     def norm(
         self, key: Key, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
@@ -144,24 +141,26 @@ class Bound:
         if (w is None or w.dim() == 1) and (b is None or b.dim() == 1):
             return F.layer_norm(x, x.shape[-1:], w, b, eps)
         y = F.layer_norm(x, x.shape[-1:], None, None, eps)
-        y = y if w is None else y * _rowwise(w)
-        return y if b is None else y + _rowwise(b)
+        y = y if w is None else y * rowwise(w)
+        return y if b is None else y + rowwise(b)
 
     def folded(self, key: Key, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Weight and bias with everything foldable written into them, out of place."""
         w, b = self.tensor(key, weight), None if bias is None else self.tensor(key, bias, "bias")
-        hung = self.at(key)
-        if hung and hung.adds:
-            down, up = self._fuse(key, hung.adds, weight)
+        attached = self.at(key)
+        if attached and attached.adds:
+            down, up = self._fuse(key, attached.adds, weight)
             w = w + up @ down
         return w, b
 
     def update(self, key: Key, shape: tuple[int, ...]) -> Tensor | None:
         """What the low-rank paths of a site add to its weight (out, in); None without any."""
-        hung = self.at(key)
-        if hung is None or not hung.adds:
+        attached = self.at(key)
+        if attached is None or not attached.adds:
             return None
-        down, up = low_rank_kernels.pair(*self._parts(hung.adds), Layout.of(hung.adds), shape[0])
+        down, up = low_rank_kernels.pair(
+            *self._parts(attached.adds), Layout.of(attached.adds), shape[0]
+        )
         return up @ down
 
     def value(self, name: str) -> Tensor:
@@ -175,7 +174,7 @@ class Bound:
 
     def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
         """Logits (n, classes); ``known``: the classes are those the adapter was attached for."""
-        call = self.rig.score
+        call = self.wiring.score
         if call is None or (not known and any(r.name.startswith("head") for r in call.refs)):
             return (scale[:, None, None] if scale.dim() else scale) * (image @ text.mT)
         args = ((image, image.dim() == 3), (text, text.dim() == 3), (scale, scale.dim() == 1))
@@ -187,19 +186,19 @@ class Bound:
         A number, or (trials,).
         """
         total: Tensor | None = None
-        for call in self.rig.penalties:
-            if not call.alone:
+        for call in self.wiring.penalties:
+            if not call.exclusive:
                 value = self._term(call, step)
                 total = value if total is None else total + value
         return total
 
-    def penalties_alone(self, step: Any) -> list[tuple[slice, tuple[str, ...], Tensor]]:
+    def exclusive_penalties(self, step: Any) -> list[tuple[slice, tuple[str, ...], Tensor]]:
         """Terms that train some parameters by themselves: whose, their names, and the term."""
         everyone = slice(0, self.trials or 1)
         return [
-            (everyone, call.alone, self._term(call, step))
-            for call in self.rig.penalties
-            if call.alone
+            (everyone, call.exclusive, self._term(call, step))
+            for call in self.wiring.penalties
+            if call.exclusive
         ]
 
     def tables(self) -> dict[str, dict[str, dict[str, float]]]:
@@ -208,7 +207,7 @@ class Bound:
         Sites are averaged over all that passed since this was bound with ``watch``.
         """
         found: dict[str, dict[str, dict[str, float]]] = {}
-        for report in self.rig.reports:
+        for report in self.wiring.reports:
             if report.key is None:
                 numbers = self._call(report.fn, (), report.refs)
             elif (report.table, report.row) in self._seen:
@@ -221,11 +220,11 @@ class Bound:
 
     def used(self) -> list[Tensor]:
         """The distinct tensors that stay in the computation after everything is folded."""
-        calls = [c for h in self.rig.sites.values() for c in (*h.before, *h.after)]
-        if self.rig.score:
-            calls.append(self.rig.score)
+        calls = [c for h in self.wiring.sites.values() for c in (*h.before, *h.after)]
+        if self.wiring.score:
+            calls.append(self.wiring.score)
         kept: dict[tuple[str, tuple[int, ...]], Any] = {}
-        refs = (ref for call in calls for ref in call.refs if ref.name not in self.rig.draws)
+        refs = (ref for call in calls for ref in call.refs if ref.name not in self.wiring.draws)
         for ref in refs:
             if not any((ref.name, ref.index[:i]) in kept for i in range(len(ref.index))):
                 kept[ref.name, ref.index] = self._get(ref)
@@ -248,22 +247,22 @@ class Bound:
     def _drawn(self, draw: Draw) -> Tensor:
         if self.noise is None:
             return (
-                draw.rest
+                draw.eval_value
                 if self.trials is None
-                else draw.rest.expand(self.trials, *draw.rest.shape)
+                else draw.eval_value.expand(self.trials, *draw.eval_value.shape)
             )
-        if not draw.members:
-            return self.noise.draw_like(draw.name, draw.fn, draw.rest)
+        if not draw.parameters:
+            return self.noise.draw_like(draw.name, draw.fn, draw.eval_value)
         drawn = self.noise.draw(draw.name, draw.fn)  # on the CPU: reading it waits for no device
         rows = [drawn.tolist()] if self.trials is None else drawn.tolist()
         for k, row in enumerate(rows):
-            for names, on in zip(draw.members, row, strict=True):
-                self.asleep += [] if on else [(k, name) for name in names]
-        return drawn.to(draw.rest)
+            for names, on in zip(draw.parameters, row, strict=True):
+                self.inactive += [] if on else [(k, name) for name in names]
+        return drawn.to(draw.eval_value)
 
     def _get(self, ref: Ref) -> Any:
         """A tensor, or for a module the dict of its tensors; a trial axis leads if there is one."""
-        if ref.name in self.rig.modules:
+        if ref.name in self.wiring.modules:
             start = ref.name + "."
             return {n[len(start) :]: v for n, v in self._values.items() if n.startswith(start)}
         value = self._values[ref.name]
@@ -276,7 +275,7 @@ class Bound:
         self, fn: Callable[..., Any], args: Sequence[tuple[Any, bool]], refs: Sequence[Ref]
     ) -> Any:
         """fn(*args, *tensors), vmapped over trials; each argument says whether it has the axis."""
-        modules = [self.rig.modules.get(ref.name) for ref in refs]
+        modules = [self.wiring.modules.get(ref.name) for ref in refs]
 
         def whole(*given: Any) -> Any:
             own = zip(modules, given[len(args) :], strict=True)
@@ -331,9 +330,9 @@ class Bound:
 
     def _paths(self, key: Key, rate: float | None) -> Iterator[tuple[Key, list[Add]]]:
         """The low-rank paths of each block of a tower at sites of this name."""
-        for other, hung in self.rig.sites.items():
-            if (other[0], other[2]) == (key[0], key[2]) and hung.adds:
-                yield other, [a for a in hung.adds if rate is None or a.dropout == rate]
+        for other, attached in self.wiring.sites.items():
+            if (other[0], other[2]) == (key[0], key[2]) and attached.adds:
+                yield other, [a for a in attached.adds if rate is None or a.dropout == rate]
 
     def _with_dropout(
         self, key: Key, adds: Sequence[Add], x: Tensor, y: Tensor, weight: Tensor, rows: Rows | None
@@ -348,45 +347,6 @@ class Bound:
         """What the low-rank paths of a site with this dropout see of its input: 0 or more of it."""
         assert self.noise is not None
         return self.noise.dropout((*key, rate), x.shape[-2:], rate).to(x.dtype)
-
-
-def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """W x + b over rows, each side with or without a trial axis.
-
-    Rows are flattened to two axes first: a frozen weight and a three-axis input otherwise become
-    many small products.
-    """
-    if weight.dim() == 2:
-        weight = autocast.once(weight)
-        if x.dim() == 2:
-            y = F.linear(x, weight, bias if bias is None or bias.dim() == 1 else None)
-        else:
-            y = F.linear(x.flatten(0, 1), weight, None if bias is None or bias.dim() == 2 else bias)
-            y = y.unflatten(0, x.shape[:2])
-        return y if bias is None or bias.dim() == 1 else y + _rowwise(bias)
-    y = x @ weight.mT
-    return y if bias is None else y + _rowwise(bias)
-
-
-def low_rank(y: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
-    """y + up(down(x)) over rows, each side with or without a trial axis; one addition, fused."""
-    small = plain_linear(x, down, None)
-    if not y.dtype == small.dtype == up.dtype:
-        return y + small @ up.mT
-    if y.dim() == small.dim() == up.dim():
-        return (torch.addmm if y.dim() == 2 else torch.baddbmm)(y, small, up.mT)
-    return y + small @ up.mT
-
-
-def _rowwise(vector: Tensor) -> Tensor:
-    """(K, width) -> (K, 1, width), so that it broadcasts over rows."""
-    return vector.unsqueeze(-2) if vector.dim() == 2 else vector
-
-
-def cut(value: Any, rows: Rows | None, base: int) -> Any:
-    if value is None or rows is None:
-        return value
-    return value.narrow(value.dim() - base, rows[0], rows[1] - rows[0])
 
 
 def _seq(x: Tensor, n: int, call: Call) -> Tensor:
