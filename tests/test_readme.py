@@ -1,4 +1,4 @@
-"""What the README says is tried as it stands there."""
+"""Commands and code of README and docs, tried as they stand there."""
 
 import importlib.util
 import json
@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,21 +22,50 @@ from methods.kit import Method
 from sweeps.suite.build import build_suite
 from tests.drawn_images import class_folders
 
-README = Path(__file__).parent.parent / "README.md"
-
-
-DATA = README.parent / "docs" / "data.md"
-MULTI = README.parent / "docs" / "multi-task.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+DATA = DOCS / "data.md"
+PLANNED = (README, *(DOCS / f"{name}.md" for name in ("sweeps", "warm-start", "models")))
+PARSED = (DATA, *(DOCS / f"{name}.md" for name in ("multi-task", "own-data", "pareto", "related")))
 
 
 def blocks(language: str, page: Path = README) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)
 
 
-def commands(*verbs: str, page: Path = README) -> list[list[str]]:
-    lines = [s for b in blocks("sh", page) for s in b.replace("\\\n", " ").splitlines()]
+def commands(*verbs: str, pages: Sequence[Path] = (README,)) -> list[list[str]]:
+    """Each different command once, as words, without ``ringbench``."""
+    code = [b.replace("\\\n", " ") for page in pages for b in blocks("sh", page)]
+    lines = dict.fromkeys(line for block in code for line in block.splitlines())
     words = [shlex.split(line, comments=True) for line in lines if line.startswith("ringbench ")]
     return [w[1:] for w in words if w[1] in verbs]
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert len(README.read_text().splitlines()) <= 170
+    for page in (README, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("https://"):
+                assert (page.parent / link).exists(), (page.name, link)
+
+
+def test_the_index_of_the_docs_names_every_page_and_the_glossary_is_short() -> None:
+    index = (DOCS / "README.md").read_text()
+    for page in DOCS.glob("*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
+    rows = [s for s in (DOCS / "glossary.md").read_text().splitlines() if s.startswith("| ")]
+    assert len(rows) - 1 <= 40
+
+
+def test_the_paths_of_the_documents_exist() -> None:
+    for page in (README, ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")):
+        paths = re.findall(
+            r"`((?:harness|methods|sweeps|reports|tests)/[\w/.-]+)`", page.read_text()
+        )
+        for path in paths:
+            shown = path.replace("NAME", "*")
+            assert any(ROOT.glob(shown.rstrip("/"))), (page.name, path)
 
 
 @pytest.fixture
@@ -92,7 +121,9 @@ def test_the_method_of_the_readme_keeps_the_contract(
     contract.test_a_saved_state_gives_the_same_logits("bitfit", "flat", tiny, images, tmp_path)
 
 
-@pytest.mark.parametrize("words", commands("suite", "run", "sweep"), ids=lambda w: " ".join(w[:3]))
+@pytest.mark.parametrize(
+    "words", commands("suite", "run", "sweep", pages=PLANNED), ids=lambda w: " ".join(w[:3])
+)
 def test_the_commands_of_the_readme_that_train_can_be_planned(
     words: list[str],
     tmp_path: Path,
@@ -119,7 +150,7 @@ def test_the_commands_of_the_readme_that_train_can_be_planned(
 
 @pytest.mark.parametrize(
     "words",
-    [w for page in (DATA, MULTI) for w in commands("suite", "run", page=page)],
+    [w for w in commands("suite", "run", pages=PARSED) if w not in commands("suite")],
     ids=lambda w: " ".join(w[:3]),
 )
 def test_the_commands_of_the_pages_are_understood(words: list[str], public: Path) -> None:
@@ -129,7 +160,7 @@ def test_the_commands_of_the_pages_are_understood(words: list[str], public: Path
 
 @pytest.mark.parametrize(
     "words",
-    [w for page in (README, DATA) for w in commands("data", page=page) if w[1] == "fewshot"],
+    [w for w in commands("data", pages=(README, DATA)) if w[1] == "fewshot"],
     ids=lambda w: " ".join(w[2:]),
 )
 def test_the_subsets_of_the_pages_are_drawn(
@@ -146,11 +177,10 @@ def test_the_folder_of_the_readme_is_checked_and_its_pixels_listed(
     class_folders(tmp_path / "my-photos")
     monkeypatch.chdir(tmp_path)
     (check,) = (w for w in commands("data") if w[1] == "check")
-    (listed,) = (w for w in commands("cache") if w[1] == "ls")
     assert main.call([*check, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found["name"], found["state"]) == ("my-photos", "good")
-    assert main.call(listed) == 0
+    assert main.call(["cache", "ls"]) == 0
 
 
 def test_the_page_on_data_has_a_row_for_every_public_set() -> None:
@@ -165,7 +195,7 @@ def test_the_page_on_data_has_a_row_for_every_public_set() -> None:
     assert all(f"| `{name}`" in DATA.read_text() for name in PROTOCOLS)
 
 
-@pytest.mark.parametrize("words", commands("ls", "params"), ids=" ".join)
+@pytest.mark.parametrize("words", commands("ls", "params", pages=PLANNED), ids=" ".join)
 def test_the_commands_of_the_readme_that_list_run(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,7 +219,7 @@ def test_the_reports_of_the_readme_have_something_to_report(
 
 
 def test_the_three_lines_of_python_run(capsys: pytest.CaptureFixture[str]) -> None:
-    source = next(b for b in blocks("python") if "run.execute" in b)
+    source = next(b for b in blocks("python") if "execute(build(" in b)
     fast = source.replace('"seed=1"', '"seed=1", "train.epochs=1", "data.shots=1"')
     assert fast != source
     exec(compile(fast, "README.md", "exec"), {})
