@@ -11,8 +11,9 @@ from harness.model import backbone, precision
 from harness.spec import environment
 from harness.spec.paths import home_folder, tracking_uri
 from harness.spec.spec import BackboneSpec
-from harness.tracking import spool
-from harness.tracking.ledger import Ledger, Unreachable
+from harness.tracking import pending_records
+from harness.tracking.ledger import Ledger
+from harness.tracking.mlflow_client import Unreachable
 from methods.kit.core.errors import UsageError
 
 LOW_DISK_BYTES = 1 << 30
@@ -87,7 +88,7 @@ def _ledger(uri: str | None) -> list[Finding]:
         ledger = Ledger(uri)
     except UsageError as error:
         return [Finding("ledger", str(error), ok=False)]
-    waiting = len(list(spool.waiting(ledger.spool)))
+    waiting = len(list(pending_records.waiting(ledger.pending)))
     spooled = Finding("spool", f"{waiting} results wait to be delivered", waiting == 0)
     try:
         runs = sum(1 for _ in ledger.runs())

@@ -47,7 +47,7 @@ def run(
     from harness.tracking import driver, source_lookup
     from harness.train import execution_mode
 
-    spec = source_lookup.pinned(config.build(preset, words or []), tracking_uri)
+    spec = source_lookup.resolve_source_runs(config.build(preset, words or []), tracking_uri)
     tensor_cache.shared_cache.use(cache)
     execution_mode.step_mode.use(steps)
     if dry_run:

@@ -11,7 +11,7 @@ from harness.model import backbone
 from harness.run import config
 from harness.run.execute import check_spec
 from harness.spec.spec import Spec
-from harness.tracking.driver import RunOutcome, sentence
+from harness.tracking.driver import RunOutcome, summary_line
 from harness.train.step import MICRO_BATCH_TAG
 from methods.kit.core.errors import UsageError
 
@@ -50,7 +50,7 @@ def show(done: RunOutcome, as_json: bool, quiet: bool) -> int:
             }
         )
     elif done.found or done.status == "running" or (quiet and not done.ok):
-        console.say(sentence(done))
+        console.say(summary_line(done))
     if done.cache and not as_json and not quiet:
         console.say(done.cache)
     if done.steps and not as_json and not quiet:

@@ -15,7 +15,7 @@ from harness.model.classifier import Classifier
 from harness.model.out_of_memory import is_out_of_memory
 from harness.run.execute import Progress, attempt, failed, first_counted, past, pick_device
 from harness.run.prepare import Prepared, prepare
-from harness.run.pruning import Watch
+from harness.run.pruning import PruningRule
 from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.train import cache_plan
@@ -23,7 +23,7 @@ from harness.train.fit import EpochRow, EpochRows, NonFiniteLoss, fit_all
 from harness.train.trial_group import Trial, TrialGroup
 from methods.kit.core.errors import UsageError
 
-TAG = "together"
+GROUP_SIZE_TAG = "together"
 
 
 @dataclass(eq=False)
@@ -32,7 +32,7 @@ class _Member:
 
     run: Prepared
     trial: Trial
-    watch: Watch | None
+    pruning: PruningRule | None
     seconds: list[float] = field(default_factory=list)  # its share of each step
     goes_on: bool = True
     lost: NonFiniteLoss | None = None
@@ -44,24 +44,24 @@ def attempt_all(
     progress: Progress | None = None,
     test: bool = True,
     store: Path | None = None,
-    watches: Sequence[Watch | None] = (),
+    pruning_rules: Sequence[PruningRule | None] = (),
 ) -> Iterator[Result]:
     """As :func:`attempt` for each, side by side; results come as they are there, in any order.
 
     What cannot be prepared fails alone. When memory runs out, halves are tried; when anything else
     goes wrong each runs for itself. UsageError and KeyboardInterrupt are raised.
     """
-    watched = list(watches) or [None] * len(specs)
+    watched = list(pruning_rules) or [None] * len(specs)
     if len(specs) == 1:
         yield attempt(specs[0], device, progress, test, store, watched[0])
         return
     at = pick_device(device)
     members: list[_Member] = []
-    for spec, watch in zip(specs, watched, strict=True):
+    for spec, pruning in zip(specs, watched, strict=True):
         started = time.time()
         try:
             run = prepare(spec, at, past(spec, device, progress, store), started)
-            members.append(_Member(run, _trial(run), watch))
+            members.append(_Member(run, _trial(run), pruning))
         except UsageError:
             raise
         except Exception as error:  # a run's bug must not take the others with it
@@ -76,7 +76,7 @@ def attempt_all(
     except Exception as error:  # whose it is shows when each runs for itself
         size = max(1, len(members) // 2) if is_out_of_memory(error) else 1
     if size:  # out of the handler, which holds on to what filled the memory
-        again, watched = [m.run.spec for m in members], [m.watch for m in members]
+        again, watched = [m.run.spec for m in members], [m.pruning for m in members]
         members.clear()
         for start in range(0, len(again), size):
             part = slice(start, start + size)
@@ -87,7 +87,7 @@ def attempt_all(
         if m.lost:
             yield failed(m.run.spec, at, m.run.started, m.lost, test)
             continue
-        m.run.tags[TAG] = str(len(members))
+        m.run.tags[GROUP_SIZE_TAG] = str(len(members))
         try:
             result = m.run.conclude(_share(m, meter, spent, len(members)), plan, test, m.goes_on)
         except Exception as error:
@@ -127,7 +127,7 @@ def _train(
                 m.run.losses.extend(row.losses)
                 m.run.tags |= row.tags
                 m.seconds.extend(row.step_seconds)
-                m.goes_on = m.run.looked(row, m.watch, meter)
+                m.goes_on = m.run.looked(row, m.pruning, meter)
             stay = [t for t in crew.trials if by_trial[t].goes_on]
             if len(stay) < len(crew.trials):
                 crew.keep(stay)

@@ -15,14 +15,16 @@ from harness.model import backbone, weights
 from harness.model.out_of_memory import is_out_of_memory
 from harness.run import merged_sources, stages, warm_start
 from harness.run.prepare import prepare
-from harness.run.pruning import Watch
+from harness.run.pruning import PruningRule
 from harness.run.result import Result, failure
 from harness.spec.spec import Spec
 from harness.train.fit import EpochRow, NonFiniteLoss
 from harness.train.gradients import Outcome
 from methods.kit.core.errors import UsageError
 
-LESS = "adapt fewer blocks (method.layers=top:3), say backbone.precision=bf16, or a smaller --cache"
+MEMORY_ADVICE = (
+    "adapt fewer blocks (method.layers=top:3), say backbone.precision=bf16, or a smaller --cache"
+)
 Progress = Callable[[EpochRow], None]
 
 
@@ -67,13 +69,13 @@ def execute(
     progress: Progress | None = None,
     test: bool = True,
     store: Path | None = None,
-    watch: Watch | None = None,
+    pruning: PruningRule | None = None,
 ) -> Result:
     """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
 
     ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
     ``store`` is where the stages of methods that have some are kept; without it nothing is written.
-    A run that its ``watch`` ends is a Result of status ``pruned``, without scores of its own.
+    A run that its ``pruning`` ends is a Result of status ``pruned``, without scores of its own.
     """
     started = time.time()
     run = prepare(spec, pick_device(device), past(spec, device, progress, store), started)
@@ -86,7 +88,7 @@ def execute(
             meter.step_seconds.extend(row.step_seconds)
             if progress:
                 progress(row)
-            goes_on = run.looked(row, watch, meter)
+            goes_on = run.looked(row, pruning, meter)
             if not goes_on:
                 break
     return run.conclude(meter.metrics(), plan, test, goes_on)
@@ -114,7 +116,7 @@ def attempt(
     progress: Progress | None = None,
     test: bool = True,
     store: Path | None = None,
-    watch: Watch | None = None,
+    pruning: PruningRule | None = None,
 ) -> Result:
     """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
 
@@ -122,7 +124,7 @@ def attempt(
     """
     started, at = time.time(), pick_device(device)
     try:
-        result = execute(spec, device, progress, test, store, watch)
+        result = execute(spec, device, progress, test, store, pruning)
         return result if test else result.without_state()  # settings are judged, not adapters
     except UsageError:
         raise
@@ -138,7 +140,7 @@ def failed(
         return failure(spec, device, "failed", started, str(error), test)
     if is_out_of_memory(error):
         said = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        text = f"out of memory; {LESS}{said}"
+        text = f"out of memory; {MEMORY_ADVICE}{said}"
         return failure(spec, device, "out_of_memory", started, text, test)
     text = f"{type(error).__name__}: {error}"
     return failure(spec, device, "failed", started, text, test, traceback.format_exc())

@@ -39,7 +39,7 @@ Group = tuple[Spec, ...]  # runs to be trained side by side
 
 
 @dataclass(frozen=True)
-class Step:
+class StepCost:
     """What one step of a run takes: operations that others may share, its own, and launches."""
 
     spec: Spec
@@ -102,7 +102,7 @@ def groups(specs: Sequence[Spec], word: str, workers: int, device: torch.device)
     most = size_of(word)
     if most == 1 or len(specs) < 2:
         return [(spec,) for spec in specs]
-    classes: dict[Hashable, list[Step]] = {}
+    classes: dict[Hashable, list[StepCost]] = {}
     found: list[Group] = []
     outline = cache(backbone.backbone_outline)
     for spec in specs:
@@ -118,7 +118,7 @@ def groups(specs: Sequence[Spec], word: str, workers: int, device: torch.device)
     return sorted(found, key=lambda g: min(place[spec] for spec in g))
 
 
-def side_by_side(spec: Spec, device: torch.device) -> int:
+def group_size(spec: Spec, device: torch.device) -> int:
     """How many runs like this one ``auto`` puts together: 1 where it does not pay."""
     step = _step(spec, backbone.backbone_outline(spec.backbone.name), split.check_data(spec))
     return MOST if step and gain([step] * MOST, device) >= PAYS else 1
@@ -133,7 +133,7 @@ def size_of(word: str) -> int:
     raise UsageError(f"--cotrain {word!r}: expected auto, off, or how many side by side, such as 8")
 
 
-def gain(steps: Sequence[Step], device: torch.device) -> float:
+def gain(steps: Sequence[StepCost], device: torch.device) -> float:
     """How many times faster side by side than one after another; an estimate."""
     rate = RATES["cuda" if device.type == "cuda" else "cpu"]
 
@@ -149,23 +149,23 @@ def gain(steps: Sequence[Step], device: torch.device) -> float:
     return apart / seconds(launches, prefix + sum(s.own for s in steps))
 
 
-def _step(spec: Spec, parts: ClipLayout, classes: int) -> Step | None:
+def _step(spec: Spec, parts: ClipLayout, classes: int) -> StepCost | None:
     if spec.method.start or spec.method.runs or spec.tasks:
         return None  # what hangs is known later, or data sets take turns
     adapter = parameters.attach_outline(spec.method, parts, classes)
-    return Step(spec, adapter.wiring, parts, classes) if adapter.trained() else None
+    return StepCost(spec, adapter.wiring, parts, classes) if adapter.trained() else None
 
 
-def _key(step: Step) -> Hashable:
+def _key(step: StepCost) -> Hashable:
     spec = step.spec
     train = {k: v for k, v in asdict(spec.train).items() if k not in FREE}
     same = [spec.protocol, asdict(spec.backbone), asdict(spec.data), train]
     return json.dumps(same, sort_keys=True), step.layout, step.classes
 
 
-def _streams(steps: list[Step], device: torch.device) -> Iterator[list[Step]]:
+def _streams(steps: list[StepCost], device: torch.device) -> Iterator[list[StepCost]]:
     """All of them, or those of one seed, who see the same images: whichever gains more."""
-    by_seed: dict[int, list[Step]] = {}
+    by_seed: dict[int, list[StepCost]] = {}
     for step in steps:
         by_seed.setdefault(step.spec.seed, []).append(step)
     apart = list(by_seed.values())
@@ -176,7 +176,7 @@ def _streams(steps: list[Step], device: torch.device) -> Iterator[list[Step]]:
         yield from apart
 
 
-def _parts(steps: list[Step], most: int, workers: int, device: torch.device) -> Iterator[Group]:
+def _parts(steps: list[StepCost], most: int, workers: int, device: torch.device) -> Iterator[Group]:
     """Groups of equal size."""
     size = most or min(MOST, math.ceil(len(steps) / workers))
     count = math.ceil(len(steps) / size)

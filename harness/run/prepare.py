@@ -18,7 +18,7 @@ from harness.model.backbone import Backbone, load_backbone
 from harness.model.classifier import Classifier
 from harness.run import merged_sources, result, stages, warm_start
 from harness.run.adapter_files import adapter_bytes
-from harness.run.pruning import Look, Watch
+from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.train import cache_plan, multi_task
@@ -30,7 +30,7 @@ from methods.kit.contract.source_weights import SourceWeights
 
 @dataclass
 class Prepared:
-    """Everything of a run but its training; ``losses`` and ``looks`` fill up on the way."""
+    """Everything of a run but its training; ``losses`` and ``checkpoints`` fill up on the way."""
 
     spec: Spec
     started: float
@@ -43,7 +43,7 @@ class Prepared:
     tags: dict[str, str]
     metrics: dict[str, float]  # what stages and the start took
     losses: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    checkpoints: list[Checkpoint] = field(default_factory=list)
 
     def training(self, around: StepHook) -> tuple[CachePlan | multi_task.Plans, Iterator[EpochRow]]:
         """What is computed once, and the epochs to come."""
@@ -61,14 +61,14 @@ class Prepared:
             return _multi_task_tables(self.course)
         return predict.method_tables(self.net, self.split.train)
 
-    def looked(self, row: EpochRow, watch: Watch | None, meter: cost.Meter) -> bool:
+    def looked(self, row: EpochRow, pruning: PruningRule | None, meter: cost.Meter) -> bool:
         """Whether the run goes on after an epoch, looking at validation images if it is time."""
         epoch = row.epoch + 1
-        if watch is None or epoch not in watch.after or epoch >= row.epochs:
+        if pruning is None or epoch not in pruning.epochs or epoch >= row.epochs:
             return True
         with meter.paused(), _untrained(self.net):
-            self.looks.append(Look(epoch, self.validated()))
-            return watch.goes_on(self.looks[-1])
+            self.checkpoints.append(Checkpoint(epoch, self.validated()))
+            return pruning.goes_on(self.checkpoints[-1])
 
     def validated(self) -> dict[str, float]:
         """Scores on the validation images, each part by the classifier of its label space."""
@@ -120,10 +120,10 @@ class Prepared:
             classnames={part.name: part.classnames for part in vault.parts},
             state=state if goes_on else {},
             tables=self.tables() if test else {},
-            looks=self.looks,
+            checkpoints=self.checkpoints,
             error=""
             if goes_on
-            else f"ended after epoch {self.looks[-1].epoch} of {spec.train.epochs}",
+            else f"ended after epoch {self.checkpoints[-1].epoch} of {spec.train.epochs}",
         )
 
 

@@ -1,11 +1,11 @@
-"""Looks at a run from outside while it trains: validation scores after some epochs."""
+"""Validation checkpoints of a run while it trains, and the rule that may end the run at one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Look:
+class Checkpoint:
     """Validation scores (per cent) of a run after an epoch, counted from 1."""
 
     epoch: int
@@ -13,12 +13,12 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """After which epochs to look, and what decides after each look whether the run goes on.
+class PruningRule:
+    """The epochs after which a run is validated, and the decision whether it goes on.
 
-    Looking changes no number of the run and is not part of its times. A run is never looked at
-    after its last epoch, which is its end.
+    Validation checkpoints do not affect results and are excluded from timing. There is none after
+    the last epoch.
     """
 
-    after: frozenset[int]
-    goes_on: Callable[[Look], bool]
+    epochs: frozenset[int]
+    goes_on: Callable[[Checkpoint], bool]

@@ -1,27 +1,31 @@
-"""What is recorded of a run, and the scores in it."""
+"""The result of a run: everything that is recorded of it."""
+
+from __future__ import annotations
 
 import json
 import time
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from harness.evaluate.parameters import Counts
-from harness.evaluate.predict import Predictions, Table
-from harness.run.pruning import Look
+from harness.run.pruning import Checkpoint
 from harness.spec import environment
-from harness.spec.spec import Spec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from harness.evaluate.parameters import Counts
+    from harness.evaluate.predict import Predictions, Table
+    from harness.spec.spec import Spec
 
 Status = Literal["finished", "failed", "pruned", "cancelled", "out_of_memory"]
-SELECTION = "last"  # the rule by which a trained state is chosen: the last one
-ONLY_VAL = "val"  # the tag of a run that served to choose settings: its test split stayed shut
+SELECTION = "last"  # the tag `selection` of a tested run: the last trained state is taken
+ONLY_VAL = "val"  # the tag `selection` of a run that chose settings: its test split stayed closed
 
 
 @dataclass(frozen=True)
 class Result:
-    """All that is recorded of a run. Accuracies and ECE are in per cent."""
+    """Everything that is recorded of a run. Accuracies and ECE are in per cent."""
 
     spec: Spec
     status: Status
@@ -29,18 +33,18 @@ class Result:
     ended: float
     metrics: dict[str, float] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)  # one a step
+    losses: list[float] = field(default_factory=list)  # one per step
     counts: Counts | None = None
     predictions: list[Predictions] = field(default_factory=list)
     classnames: dict[str, tuple[str, ...]] = field(default_factory=dict)
     state: dict[str, Tensor] = field(default_factory=dict)
-    tables: dict[str, Table] = field(default_factory=dict)  # what the method reports of itself
-    looks: list[Look] = field(default_factory=list)  # validation scores on the way
+    tables: dict[str, Table] = field(default_factory=dict)  # reported by the method
+    checkpoints: list[Checkpoint] = field(default_factory=list)
     error: str = ""
     trace: str = ""
 
-    def without_state(self) -> "Result":
-        """The same without what was trained."""
+    def without_state(self) -> Result:
+        """Return the result without the trained tensors."""
         return replace(self, state={})
 
 
@@ -53,12 +57,13 @@ def failure(
     test: bool = True,
     trace: str = "",
 ) -> Result:
-    """The record of a run that did not finish."""
-    found = tags(spec, device, test)
-    return Result(spec, status, started, time.time(), tags=found, error=error, trace=trace)
+    """Return the result of a run that did not finish."""
+    known = tags(spec, device, test)
+    return Result(spec, status, started, time.time(), tags=known, error=error, trace=trace)
 
 
 def tags(spec: Spec, device: torch.device, test: bool) -> dict[str, str]:
+    """Return the tags that every result has."""
     commit, dirty = environment.git_state()
     return {
         "method": spec.method_name,

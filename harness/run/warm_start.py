@@ -35,7 +35,7 @@ from methods.kit.core.errors import UsageError
 from methods.kit.parts.bottleneck import Bottleneck
 from methods.kit.ring.initialise import ERRORS
 
-FULL = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
+SOURCE_ID = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
 RECORD = "record.json"
 KEY = "method.start"
 DRAW = ("name", "shots", "val_shots", "subset", "short_classes")  # with the seed: what is seen
@@ -63,7 +63,7 @@ def source_of(spec: Spec) -> Source | None:
 
 def named(word: str, key: str) -> Source:
     """The source of a full id that the setting ``key`` names. Raises UsageError."""
-    match = FULL.fullmatch(word)
+    match = SOURCE_ID.fullmatch(word)
     if match is None:
         raise UsageError(f"{key}: {word!r} is no full id; harness.sources.pinned gives it")
     folder = kept(match[1], match[2])

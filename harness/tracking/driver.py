@@ -8,12 +8,13 @@ from typing import Protocol
 
 from harness.run.cotrain import attempt_all
 from harness.run.execute import attempt, check_spec, pick_device
-from harness.run.pruning import Watch
+from harness.run.pruning import PruningRule
 from harness.run.result import Result, failure
 from harness.spec import quantities
 from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
-from harness.tracking.ledger import Ledger, Run, open_ledger
+from harness.tracking.ledger import Ledger, open_ledger
+from harness.tracking.run_record import Run
 from harness.train.fit import EpochRow
 from harness.train.replay import GRAPH_TAG
 from harness.train.step import MICRO_BATCH_TAG
@@ -77,13 +78,13 @@ def fresh(
     bars: RunProgress,
     parent: str | None = None,
     test: bool = True,
-    watch: Watch | None = None,
+    pruning: PruningRule | None = None,
 ) -> RunOutcome:
     """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
     started = time.time()
-    bars.start(name_of(spec))
+    bars.start(run_title(spec))
     try:
-        result = attempt(spec, device, bars.epoch, test, home_folder() / STAGES, watch)
+        result = attempt(spec, device, bars.epoch, test, home_folder() / STAGES, pruning)
     except KeyboardInterrupt:
         at, why = pick_device(device), "stopped by the user"
         stopped = failure(spec, at, "cancelled", started, why, test)
@@ -91,7 +92,7 @@ def fresh(
         raise
     delivered = ledger.record(result, parent)
     done = from_result(result, delivered)
-    bars.end(sentence(done))
+    bars.end(summary_line(done))
     return done
 
 
@@ -102,21 +103,23 @@ def fresh_all(
     bars: RunProgress,
     parent: str | None = None,
     test: bool = True,
-    watches: Sequence[Watch | None] = (),
+    pruning_rules: Sequence[PruningRule | None] = (),
 ) -> Iterator[RunOutcome]:
     """As :func:`fresh` for each, side by side. Raises KeyboardInterrupt."""
     if len(specs) < 2:
-        for spec, watch in zip(specs, watches or [None] * len(specs), strict=True):
-            yield fresh(spec, device, ledger, bars, parent, test, watch)
+        for spec, pruning in zip(specs, pruning_rules or [None] * len(specs), strict=True):
+            yield fresh(spec, device, ledger, bars, parent, test, pruning)
         return
     started, left = time.time(), {spec.digest(): spec for spec in specs}
-    bars.start(names_of(specs))
+    bars.start(group_title(specs))
     try:
-        for result in attempt_all(specs, device, bars.epoch, test, home_folder() / STAGES, watches):
+        for result in attempt_all(
+            specs, device, bars.epoch, test, home_folder() / STAGES, pruning_rules
+        ):
             delivered = ledger.record(result, parent)
             del left[result.spec.digest()]
             done = from_result(result, delivered)
-            bars.end(sentence(done))
+            bars.end(summary_line(done))
             yield done
     except KeyboardInterrupt:
         at, why = pick_device(device), "stopped by the user"
@@ -125,13 +128,13 @@ def fresh_all(
         raise
 
 
-def names_of(specs: Sequence[Spec]) -> str:
+def group_title(specs: Sequence[Spec]) -> str:
     """Runs side by side, for a progress bar."""
     methods = ", ".join(dict.fromkeys(spec.method_name for spec in specs))
     return f"{len(specs)} runs side by side ({methods}) on {specs[0].data.name}"
 
 
-def name_of(spec: Spec) -> str:
+def run_title(spec: Spec) -> str:
     return f"{spec.method_name} on {spec.data.name}, seed {spec.seed}"
 
 
@@ -158,9 +161,9 @@ def _steps(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: tags[key] for key in (MICRO_BATCH_TAG, GRAPH_TAG) if key in tags}
 
 
-def sentence(done: RunOutcome) -> str:
+def summary_line(done: RunOutcome) -> str:
     """One line about a run: its accuracies, or why there are none."""
-    head = name_of(done.spec)
+    head = run_title(done.spec)
     if not done.ok:
         return f"{head}: {done.status}: {done.error}"
     parts = [

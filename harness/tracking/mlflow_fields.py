@@ -1,4 +1,4 @@
-"""A result as MLflow is told of it: tags, a name and a note for people, params, numbers."""
+"""What MLflow stores of a result: tags, a name and a note for people, params and metrics."""
 
 import json
 from dataclasses import asdict
@@ -9,17 +9,16 @@ import methods
 from harness.run import config
 from harness.run.result import ONLY_VAL
 from harness.spec.spec import flatten
+from harness.tracking.run_record import CHECKPOINT_PREFIX, RECORD_TAG
 
 PARENT = "mlflow.parentRunId"
 NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
-ENTRY = "spool_entry"
-MIDWAY = "midway/"  # before the name of a validation score, in its series over epochs
 
 
-def tags_of(result: dict[str, Any], entry: str) -> dict[str, str]:
-    """The tags of a run, as MLflow gets them; ``entry`` is its name in the spool."""
-    tags = {**result["tags"], "status": result["status"], ENTRY: entry}
+def tags_of(result: dict[str, Any], record: str) -> dict[str, str]:
+    """Return the tags of a run; ``record`` is the name of its pending record."""
+    tags = {**result["tags"], "status": result["status"], RECORD_TAG: record}
     tags[NAME] = name_of(result)
     tags[NOTE] = note_of(result)
     if result["error"]:
@@ -30,69 +29,69 @@ def tags_of(result: dict[str, Any], entry: str) -> dict[str, str]:
 
 
 def name_of(result: dict[str, Any]) -> str:
-    """What MLflow lists a run as: ``lora rank=4 train.lr=0.02 digits 16-shot seed 1``. Settings as
-    they usually are for this method, protocol and backbone are left out."""
+    """Return the name of a run in MLflow: ``lora rank=4 train.lr=0.02 digits 16-shot seed 1``.
+
+    Settings that are the defaults of this method, protocol and backbone are left out.
+    """
     spec, tags = result["spec"], result["tags"]
     known = tags["method"] in methods.names()
-    odd = _odd(spec["method"], _usual(tags["method"]) if known else {})
+    changed = _changed(spec["method"], _method_defaults(tags["method"]) if known else {})
     if known and result["metrics"].get("params/trainable") != 0:
         host = str(spec["method"].get("host", ""))
-        usual = _usual_training(tags["protocol"], tags["method"], host, tags["backbone"])
-        odd += [f"train.{word}" for word in _odd(spec["train"], usual)]
+        usual = _training_defaults(tags["protocol"], tags["method"], host, tags["backbone"])
+        changed += [f"train.{word}" for word in _changed(spec["train"], usual)]
     where = f"{tags['dataset']} {tags['shots']}-shot seed {tags['seed']}"
-    return " ".join([tags["method"], *odd, where])[:250]
+    return " ".join([tags["method"], *changed, where])[:250]
 
 
-def _odd(settings: dict[str, Any], usual: dict[str, Any]) -> list[str]:
+def _changed(settings: dict[str, Any], usual: dict[str, Any]) -> list[str]:
     mine = {k: v for k, v in settings.items() if k != "name" and v != usual.get(k)}
     return [f"{k}={v if isinstance(v, str) else json.dumps(v)}" for k, v in mine.items()]
 
 
 @cache
-def _usual(method: str) -> dict[str, Any]:
-    """The settings of a method as its file gives them, as JSON has them."""
-    made: Any = methods.find(method)()
-    found: dict[str, Any] = json.loads(json.dumps(asdict(made)))
-    return found
+def _method_defaults(method: str) -> dict[str, Any]:
+    """Return the default settings of a method, as JSON has them."""
+    settings: Any = methods.find(method)()
+    return dict(json.loads(json.dumps(asdict(settings))))
 
 
 @cache
-def _usual_training(protocol: str, method: str, host: str, backbone: str) -> dict[str, Any]:
-    """How a method is trained where nobody says otherwise, as JSON has it."""
+def _training_defaults(protocol: str, method: str, host: str, backbone: str) -> dict[str, Any]:
+    """Return the training settings of a preset for a method, as JSON has them."""
     words = [f"method={method}", f"backbone={backbone}"] + [f"method.host={host}"] * bool(host)
-    found: dict[str, Any] = json.loads(json.dumps(asdict(config.build(protocol, words).train)))
-    return found
+    return dict(json.loads(json.dumps(asdict(config.build(protocol, words).train))))
 
 
 def note_of(result: dict[str, Any]) -> str:
-    """What a person reads about a run in MLflow: what it is, how it went, how to see more."""
+    """Return the description of a run in MLflow: what it is and how it ended."""
     tags = result["tags"]
     shown = ", ".join(
         f"{k.removeprefix('acc/')} {v:.2f}"
         for k, v in result["metrics"].items()
         if k.startswith("acc/")
     )
-    went = f"{result['status']}: {result['error'] or shown}"[:1000]
-    only = "" if tags["selection"] != ONLY_VAL else " Served to choose settings: never tested."
+    outcome = f"{result['status']}: {result['error'] or shown}"[:1000]
+    note = "" if tags["selection"] != ONLY_VAL else " Served to choose settings: never tested."
     return (
         f"**{tags['method']}** on {tags['dataset']}, {tags['protocol']}, {tags['shots']}-shot,"
-        f" seed {tags['seed']}, backbone {tags['backbone']}.{only}\n\n{went}\n\n"
-        f"Digest `{tags['digest']}`; `spec.json` holds every setting."
+        f" seed {tags['seed']}, backbone {tags['backbone']}.{note}\n\n{outcome}\n\n"
+        f"Run id `{tags['digest']}`; `spec.json` holds every setting."
     )
 
 
 def params_of(result: dict[str, Any]) -> dict[str, str]:
-    """Every field of the spec, flattened, as text."""
+    """Return every field of the spec, flattened, as text."""
     flat = flatten(result["spec"])
     return {k: v if isinstance(v, str) else json.dumps(v) for k, v in flat.items()}
 
 
 def numbers_of(result: dict[str, Any]) -> list[tuple[str, float, int]]:
-    """Metric, value and step: what was measured, looks on the way, the loss of each step."""
-    found = [(k, float(v), 0) for k, v in result["metrics"].items()]
-    found += [
-        (f"{MIDWAY}{name}", value, look["epoch"])
-        for look in result["looks"]
-        for name, value in look["scores"].items()
+    """Return (metric, value, step) of scores and costs, of checkpoints (by epoch), of losses."""
+    numbers = [(k, float(v), 0) for k, v in result["metrics"].items()]
+    numbers += [
+        (f"{CHECKPOINT_PREFIX}{name}", value, checkpoint["epoch"])
+        for checkpoint in result["looks"]
+        for name, value in checkpoint["scores"].items()
     ]
-    return found + [("loss/train", v, i + 1) for i, v in enumerate(result["losses"])]
+    return numbers + [("loss/train", v, i + 1) for i, v in enumerate(result["losses"])]

@@ -11,14 +11,15 @@ from typing import Any
 from harness.run import adapter_files, merged_sources, warm_start
 from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
-from harness.tracking.ledger import Ledger, Run, open_ledger
+from harness.tracking.ledger import Ledger, open_ledger
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 
 CELL = ["protocol", "backbone.name", "backbone.pretrained", "seed"]
 CELL += [f"data.{key}" for key in warm_start.DRAW]
 
 
-def pinned(spec: Spec, uri: str | None = None) -> Spec:
+def resolve_source_runs(spec: Spec, uri: str | None = None) -> Spec:
     """The spec with the run that it starts from named in full, and that run's files at hand.
 
     A word is the beginning of a run's digest or MLflow id; of ``method.start`` also a method's name
@@ -45,7 +46,7 @@ Cell = tuple[tuple[str, str], ...]
 
 def _full(spec: Spec, word: str, uri: str | None, cell: Cell | None, key: str) -> str:
     """A run named in full, its files at hand; without a ``cell`` only by its id."""
-    match = warm_start.FULL.fullmatch(word)
+    match = warm_start.SOURCE_ID.fullmatch(word)
     if match is None:
         folder = _found(word, cell, uri, home_folder(), key)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError, unknown
 from reports.analyses import comparison
 from reports.analyses.comparison import Comparison, compare_methods

@@ -37,7 +37,7 @@ def redundancy(
 
     asked = (numbers("--slices", slices), numbers("--rings", rings), as_trained)
     ledger = open_ledger(tracking_uri)
-    found = ledger.pick(run)
+    found = ledger.find_by_prefix(run)
     spectra, fitted = inspection_tables.repeats(ledger, found, *asked)
     title = inspection_tables.title(found)
     made = inspection_tables.redundancy_tables((spectra, fitted), found, *asked)
@@ -68,7 +68,7 @@ def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Track
     from reports.provenance import inspection_tables, manifest
 
     ledger = open_ledger(tracking_uri)
-    found = ledger.pick(run)
+    found = ledger.find_by_prefix(run)
     parts, title = inspection_tables.look(ledger, found), inspection_tables.title(found)
     folder = report_folder(out)
     drawn = ring_anatomy.write(parts, title, folder)

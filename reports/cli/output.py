@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
 from harness.spec.spec import MULTI_TASK
-from harness.tracking.ledger import Run, open_ledger
+from harness.tracking.ledger import open_ledger
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.results.board import Board, boards, pick
 

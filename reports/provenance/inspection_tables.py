@@ -7,7 +7,8 @@ import pandas as pd
 
 from harness.run import adapter_files
 from harness.run.config import from_dict
-from harness.tracking.ledger import Ledger, Run
+from harness.tracking.ledger import Ledger
+from harness.tracking.run_record import Run
 from reports.analyses import layer_redundancy, ring_anatomy
 from reports.analyses.layer_redundancy import Fit, Spectrum
 from reports.analyses.layer_stacks import stacks

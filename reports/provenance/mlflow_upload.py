@@ -31,7 +31,7 @@ def suite(uri: str | None, run_id: str, digests: Collection[str]) -> None:
             manifest.write_manifest(rebuild.leaderboard(found, False), folder)
             for board in found:
                 _front(board, folder)
-            ledger.attach(run_id, folder)
+            ledger.upload_report(run_id, folder)
         except UsageError as error:
             console.say(f"  no report beside the suite in MLflow: {error}")
 
@@ -60,6 +60,6 @@ def sweep(uri: str | None, run_id: str, name: str) -> None:
             manifest.write_manifest(tables, folder, sweep_files.draw([part], folder))
             for path in (home_folder() / "sweeps" / name).glob("*.*"):
                 shutil.copy(path, folder)
-            ledger.attach(run_id, folder)
+            ledger.upload_report(run_id, folder)
         except UsageError as error:
             console.say(f"  no report beside the sweep in MLflow: {error}")

@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from harness.spec.quantities import find_quantity
-from harness.tracking.ledger import Ledger, Run
+from harness.tracking.ledger import Ledger
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import dominated_share, pareto, rank_curves, requested_runs, task_affinity
 from reports.analyses.dominated_share import Family

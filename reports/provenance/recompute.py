@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from statistics import fmean
 
 from harness.spec.protocols import harmonic_mean
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.provenance.diff import Problem
 from reports.results import predictions, sweeps
 from reports.results.sweeps import Sweep

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import requested_runs, sweep
 from reports.analyses.comparison import Comparison

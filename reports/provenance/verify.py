@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.tracking.ledger import Ledger, Run
-from harness.tracking.spool import PREDICTIONS
+from harness.tracking.ledger import Ledger
+from harness.tracking.pending_records import PREDICTIONS
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.provenance import diff, rebuild, recompute, sweep_tables
 from reports.provenance.diff import Problem
@@ -60,7 +61,7 @@ def verify_tables(path: Path, ledger: Ledger) -> Report:
     report.problems += odd.values()
     behind = (run for run in runs if run.id in manifest.runs)
     report.problems += recompute.problems(
-        LEDGER, behind, lambda run: ledger.artifact(run, PREDICTIONS)
+        LEDGER, behind, lambda run: ledger.artifact(run.id, PREDICTIONS)
     )
     return report
 

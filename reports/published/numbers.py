@@ -16,7 +16,7 @@ import pandas as pd
 from harness.data import public_sets
 from harness.data.registry import GENERIC_TEMPLATE
 from harness.spec.protocols import harmonic_mean
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.results.board import AVERAGE, frame
 from reports.statistics.intervals import Estimate, t_interval
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.run.warm_start import FULL
+from harness.run.warm_start import SOURCE_ID
 from harness.spec.protocols import SHIFTS, harmonic_mean
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.results import annotations
 from reports.results.selection import best_by_validation
@@ -236,7 +236,7 @@ def _way(key: str, params: dict[str, str]) -> str:
     value = params.get(key, "")
     if key not in ("method.start", "method.sources"):
         return value
-    return FULL.sub(lambda run: run[3][:8], value)
+    return SOURCE_ID.sub(lambda run: run[3][:8], value)
 
 
 def _row(

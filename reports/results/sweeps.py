@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from harness.spec.paths import home_folder
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError, unknown
 
 COST = "params/trainable"

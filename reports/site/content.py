@@ -5,7 +5,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import dominated_share, pareto
 from reports.analyses.distributions import tables_of

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.results.board import Board
 
 LONGEST = 60

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.spec.paths import home_folder
-from harness.tracking.ledger import Ledger, Run
-from harness.tracking.spool import PREDICTIONS
+from harness.tracking.ledger import Ledger
+from harness.tracking.pending_records import PREDICTIONS
+from harness.tracking.run_record import Run
 from reports.results import predictions, sweeps
 from reports.results.predictions import Answers
 
@@ -76,10 +77,10 @@ class FromLedger:
         self.tuned = [cleaned(run) for run in ordered(mine, tested=False)]
 
     def file(self, run: Run) -> bytes | None:
-        return self.ledger.artifact(run, PREDICTIONS)
+        return self.ledger.artifact(run.id, PREDICTIONS)
 
     def curve(self, run: Run) -> Curve:
-        file = self.ledger.artifact(run, "curve.parquet")
+        file = self.ledger.artifact(run.id, "curve.parquet")
         if file is None:
             return []
         return predictions.bins(pq.read_table(io.BytesIO(file))["loss"].to_pylist())

@@ -6,7 +6,7 @@ from functools import cache
 
 from harness.data import registry, split
 from harness.data.dataset import Dataset
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.results.predictions import Answers
 from reports.site import image_licences, links

@@ -237,7 +237,7 @@ def _test(
 ) -> tuple[list[RunOutcome], int]:
     """Run the winners with the test split open; what is recorded is not repeated."""
     ledger = open_ledger(where.uri)
-    group = ledger.group(contest.name, contest.plans[0].protocol, "sweep", _note(contest))
+    group = ledger.start_parent(contest.name, contest.plans[0].protocol, "sweep", _note(contest))
     done: list[RunOutcome] = []
     todo = []
     for spec in dict.fromkeys(s for t in tested for s in t.specs):
@@ -258,7 +258,7 @@ def _test(
             stopped = True
     failed = sum(not d.ok for d in done)
     left = len(todo) - sum(d.ok and not d.found for d in done)
-    ledger.end_group(group, complete=not left)
+    ledger.end_parent(group, complete=not left)
     if todo and not left:
         digests = [s.digest() for t in tested for s in t.specs]
         importlib.import_module(search.REPORTS).suite(where.uri, group, digests)

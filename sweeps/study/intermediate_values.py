@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from harness.run.pruning import Look, Watch
+from harness.run.pruning import Checkpoint, PruningRule
 from harness.spec.spec import Spec
 from harness.tracking.driver import RunOutcome
 from harness.tracking.ledger import Ledger
@@ -49,19 +49,19 @@ class Midway:
         self.why = ""
 
     @property
-    def watch(self) -> Watch | None:
+    def watch(self) -> PruningRule | None:
         """For a run that is made now; None where there is nothing to look at."""
-        return Watch(frozenset(self.after), self._goes_on) if self.after else None
+        return PruningRule(frozenset(self.after), self._goes_on) if self.after else None
 
     def recall(self, ledger: Ledger, run: RunOutcome) -> None:
         """Report the looks of a run that was found, for later trials to be compared with."""
         if not self.after or not run.found:
             return
-        seen = ledger.midway(run.run_id, self.aim)
+        seen = ledger.checkpoint_scores(run.run_id, self.aim)
         for epoch in sorted(self.after.keys() & seen.keys()):
             self._report(epoch, seen[epoch])
 
-    def _goes_on(self, look: Look) -> bool:
+    def _goes_on(self, look: Checkpoint) -> bool:
         ends, value = self._report(look.epoch, look.scores[self.aim])
         if ends:
             self.why = f"{self.aim} {value:.2f} after epoch {look.epoch} of {self._epochs}"

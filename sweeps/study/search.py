@@ -94,7 +94,7 @@ def run(plan: SweepPlan, goal: Goal, where: Where) -> Found:
 
 def _run(plan: SweepPlan, goal: Goal, where: Where, ledger: Ledger, study: Study) -> Found:
     study.reconcile()
-    group = ledger.group(plan.name, plan.protocol, "sweep", plan.note)
+    group = ledger.start_parent(plan.name, plan.protocol, "sweep", plan.note)
     seen = {t.number for t in study.ended()}
     before = len(seen)
     files.write(study)
@@ -115,7 +115,7 @@ def _run(plan: SweepPlan, goal: Goal, where: Where, ledger: Ledger, study: Study
             stopped = True
     study.reconcile()
     found = read(study, goal, stopped)
-    ledger.end_group(group, complete=found.reached)
+    ledger.end_parent(group, complete=found.reached)
     if found.reached and found.ends.get("complete") and len(study.ended()) > before:
         importlib.import_module(REPORTS).sweep(where.uri, group, plan.name)
     return found
@@ -160,7 +160,7 @@ def _beside(plan: SweepPlan, goal: Goal, where: Where) -> int:
     if size == 0:
         try:
             usual = plan.specs(plan.defaults()[0])[0]
-            size = grouping.side_by_side(usual, pick_device(where.device))
+            size = grouping.group_size(usual, pick_device(where.device))
         except UsageError:  # settings that cannot be are a trial's own affair
             size = 1
     share = math.ceil((goal.trials or size) / where.workers)

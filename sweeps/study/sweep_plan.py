@@ -15,7 +15,7 @@ from harness.data import multi_task_sets
 from harness.run import config
 from harness.run.execute import check_spec
 from harness.spec.spec import MULTI_TASK, Protocol, Spec
-from harness.tracking.source_lookup import pinned
+from harness.tracking.source_lookup import resolve_source_runs
 from methods.kit.core.errors import UsageError, unknown
 from sweeps.space import definition, generated, objectives, points
 from sweeps.space.definition import Space, key_of
@@ -124,7 +124,7 @@ class SweepPlan:
         words = [*self.overrides(values), word("data", data), f"seed={seed}"]
         begins = [w for w in words if w.startswith("method.start=")]
         if begins:
-            spec = pinned(config.build(self.preset, words), self.uri)
+            spec = resolve_source_runs(config.build(self.preset, words), self.uri)
             words[words.index(begins[0])] = word("method.start", spec.method.start)
         return words
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.cli import console
 from harness.run import grouping
 from harness.run.execute import check_spec, pick_device
-from harness.run.pruning import Watch
+from harness.run.pruning import PruningRule
 from harness.spec import quantities
 from harness.spec.spec import Spec
 from harness.tracking import driver
@@ -170,7 +170,7 @@ def _course(bench: Bench, taken: Taken) -> Course:
         if run.status == "pruned":
             raise Stop("pruned", midway.why)
         if not run.ok:
-            raise Stop("failed", f"{driver.name_of(spec)}: {run.error}")
+            raise Stop("failed", f"{driver.run_title(spec)}: {run.error}")
         midway.recall(bench.ledger, run)
         done.append(run)
         _noted(bench.study, taken, done)
@@ -200,7 +200,7 @@ def _measured(bench: Bench, asked: Sequence[Asked], cotrain: str) -> list[RunOut
     return [found.get(spec.digest()) or measure(bench, spec, m.watch) for spec, m in asked]
 
 
-def measure(bench: Bench, spec: Spec, watch: Watch | None = None) -> RunOutcome:
+def measure(bench: Bench, spec: Spec, watch: PruningRule | None = None) -> RunOutcome:
     """A run on validation data: found in the ledger, or made now and recorded there."""
     ledger = bench.ledger
     while True:
@@ -210,7 +210,7 @@ def measure(bench: Bench, spec: Spec, watch: Watch | None = None) -> RunOutcome:
                 if found is not None:
                     return driver.from_ledger(spec, found)
                 return driver.fresh(
-                    spec, bench.device, ledger, bench.bars, bench.parent, test=False, watch=watch
+                    spec, bench.device, ledger, bench.bars, bench.parent, test=False, pruning=watch
                 )
         time.sleep(POLL)  # another worker is at the very same run
 

@@ -11,7 +11,7 @@ import methods
 from harness.data import multi_task_sets, registry
 from harness.run import config
 from harness.spec.spec import MULTI_TASK, Spec
-from harness.tracking.source_lookup import pinned
+from harness.tracking.source_lookup import resolve_source_runs
 from methods.kit.core.errors import UsageError
 
 AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
@@ -88,7 +88,7 @@ def _grid(
         else:
             mine.setdefault(key, values)
     return [
-        pinned(
+        resolve_source_runs(
             config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))}),
             uri,
         )

@@ -48,7 +48,7 @@ def run(
     already = len(suite.specs) - len(todo)
     if not quiet and not as_json:
         console.say(f"{suite.name}: {len(suite.specs)} runs, {already} already recorded")
-    parent = ledger.group(suite.name, suite.protocol, "suite", suite.note)
+    parent = ledger.start_parent(suite.name, suite.protocol, "suite", suite.note)
     ended: list[driver.RunOutcome] = []
     bars = console.ProgressBars(len(todo), quiet or as_json)
     stopped = False
@@ -60,7 +60,7 @@ def run(
             stopped = True
     failed = [d for d in ended if d.status not in ("finished", "running")]
     left = len(todo) - sum(d.ok for d in ended)
-    ledger.end_group(parent, complete=not left)
+    ledger.end_parent(parent, complete=not left)
     if todo and not left:
         digests = [spec.digest() for spec in suite.specs]
         importlib.import_module(REPORTS).suite(uri, parent, digests)

@@ -60,7 +60,7 @@ def run_all(
             yield from _run(job, bars)
         return
     for done in _pooled(jobs, workers):
-        bars.end(driver.sentence(done))
+        bars.end(driver.summary_line(done))
         yield done
 
 
@@ -123,6 +123,6 @@ def _run(job: Job, bars: console.ProgressBars) -> Iterator[RunOutcome]:
                 mine.append(spec)
             else:
                 done = RunOutcome(spec, "running", {}, "another process runs this spec just now")
-                bars.end(driver.sentence(done))
+                bars.end(driver.summary_line(done))
                 yield done
         yield from driver.fresh_all(mine, job.device, ledger, bars, job.parent)

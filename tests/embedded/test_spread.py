@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.embedded.build.spread import METRICS, spreads
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 
 

@@ -209,7 +209,7 @@ def ids(home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def merged_of(*words: str, preset: str = "few_shot", extra: Sequence[str] = ()) -> Spec:
     given = [*PLAIN, "data=digits", f"method.sources={','.join(words)}", *extra]
-    return source_lookup.pinned(config.build(preset, given))
+    return source_lookup.resolve_source_runs(config.build(preset, given))
 
 
 def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.spec.protocols import harmonic_mean
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 
 HASHES = {"data_hash": "d", "template_hash": "t", "transform_hash": "f", "names_hash": "n"}
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from harness.run.result import Result
-from harness.tracking import spool
-from harness.tracking.ledger import STATUS
+from harness.tracking import pending_records
 from harness.tracking.mlflow_fields import NAME, numbers_of, params_of, tags_of
+from harness.tracking.mlflow_store import STATUS
 
 
 def write(store: Path, artifacts: Path, protocol: str, results: Iterable[Result]) -> None:
@@ -40,7 +42,7 @@ def _experiment(db: sqlite3.Connection, name: str, artifacts: Path) -> int:
 
 
 def _run(db: sqlite3.Connection, experiment: int, place: Path, result: Result) -> None:
-    run, kept = uuid.uuid4().hex, spool.stored(result)
+    run, kept = uuid.uuid4().hex, pending_records.stored(result)
     tags = tags_of(kept, f"{result.spec.digest()}-{int(result.started * 1e9)}-{run[:6]}")
     start, end = int(result.started * 1000), int(result.ended * 1000)
     folder = place / run / "artifacts"
@@ -66,7 +68,9 @@ def _run(db: sqlite3.Connection, experiment: int, place: Path, result: Result) -
         ((k, v, end, step, run) for k, (v, step) in latest.items()),
     )
     if result.predictions:
-        spool.pq.write_table(spool.predictions_table(result), _made(folder) / spool.PREDICTIONS)
+        pq.write_table(
+            pending_records.predictions_table(result), _made(folder) / pending_records.PREDICTIONS
+        )
 
 
 def _made(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.results.board import ACCURACY, AVERAGE, Board, board_title
 from reports.site import links
 from reports.site.content import Site

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from markupsafe import Markup
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.results.predictions import Answers
 from reports.site import content, links
 from reports.site.charts import lines

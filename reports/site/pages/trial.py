@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.analyses import sweep
 from reports.results.sweeps import Sweep
 from reports.site import content, links

@@ -9,7 +9,7 @@ import torch
 
 from harness.run import config, cotrain, grouping
 from harness.run.execute import attempt
-from harness.run.pruning import Look, Watch
+from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.train.trial_group import TrialGroup
@@ -52,22 +52,22 @@ def test_methods_rates_and_seeds_side_by_side_are_what_they_are_alone() -> None:
     assert list(found) == RUNS
     for spec in RUNS:
         compared(found[spec], attempt(spec))
-        assert found[spec].tags[cotrain.TAG] == "5"
+        assert found[spec].tags[cotrain.GROUP_SIZE_TAG] == "5"
         assert found[spec].metrics["time/train_seconds"] > 0
 
 
 def test_one_that_is_pruned_leaves_and_the_others_go_on() -> None:
-    seen: list[Look] = []
+    seen: list[Checkpoint] = []
 
-    def stop(look: Look) -> bool:
+    def stop(look: Checkpoint) -> bool:
         seen.append(look)
         return False
 
-    watches = [None, Watch(frozenset({1}), stop), None]
+    watches = [None, PruningRule(frozenset({1}), stop), None]
     found = {r.spec: r for r in cotrain.attempt_all(RUNS[:3], watches=watches)}
     assert found[RUNS[1]].status == "pruned"
     assert len(found[RUNS[1]].losses) == len(found[RUNS[0]].losses) // 3
-    alone = attempt(RUNS[1], watch=Watch(frozenset({1}), lambda look: False))
+    alone = attempt(RUNS[1], watch=PruningRule(frozenset({1}), lambda look: False))
     assert found[RUNS[1]].looks == alone.looks == seen
     assert found[RUNS[1]].error == alone.error
     for spec in (RUNS[0], RUNS[2]):

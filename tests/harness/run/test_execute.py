@@ -22,7 +22,7 @@ from harness.run import config, prepare
 from harness.run.execute import attempt, check_spec, execute
 from harness.run.prepare import attach
 from harness.spec.spec import Spec, TrainSpec
-from harness.tracking import spool
+from harness.tracking import pending_records
 from harness.train.fit import NonFiniteLoss, fit
 from harness.train.flat_parameters import parameter_buffers
 from harness.train.optimizer import Optimizer, lr_factor
@@ -45,7 +45,7 @@ def test_the_same_spec_gives_the_same_bytes(method: str, tmp_path: Path) -> None
     written = []
     for i in range(2):
         torch.manual_seed(i)  # whatever ran before must not matter
-        entry = spool.write(tmp_path / str(i), execute(spec(f"method={method}")))
+        entry = pending_records.write(tmp_path / str(i), execute(spec(f"method={method}")))
         names = ("predictions.parquet", "adapter.safetensors", "curve.parquet")
         written.append([(entry.folder / name).read_bytes() for name in names])
     assert written[0] == written[1]
@@ -321,7 +321,7 @@ def test_peak_memory_sees_an_allocation() -> None:
 
 def test_bytes_on_disk_are_those_of_the_file(tmp_path: Path) -> None:
     result = execute(spec("method=lora"))
-    entry = spool.write(tmp_path, result)
+    entry = pending_records.write(tmp_path, result)
     size = (entry.folder / "adapter.safetensors").stat().st_size
     assert result.metrics["bytes/adapter"] == size
     stored = json.loads((entry.folder / "adapter_config.json").read_text())
@@ -334,7 +334,7 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
 
     chosen = spec("method=adaring")
     result = execute(chosen)
-    folder = spool.write(tmp_path, result).folder
+    folder = pending_records.write(tmp_path, result).folder
     stored, state = adapter_files.read(folder)
     again = config.from_dict(stored["spec"])
     assert again == chosen
@@ -355,7 +355,7 @@ def test_what_a_method_reports_of_itself_is_kept_as_a_long_table(tmp_path: Path)
     words = ["method=adaring", "method.form=adapter", "method.combine=input_gate"]
     words += ["method.ranks=[[1,4],[2,6]]"]
     result = execute(spec(*words))
-    entry = spool.write(tmp_path, result)
+    entry = pending_records.write(tmp_path, result)
     assert "tables.parquet" in [path.name for path in entry.artifacts()]
     rows = pq.read_table(entry.folder / "tables.parquet").to_pylist()
     assert {row["table"] for row in rows} == {"rank_usage"}
@@ -363,5 +363,5 @@ def test_what_a_method_reports_of_itself_is_kept_as_a_long_table(tmp_path: Path)
     assert [row["column"] for row in rows[:2]] == ["1x4", "2x6"]
     for row in rows:
         assert result.tables[row["table"]][row["row"]][row["column"]] == row["value"]
-    plain = spool.write(tmp_path / "plain", execute(spec("method=lora")))
+    plain = pending_records.write(tmp_path / "plain", execute(spec("method=lora")))
     assert "tables.parquet" not in [path.name for path in plain.artifacts()]

@@ -16,10 +16,10 @@ from harness.model.classifier import Classifier
 from harness.run import config
 from harness.run import execute as execute_module
 from harness.run.execute import attempt, execute
-from harness.run.pruning import Look, Watch
+from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
 from harness.spec.spec import Spec
-from harness.tracking import spool
+from harness.tracking import pending_records
 from harness.tracking.ledger import Ledger
 from tests.method_variants import VARIANTS
 
@@ -40,28 +40,28 @@ def spec_of(case: str, *words: str) -> Spec:
     return dataclasses.replace(spec, method=VARIANTS[case]) if case in VARIANTS else spec
 
 
-def every_epoch(seen: list[Look], until: int = 99) -> Watch:
-    def look(look: Look) -> bool:
+def every_epoch(seen: list[Checkpoint], until: int = 99) -> PruningRule:
+    def look(look: Checkpoint) -> bool:
         seen.append(look)
         return look.epoch < until
 
-    return Watch(frozenset(range(1, 99)), look)
+    return PruningRule(frozenset(range(1, 99)), look)
 
 
 def files(result: Result, folder: Path) -> dict[str, bytes]:
-    entry = spool.write(folder, result)
+    entry = pending_records.write(folder, result)
     return {p.name: p.read_bytes() for p in entry.folder.iterdir() if p.suffix == ".parquet"}
 
 
 @pytest.mark.parametrize("case", [*TRAINED, GATED])
 def test_looking_changes_nothing_bit_for_bit(case: str, tmp_path: Path) -> None:
-    seen: list[Look] = []
+    seen: list[Checkpoint] = []
     words = ("method.dropout=0.2",) if case == "lora" else ()
     plain = execute(spec_of(case, *words), "cpu")
     torch.manual_seed(1)
-    watched = execute(spec_of(case, *words), "cpu", watch=every_epoch(seen))
+    watched = execute(spec_of(case, *words), "cpu", pruning=every_epoch(seen))
     assert [look.epoch for look in seen] == [1, 2, 3]  # the end is the run's own
-    assert watched.looks == seen
+    assert watched.checkpoints == seen
     assert watched.status == "finished"
     assert watched.losses == plain.losses
     assert set(watched.state) == set(plain.state)
@@ -74,8 +74,8 @@ def test_looking_changes_nothing_bit_for_bit(case: str, tmp_path: Path) -> None:
 def test_a_look_is_what_a_shorter_training_at_the_same_rate_reaches() -> None:
     """Without a schedule, the state after two of four epochs is that of a run of two."""
     flat = ("train.warmup=0", "train.final_lr=1")
-    seen: list[Look] = []
-    execute(spec_of("lora", *flat), "cpu", test=False, watch=every_epoch(seen))
+    seen: list[Checkpoint] = []
+    execute(spec_of("lora", *flat), "cpu", test=False, pruning=every_epoch(seen))
     short = execute(spec_of("lora", *flat, "train.epochs=2"), "cpu", test=False)
     names = ("acc/val", "acc/val_novel", "acc/val_hmean")
     assert seen[1].scores == {name: short.metrics[name] for name in names}
@@ -93,15 +93,15 @@ def test_a_look_sees_validation_images_only(monkeypatch: pytest.MonkeyPatch) -> 
         return predict(net, images, again)
 
     monkeypatch.setattr(predict_module, "predict", watched)
-    result = execute(spec, "cpu", test=False, watch=every_epoch([]))
+    result = execute(spec, "cpu", test=False, pruning=every_epoch([]))
     assert len(read) == 4 * len(split.val)
     assert set(read) == allowed
     assert result.tags["test_reads"] == "0"
 
 
 def test_a_run_that_is_ended_is_no_result_and_says_where(tmp_path: Path) -> None:
-    seen: list[Look] = []
-    result = attempt(spec_of("lora"), "cpu", watch=every_epoch(seen, until=2))
+    seen: list[Checkpoint] = []
+    result = attempt(spec_of("lora"), "cpu", pruning=every_epoch(seen, until=2))
     assert result.status == "pruned"
     assert result.error == "ended after epoch 2 of 4"
     assert len(result.losses) == 4
@@ -118,7 +118,9 @@ def test_a_run_that_is_ended_is_no_result_and_says_where(tmp_path: Path) -> None
     assert ledger.find(result.spec.digest(), test=False) is None
     assert not ledger.finished()
     assert not [name for name in run.metrics if name.startswith(("acc/", "midway/"))]
-    assert ledger.midway(run.id, "acc/val") == {look.epoch: look.scores["acc/val"] for look in seen}
+    assert ledger.checkpoint_scores(run.id, "acc/val") == {
+        look.epoch: look.scores["acc/val"] for look in seen
+    }
 
 
 def test_a_pause_counts_neither_as_time_nor_as_memory(monkeypatch: pytest.MonkeyPatch) -> None:

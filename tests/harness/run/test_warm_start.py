@@ -63,7 +63,7 @@ def digest_of(method: str, seed: int = 1) -> str:
 def refused(spec: Spec) -> str:
     """What is told about a start, in one line."""
     with pytest.raises(UsageError) as told:
-        execute.check_spec(source_lookup.pinned(spec))
+        execute.check_spec(source_lookup.resolve_source_runs(spec))
     assert "\n" not in str(told.value)
     return str(told.value)
 
@@ -75,16 +75,18 @@ def test_every_way_to_name_a_run_means_the_same(home: Path) -> None:
     digest = digest_of("full_rank")
     (row,) = (r for r in open_ledger().runs() if r.digest == digest)
     words = (digest, digest[:7], row.id, row.id[:9], "full_rank", row.tags["configuration"][:8])
-    found = {source_lookup.pinned(spec_of(f"method.start={w}")).digest() for w in words}
+    found = {
+        source_lookup.resolve_source_runs(spec_of(f"method.start={w}")).digest() for w in words
+    }
     assert len(found) == 1
-    spec = source_lookup.pinned(spec_of("method.start=full_rank"))
-    assert source_lookup.pinned(spec) == spec
+    spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
+    assert source_lookup.resolve_source_runs(spec) == spec
     assert spec.method.start.startswith(digest)
     assert config.build("base_to_novel", spec.overrides()) == spec
 
 
 def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: Path) -> None:
-    spec = source_lookup.pinned(spec_of("method.start=full_rank"))
+    spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
     digest, weights, _ = spec.method.start.split("-")
     kept = warm_start.kept(digest, weights)
     assert warm_start.weights_hash(kept / "adapter.safetensors") == weights
@@ -96,12 +98,14 @@ def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: 
     result = execute.execute(source.spec)
     ledger.record(replace(result, state=other))  # the same command, other numbers: --force
     source_lookup._found.cache_clear()
-    again = source_lookup.pinned(spec_of("method.start=full_rank"))
+    again = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
     assert again.method.start.startswith(f"{digest}-")
     assert again.digest() != spec.digest()
     assert again.configuration() == spec.configuration()
     shutil.rmtree(home / "starts")
-    assert source_lookup.pinned(spec) == spec  # by its full name it is found among both
+    assert (
+        source_lookup.resolve_source_runs(spec) == spec
+    )  # by its full name it is found among both
     assert warm_start.source_of(spec) is not None
     assert torch.equal(
         load_file(kept / "adapter.safetensors")["image.0.down"], source.state["image.0.down"]
@@ -109,8 +113,8 @@ def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: 
 
 
 def test_seeds_that_start_each_from_their_own_run_are_one_way_to_train(home: Path) -> None:
-    one = source_lookup.pinned(spec_of("method.start=full_rank"))
-    two = source_lookup.pinned(spec_of("method.start=full_rank", "seed=2"))
+    one = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
+    two = source_lookup.resolve_source_runs(spec_of("method.start=full_rank", "seed=2"))
     assert two.method.start.startswith(digest_of("full_rank", 2))
     assert one.digest() != two.digest()
     assert one.configuration() == two.configuration()
@@ -154,7 +158,7 @@ def test_runs_without_weights_or_with_a_start_of_their_own_are_refused(home: Pat
     words = ["method=full_rank", "seed=4", *LIKE]
     ledger.record(execute.execute(config.build("base_to_novel", words), test=False))
     assert "no finished run" in refused(spec_of("method.start=full_rank", "seed=4"))
-    spec = source_lookup.pinned(spec_of("method.start=full_rank"))
+    spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
     ledger.record(execute.execute(spec))
     assert "itself started from run" in refused(spec_of(f"method.start={spec.digest()}"))
 
@@ -162,7 +166,7 @@ def test_runs_without_weights_or_with_a_start_of_their_own_are_refused(home: Pat
 def test_changed_files_and_other_weights_of_the_backbone_are_noticed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = source_lookup.pinned(spec_of("method.start=full_rank"))
+    spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
     source = warm_start.source_of(spec)
     assert source is not None
     other = replace(source, tags={**source.tags, "backbone_hash": "0" * 16})
@@ -352,7 +356,9 @@ def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
 
 def test_the_errors_of_the_rings_are_those_of_the_saved_cores(home: Path) -> None:
     """An untrained started run against its source, both read from their records."""
-    spec = source_lookup.pinned(spec_of("method.start=full_rank", "method.slice_size=2"))
+    spec = source_lookup.resolve_source_runs(
+        spec_of("method.start=full_rank", "method.slice_size=2")
+    )
     spec = replace(spec, train=replace(spec.train, epochs=0))
     result = execute.execute(spec)
     source = warm_start.source_of(spec)

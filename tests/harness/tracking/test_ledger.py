@@ -14,11 +14,11 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from harness.run import config
+from harness.run import adapter_files, config
 from harness.run.execute import execute
 from harness.run.result import Result, failure
 from harness.spec.spec import Spec
-from harness.tracking import spool
+from harness.tracking import pending_records
 from harness.tracking.ledger import Ledger, open_ledger
 from methods.kit.core.errors import UsageError
 
@@ -50,7 +50,7 @@ def test_a_recorded_run_is_found_with_every_field_of_the_design(
     curve = client.get_metric_history(run.id, "loss/train")
     assert [m.value for m in sorted(curve, key=lambda m: m.step)] == result.losses
     assert client.get_run(run.id).info.status == "FINISHED"
-    assert not list(spool.waiting(ledger.spool))
+    assert not list(pending_records.waiting(ledger.pending))
 
 
 def test_a_failed_run_is_kept_but_is_not_done(result: Result) -> None:
@@ -72,7 +72,7 @@ def test_delivering_again_after_a_kill_at_any_point_doubles_nothing(
     ledger = open_ledger()
     calls = ("create_run", "log_batch", "log_artifact", "set_terminated")
     for call in calls:
-        entry = spool.write(ledger.spool, result)
+        entry = pending_records.write(ledger.pending, result)
         whole = getattr(MlflowClient, call)
 
         def dies_after(self: object, *args: object, _whole: object = whole, **kw: object) -> None:
@@ -95,13 +95,13 @@ def test_a_store_that_is_down_loses_nothing(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     dead = Ledger("http://127.0.0.1:9")
     assert dead.record(result) is False
-    assert len(list(spool.waiting(dead.spool))) == 1
-    assert result.spec.digest() in {e.result["digest"] for e in spool.waiting(dead.spool)}
+    (record,) = pending_records.waiting(dead.pending)
+    assert record.result["digest"] == result.spec.digest()
     with pytest.raises(UsageError, match=r"does not answer .* 1 results wait safely in"):
         open_ledger("http://127.0.0.1:9")
     living = open_ledger()  # delivers what is left
     assert living.find(result.spec.digest()) is not None
-    assert not list(spool.waiting(living.spool))
+    assert not list(pending_records.waiting(living.pending))
 
 
 def test_a_process_killed_while_it_makes_the_database_leaves_no_half_of_one(
@@ -123,7 +123,7 @@ def test_a_store_that_dies_before_a_group_is_closed_does_no_harm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    Ledger("http://127.0.0.1:9").end_group("0" * 32, complete=True)
+    Ledger("http://127.0.0.1:9").end_parent("0" * 32, complete=True)
 
 
 def test_two_runs_of_one_spec_are_both_kept_and_the_newest_is_found(result: Result) -> None:
@@ -141,11 +141,11 @@ def test_a_writer_killed_at_a_random_moment_leaves_whole_entries_only(
 ) -> None:
     words = result.spec.overrides()
     script = (
-        "import sys; from harness import config, spool; from harness.run.execute import execute;"
-        "from pathlib import Path;"
+        "from pathlib import Path; from harness.run import config;"
+        "from harness.run.execute import execute; from harness.tracking import pending_records;"
         f"result = execute(config.build('base_to_novel', {words!r}));"
         "print('ready', flush=True)\n"
-        f"while True: spool.write(Path({str(tmp_path / 'spool')!r}), result)"
+        f"while True: pending_records.write(Path({str(tmp_path / 'spool')!r}), result)"
     )
     for delay in (0.07, 0.23):
         with subprocess.Popen(
@@ -155,13 +155,15 @@ def test_a_writer_killed_at_a_random_moment_leaves_whole_entries_only(
             assert writer.stdout.readline() == "ready\n"
             time.sleep(delay)
             os.kill(writer.pid, signal.SIGKILL)
-    entries = list(spool.waiting(tmp_path / "spool"))
+    entries = list(pending_records.waiting(tmp_path / "spool"))
     assert len(entries) > 3
     names = {"spec.json", "adapter.safetensors", "adapter_config.json", "predictions.parquet"}
     for entry in entries:
         assert {p.name for p in entry.artifacts()} == names | {"curve.parquet"}
         assert entry.result["metrics"].keys() == result.metrics.keys()
-    assert not [p for p in (tmp_path / "spool").iterdir() if p.name.startswith(spool.SCRAP)]
+    assert not [
+        p for p in (tmp_path / "spool").iterdir() if p.name.startswith(pending_records.PARTIAL)
+    ]
 
 
 def test_a_full_disk_is_said_in_one_line_and_leaves_no_scrap(
@@ -170,16 +172,16 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_scrap(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(spool.export, "write", full)
+    monkeypatch.setattr(adapter_files, "write", full)
     with pytest.raises(UsageError, match="No space left on device"):
-        spool.write(tmp_path, result)
+        pending_records.write(tmp_path, result)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_entry_that_something_damaged_is_said_in_one_line(result: Result) -> None:
     ledger = open_ledger()
-    entry = spool.write(ledger.spool, result)
-    (entry.folder / spool.RESULT).write_text('{"digest": ')
+    entry = pending_records.write(ledger.pending, result)
+    (entry.folder / pending_records.RESULT).write_text('{"digest": ')
     with pytest.raises(UsageError, match="not a result any more; move it out of the spool"):
         open_ledger()
     assert entry.folder.exists()
@@ -214,8 +216,8 @@ def test_only_one_process_may_run_a_spec() -> None:
 
 def test_a_group_is_made_once(result: Result) -> None:
     ledger = open_ledger()
-    one = ledger.group("suite-1", "base_to_novel", "suite", "why")
-    assert ledger.group("suite-1", "base_to_novel", "suite", "why") == one
+    one = ledger.start_parent("suite-1", "base_to_novel", "suite", "why")
+    assert ledger.start_parent("suite-1", "base_to_novel", "suite", "why") == one
     ledger.record(result, parent=one)
     (run,) = ledger.runs()  # the parent itself is no run of ours
     assert run.tags["mlflow.parentRunId"] == one

@@ -1,4 +1,4 @@
-"""A store read by whole tables says what MLflow's client says."""
+"""Runs read from SQLite are those that MLflow's client returns."""
 
 import math
 import shutil
@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from harness.tracking import sqlite_reader
 from harness.tracking.ledger import Ledger, open_ledger
-from harness.tracking.mlflow_fields import ENTRY, MIDWAY
+from harness.tracking.run_record import CHECKPOINT_PREFIX, RECORD_TAG
 from methods.kit.core.errors import UsageError
 
 
@@ -23,13 +23,13 @@ def ledger(store: Path, own_home: Path) -> Ledger:
     place = (own_home / "artifacts").as_uri()
     first, gone = (client.create_experiment(n, artifact_location=place) for n in ("a", "b"))
     for i, experiment in enumerate([first, first, first, first, gone]):
-        tags = {ENTRY: f"entry {i}", "status": "finished", "digest": f"d{i}", "odd": "ü, 'x'"}
+        tags = {RECORD_TAG: f"entry {i}", "status": "finished", "digest": f"d{i}", "odd": "ü, 'x'"}
         run = client.create_run(experiment, start_time=1000 * (i % 3), tags=tags).info.run_id
         client.log_param(run, "method.rank", str(i))
         client.log_metric(run, "acc/test", i / 3)
         for step, value in enumerate((3.0, 2.0, 1.0)):
             client.log_metric(run, "loss/train", value, step=step)
-        client.log_metric(run, f"{MIDWAY}acc/val", 5.0)
+        client.log_metric(run, f"{CHECKPOINT_PREFIX}acc/val", 5.0)
         client.log_metric(run, "ece/test", math.nan if i == 1 else math.inf)
         if i == 3:
             client.delete_run(run)
@@ -52,13 +52,31 @@ def test_it_says_what_mlflow_says(ledger: Ledger, monkeypatch: pytest.MonkeyPatc
     assert {r.metrics["loss/train"] for r in quick} == {1.0}
 
 
-def test_tables_that_are_not_as_known_are_left_to_mlflow(ledger: Ledger, own_home: Path) -> None:
+def test_an_unknown_schema_version_is_left_to_mlflow(
+    ledger: Ledger, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = list(ledger.runs())
+    copy = Path(shutil.copy(own_home / "mlflow.db", tmp_path))
+    with sqlite3.connect(copy) as store:
+        store.execute("UPDATE alembic_version SET version_num = '0123456789ab'")
+    store.close()
+    assert sqlite_reader.read_runs(copy, RECORD_TAG) is None
+    assert sqlite_reader.artifact_uri(copy, known[0].id) is None
+    assert not sqlite_reader.is_readable(copy)
+    monkeypatch.setattr("mlflow.store.db.utils._verify_schema", lambda engine: None)
+    through_mlflow = Ledger(f"sqlite:///{copy}", tmp_path).runs()
+    assert [(r.id, r.params, r.tags) for r in through_mlflow] == [
+        (r.id, r.params, r.tags) for r in known
+    ]
+
+
+def test_unknown_columns_are_left_to_mlflow(ledger: Ledger, own_home: Path) -> None:
     database = own_home / "mlflow.db"
-    assert sqlite_reader.read(database, ENTRY) is not None
+    assert sqlite_reader.read_runs(database, RECORD_TAG) is not None
     with sqlite3.connect(database) as store:
         store.execute("ALTER TABLE latest_metrics RENAME COLUMN is_nan TO is_odd")
     store.close()
-    assert sqlite_reader.read(database, ENTRY) is None
+    assert sqlite_reader.read_runs(database, RECORD_TAG) is None
 
 
 def test_a_store_whose_writer_was_killed_is_left_to_mlflow(
@@ -77,9 +95,9 @@ def test_a_store_whose_writer_was_killed_is_left_to_mlflow(
         shutil.copy(path, place)
     store.close()
     assert (place / "mlflow.db-journal").stat().st_size
-    assert sqlite_reader.read(place / "mlflow.db", ENTRY) is None
+    assert sqlite_reader.read_runs(place / "mlflow.db", RECORD_TAG) is None
     there = Ledger(f"sqlite:///{place}/mlflow.db", place)
-    there.reach()
+    there.connect()
     assert [r.id for r in there.runs()] == known
 
 

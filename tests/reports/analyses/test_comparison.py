@@ -15,7 +15,7 @@ from statsmodels.stats.contingency_tables import mcnemar as plain_mcnemar
 
 from harness.cli import main
 from harness.spec.protocols import harmonic_mean
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import comparison
 from reports.analyses.comparison import Comparison

@@ -15,7 +15,7 @@ from scipy import stats
 
 from harness.cli import main
 from harness.spec.paths import home_folder
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import budget, dominated_share, pareto, rank_curves
 from reports.cli import pareto as pareto_module

@@ -14,7 +14,8 @@ import pytest
 
 from harness.cli import main
 from harness.spec.paths import home_folder
-from harness.tracking.ledger import Run, open_ledger
+from harness.tracking.ledger import open_ledger
+from harness.tracking.run_record import Run
 
 FAST = ["data=digits,flags", "data.shots=1", "data.val_shots=1", "seeds=1,2", "-q"]
 MADE = (

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.cli import main
 from harness.data import public_sets
 from harness.spec.protocols import harmonic_mean
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from reports.published import audit, numbers
 
 VIT = {"backbone": "ViT-B-16-quickgelu", "backbone.pretrained": "openai"}

@@ -13,7 +13,8 @@ from scipy import stats as scipy_stats
 
 from harness.cli import main
 from harness.spec.protocols import harmonic_mean
-from harness.tracking.ledger import Run, open_ledger
+from harness.tracking.ledger import open_ledger
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.figures import pareto
 from reports.provenance import manifest, rebuild

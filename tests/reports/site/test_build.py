@@ -15,7 +15,8 @@ import pandas as pd
 import pytest
 
 from harness.cli import main
-from harness.tracking.ledger import Run, open_ledger
+from harness.tracking.ledger import open_ledger
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import dominated_share, pareto
 from reports.provenance import diff

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from harness.cli import main
-from harness.tracking.ledger import Run
+from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.cli import watch
 from reports.results.board import Board, boards

@@ -142,7 +142,7 @@ def test_what_was_kept_is_the_mean_over_the_runs_so_far(
     assert steps[4] == first
     ledger = open_ledger()
     by_seed = {run.tags["seed"]: run for run in ledger.runs()}
-    looks = ledger.midway(by_seed["2"].id, "acc/val_hmean")
+    looks = ledger.checkpoint_scores(by_seed["2"].id, "acc/val_hmean")
     assert {e: (first + v) / 2 for e, v in looks.items()} == {
         e: pytest.approx(steps[4 + e]) for e in (1, 2, 3)
     }

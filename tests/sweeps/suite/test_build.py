@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import main
-from harness.tracking import spool
+from harness.tracking import pending_records
 from harness.tracking.ledger import Ledger, open_ledger
 from methods.kit.core.errors import UsageError
 from sweeps.suite.build import build_suite
@@ -159,7 +159,7 @@ def test_a_suite_killed_at_random_moments_completes_without_loss_or_double(
         time.sleep(rng.uniform(0.5, 5))
         os.kill(suite.pid, signal.SIGKILL)
         suite.communicate()
-        waiting = {e.result["digest"] for e in spool.waiting(own_home / "spool")}
+        waiting = {e.result["digest"] for e in pending_records.waiting(own_home / "spool")}
         recorded = set(finished()) | waiting
         assert kept <= recorded  # what was recorded once is never lost
         kept = recorded
@@ -211,12 +211,12 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(
         assert main.call([*words, "seed=2"]) == 0
         monkeypatch.undo()
         monkeypatch.setenv("RINGBENCH_HOME", str(own_home))
-        waiting = [e.result["spec"]["seed"] for e in spool.waiting(own_home / "spool")]
+        waiting = [e.result["spec"]["seed"] for e in pending_records.waiting(own_home / "spool")]
         assert waiting == [2]
     finally:
         _stop(server)
     assert main.call(["ls", "runs", "--json"]) == 0  # SQLite: delivers what is left
-    assert not list(spool.waiting(own_home / "spool"))
+    assert not list(pending_records.waiting(own_home / "spool"))
 
 
 def _answers(uri: str) -> None:
@@ -240,7 +240,7 @@ def _dies(server: "subprocess.Popen[bytes]", deliver: object) -> object:
     """deliver_all of a ledger whose server is killed once there is something to deliver."""
 
     def patched(self: Ledger) -> int:
-        if any(spool.waiting(self.spool)):
+        if any(pending_records.waiting(self.pending)):
             _stop(server)
         return deliver(self)  # type: ignore[operator, no-any-return]
 
