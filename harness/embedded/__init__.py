@@ -1,0 +1,1 @@
+"""The offline suite: a tiny CLIP and small data sets, as package data."""

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from harness.embedded.build import corpus, names, pairs
+from harness.embedded.build import corpus, corpus_files, names, pairs
 from harness.embedded.build.icons import Iconify, ink
 from harness.embedded.build.sources import LICENCES, RESERVED
 
@@ -83,7 +83,7 @@ def test_drawings_survive_packing(small_corpus: Path, package: Path) -> None:
     found = pairs.load(small_corpus)
     table = pq.read_table(small_corpus / "mono.parquet").to_pylist()
     row = next(i for i, r in enumerate(table) if r["name"] == "heart-filled")
-    rendered = Iconify(package).set("tabler").render("heart-filled", corpus.SIZE)
+    rendered = Iconify(package).set("tabler").render("heart-filled", corpus_files.SIZE)
     assert rendered is not None
     assert np.abs(found.mono[row].numpy().astype(int) - ink(rendered)).max() <= 9  # 4 bits
     assert found.colour.shape[1:] == (48, 48, 4)

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from harness.embedded.build import pairs, pretrain
+from harness.embedded.build import losses, pairs, pretrain
 from harness.embedded.build.__main__ import call
 from harness.embedded.build.augment import augment
-from harness.embedded.build.pretrain import Recipe, Trainer
+from harness.embedded.build.pretrain import Trainer
+from harness.embedded.build.recipe import Recipe
 from harness.model import backbone
 from harness.spec.spec import BackboneSpec
 from methods.kit.binding.randomness import generator
@@ -97,7 +98,7 @@ def test_the_loss_is_open_clips_where_no_caption_repeats() -> None:
     rng = torch.Generator().manual_seed(1)
     image, text = (F.normalize(torch.randn(6, 8, generator=rng), dim=-1) for _ in range(2))
     scale = torch.tensor(14.3)
-    mine = pretrain.pair_loss(scale, image, text, torch.arange(6))
+    mine = losses.pair_loss(scale, image, text, torch.arange(6))
     torch.testing.assert_close(mine, open_clip.ClipLoss()(image, text, scale))
 
 
@@ -112,7 +113,7 @@ def test_pairs_of_one_caption_are_no_negatives() -> None:
         row = torch.tensor([logits[i][j] for j in allowed]).logsumexp(0) - logits[i][i]
         column = torch.tensor([logits[j][i] for j in allowed]).logsumexp(0) - logits[i][i]
         total += float(row + column) / 8
-    assert float(pretrain.pair_loss(scale, image, text, caption)) == pytest.approx(total, rel=1e-5)
+    assert float(losses.pair_loss(scale, image, text, caption)) == pytest.approx(total, rel=1e-5)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(small_corpus: Path) -> None:

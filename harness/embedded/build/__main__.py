@@ -76,7 +76,8 @@ def pretrain(
     import torch
 
     from harness.embedded.build import pairs
-    from harness.embedded.build.pretrain import Recipe, Trainer, run
+    from harness.embedded.build.pretrain import Trainer, run
+    from harness.embedded.build.recipe import Recipe
     from harness.run import config as config_module
     from harness.run.config import parse
     from harness.run.execute import pick_device

@@ -6,58 +6,39 @@ have caption, alt (other names, ``|`` between), category, prefix (icon set) and 
 """
 
 import hashlib
-import io
 import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from PIL import Image
 
 from harness.embedded.build import classes, names
-from harness.embedded.build.icons import Iconify, IconSet, ink, notice, on_background
+from harness.embedded.build.corpus_files import (
+    SIZE,
+    Drawn,
+    Pair,
+    notice_of,
+    write_colour,
+    write_mono,
+)
+from harness.embedded.build.icons import Iconify, IconSet, ink, on_background
 from harness.embedded.build.sources import (
     CONCEPTS,
     CORPUS_EMOJI,
     CORPUS_FLAGS,
     DROPPED,
     EMOJI,
-    PACKAGE,
     PREFERRED,
     RESERVED,
     STYLES,
     STYLES_OF,
 )
 
-SIZE = 48
 NOT_WORDS = frozenset({"logo", "wordmark", "brand", "rtl", "abc", "uni"})
 SHORT_WORDS = frozenset({"tv", "ai", "ox"})
 MOST_ALIASES = 2
-
-
-class Pair(NamedTuple):
-    """A drawing to be rendered, with its caption and other captions (``|`` between)."""
-
-    prefix: str
-    name: str
-    caption: str
-    alt: str
-    category: str
-    coloured: bool
-
-
-class Drawn(NamedTuple):
-    """A rendered pair: RGBA for a coloured drawing, else its ink; and its coarse look."""
-
-    pair: Pair
-    pixels: np.ndarray
-    look: bytes | None
-    coloured: bool
 
 
 def build_corpus(
@@ -67,9 +48,9 @@ def build_corpus(
     pairs = list(select(icons, only))
     kept, fate = _drawn(icons, pairs, workers)
     out.mkdir(parents=True, exist_ok=True)
-    _write_mono([d for d in kept if not d.coloured], out / "mono.parquet")
-    _write_colour([d for d in kept if d.coloured], out / "color.parquet")
-    (out / "NOTICE.md").write_text(_notice(icons, kept))
+    write_mono([d for d in kept if not d.coloured], out / "mono.parquet")
+    write_colour([d for d in kept if d.coloured], out / "color.parquet")
+    (out / "NOTICE.md").write_text(notice_of(icons, kept))
     return fate
 
 
@@ -247,59 +228,3 @@ def look(mask: np.ndarray) -> bytes | None:
     small = np.asarray(Image.fromarray(cut).resize((12, 12), Image.Resampling.BOX)).astype(int)
     levels = ((small + 43) // 86).astype(np.uint8)
     return hashlib.md5(levels.tobytes(), usedforsecurity=False).digest()[:8]
-
-
-# --- files -----------------------------------------------------------------------------------
-
-
-def _write_mono(drawn: list[Drawn], path: Path) -> None:
-    packed = []
-    for d in drawn:
-        levels = ((d.pixels.astype(np.uint16) * 15 + 127) // 255).astype(np.uint8).ravel()
-        packed.append(((levels[0::2] << 4) | levels[1::2]).tobytes())
-    _write(drawn, "mask", packed, pa.binary(SIZE * SIZE // 2), path)
-
-
-def _write_colour(drawn: list[Drawn], path: Path) -> None:
-    packed = []
-    for d in drawn:
-        rgba = d.pixels.copy()
-        rgba[rgba[..., 3] < 8] = 0
-        buffer = io.BytesIO()
-        Image.fromarray(rgba).save(buffer, "WEBP", lossless=True, quality=80, method=4)
-        packed.append(buffer.getvalue())
-    _write(drawn, "image", packed, pa.binary(), path)
-
-
-def _write(
-    drawn: list[Drawn], column: str, packed: list[bytes], kind: pa.DataType, path: Path
-) -> None:
-    fields = ("prefix", "name", "caption", "alt", "category")
-    table = pa.table(
-        {column: pa.array(packed, kind)}
-        | {f: pa.array([getattr(d.pair, f) for d in drawn], pa.string()) for f in fields}
-    )
-    order = pc.sort_indices(table, sort_keys=[("prefix", "ascending"), ("name", "ascending")])
-    pq.write_table(
-        table.take(order),
-        path,
-        compression="zstd",
-        compression_level=19,
-        row_group_size=40_000,
-        data_page_size=8 << 20,
-        use_dictionary=["prefix", "category", "caption"],
-    )
-
-
-def _notice(icons: Iconify, drawn: list[Drawn]) -> str:
-    counts = Counter(d.pair.prefix for d in drawn)
-    sentence = (
-        f"{sum(counts.values())} drawings from {len(counts)} icon sets, rendered to"
-        f" {SIZE} x {SIZE} pixels from `{PACKAGE}` {icons.version} (npm)."
-    )
-    rows = []
-    for prefix, n in counts.most_common():
-        title, *rest = icons.source(prefix)
-        rows.append([title, str(n), *rest])
-    columns = ["set", "drawings", "author", "licence", "home"]
-    return notice("Sources and licences of the corpus", sentence, columns, rows)

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
-from harness.embedded.build.corpus import SIZE
+from harness.embedded.build.corpus_files import SIZE
 from harness.embedded.build.sources import (
     COLOUR_WEIGHT,
     DIRECTED,

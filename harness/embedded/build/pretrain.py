@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,80 +24,19 @@ from torch import Tensor, nn
 
 from harness.embedded.build.augment import augment
 from harness.embedded.build.evaluate import zero_shot
+from harness.embedded.build.losses import WordHead, pair_loss
 from harness.embedded.build.pairs import Batch, Corpus, Sampler
+from harness.embedded.build.recipe import Recipe
 from harness.model import clip_layout, open_clip_configs
 from harness.model import tokenizer as tokenizer_module
 from harness.model.tower import FROZEN, Prompts, Tower
 from methods.kit.binding.randomness import generator
 from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 LARGEST_SCALE = 100.0
 WEIGHTS, STATE, LOG = "model.safetensors", "checkpoint.safetensors", "log.csv"
 CONFIG = "tiny_clip.json"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the weights are made. All of it is kept beside them, in ``recipe.json``."""
-
-    samples: PositiveInt = 2_400_000  # pairs seen
-    batch: PositiveInt = 512
-    first_batch: PositiveInt = 128  # smaller, more updates, for the first part
-    grow: Fraction = 0.5  # share of the samples after which `batch` is used
-    lr: PositiveFloat = 1e-3
-    final_lr: Fraction = 0.01  # share of lr
-    warmup: Fraction = 0.04  # share of the samples
-    weight_decay: NonNegativeFloat = 0.1
-    words: NonNegativeFloat = 1.0  # weight of the auxiliary loss
-    ramp: Fraction = 0.45  # share of the samples over which augmentation grows to full strength
-    clip_grad: PositiveFloat = 1.0
-    seed: int = 0
-
-    def steps(self) -> tuple[int, int]:
-        """(steps with the first batch, steps with the second)."""
-        first = round(self.grow * self.samples / self.first_batch)
-        return first, math.ceil((self.samples - first * self.first_batch) / self.batch)
-
-    def at(self, step: int) -> tuple[int, int]:
-        """(pairs seen before a step, its batch size)."""
-        first, _ = self.steps()
-        if step < first:
-            return step * self.first_batch, self.first_batch
-        return first * self.first_batch + (step - first) * self.batch, self.batch
-
-    def rate(self, progress: float) -> float:
-        """The learning rate: linear warm-up times a cosine to ``final_lr``."""
-        cosine = 0.5 * (1 + math.cos(math.pi * progress))
-        warm = min(1.0, progress / self.warmup) if self.warmup else 1.0
-        return self.lr * warm * (self.final_lr + (1 - self.final_lr) * cosine)
-
-
-class Words(nn.Module):
-    """The auxiliary head: which words a feature's caption has."""
-
-    def __init__(self, dim: int, words: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(dim, words)
-        nn.init.normal_(self.fc.weight, std=0.1)
-        nn.init.zeros_(self.fc.bias)
-
-    def forward(self, feature: Tensor, words: Tensor) -> Tensor:
-        """Mean negative log-likelihood of the words (b, n), -1 where there is none."""
-        chances = F.log_softmax(self.fc(feature * 10).float(), dim=-1)
-        there = words >= 0
-        picked = chances.gather(1, words.clamp(min=0)) * there
-        return -picked.sum() / there.sum().clamp(min=1)
-
-
-def pair_loss(scale: Tensor, image: Tensor, text: Tensor, caption: Tensor) -> Tensor:
-    """Symmetric InfoNCE over normalised features; pairs of one caption are no negatives."""
-    logits = scale * image @ text.T
-    here = torch.arange(len(caption), device=caption.device)
-    same = (caption[:, None] == caption[None]) & (here[:, None] != here[None])
-    logits = logits.masked_fill(same, float("-inf"))
-    return (F.cross_entropy(logits, here) + F.cross_entropy(logits.T, here)) / 2
 
 
 class Trainer:
@@ -119,7 +58,7 @@ class Trainer:
         self.image, self.text, self.pieces = shapes.image, shapes.text, shapes.pieces
         tokenizer = tokenizer_module.load_tokenizer(self.name, built)
         self.sampler = Sampler(corpus, tokenizer, self.text.length, recipe.seed)
-        self.head = Words(built["embed_dim"], self.sampler.vocabulary)
+        self.head = WordHead(built["embed_dim"], self.sampler.vocabulary)
         self.model.to(self.device)
         self.head.to(self.device)
         self.mono, self.inside = corpus.mono.to(self.device), corpus.inside.to(self.device)
