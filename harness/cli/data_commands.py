@@ -147,13 +147,14 @@ def fewshot(
     """
     from harness.cli import console
     from harness.data import subset_comparison
+    from harness.spec.number_list import parse_numbers
 
-    counts = subset_comparison.numbers("--shots", shots, 1)
+    counts = parse_numbers("--shots", shots, 1)
     found = subset_comparison.store_subsets(
         data,
         subset_comparison.parse_rules(rules),
         counts,
-        subset_comparison.numbers("--seeds", seeds, 0),
+        parse_numbers("--seeds", seeds),
         val_shots,
         root,
     )

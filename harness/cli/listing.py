@@ -116,17 +116,9 @@ def _backbones() -> Listing:
 
 
 def _protocols() -> Listing:
-    return ["protocol", "what"], [
-        [
-            "base_to_novel",
-            "train on the first ceil(C/2) classes, test base and novel classes apart",
-        ],
-        ["few_shot", "train on a few images of every class, test among all classes"],
-        ["full", "train on every training image of every class, test among all classes"],
-        ["cross_dataset", "train as few_shot, test other data sets among their own names too"],
-        ["domain_generalization", "the same, with targets that show the same classes otherwise"],
-        ["multi_task", "train one adapter on several data sets at once, test each of them"],
-    ]
+    from harness.spec.protocols import DEFINITIONS
+
+    return ["protocol", "what"], [[name, known.about] for name, known in DEFINITIONS.items()]
 
 
 def _presets() -> Listing:

@@ -39,7 +39,7 @@ class DataUse:
 def data_use(spec: Spec) -> DataUse:
     """From the data sets and the spec alone. Raises UsageError for data that is not there."""
     if spec.tasks:
-        return _together([data_use(part) for part in spec.parts()])
+        return _together([data_use(part) for part in spec.task_specs()])
     table = registry.read_dataset(spec.data.name, spec.data.root)
     targets = tuple(registry.read_dataset(name, spec.data.root) for name in spec.data.targets)
     plan = protocols.split_classes(spec.protocol, len(table.classnames))

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from harness.spec.atomic_files import flush
+from harness.spec import atomic_files
 from harness.spec.paths import CACHE, cache_folder, writable_folder
 from methods.kit.core.errors import UsageError, unknown
 
@@ -93,14 +93,8 @@ def publish(key: str, about: dict[str, Any]) -> CacheEntry:
     """The part of a key becomes its file: first what is known of it, then the file itself."""
     written, target = _folder() / f"{key}.part", _path(key)
     facts = {**about, "bytes": written.stat().st_size}
-    note = target.with_suffix(".json")
-    draft = note.with_suffix(".json.new")
-    draft.write_text(json.dumps(facts))
-    for path in (draft, written):
-        flush(path)
-    draft.replace(note)
-    written.replace(target)
-    flush(target.parent)
+    atomic_files.write_text(target.with_suffix(".json"), json.dumps(facts))
+    atomic_files.publish(written, target)
     found = _entry(target)
     assert found is not None, target
     return found
@@ -126,9 +120,7 @@ def clear_cache(keys: tuple[str, ...] = ()) -> tuple[int, int]:
 def write_note(key: str, facts: dict[str, Any]) -> None:
     """Keep a small note for good."""
     folder = writable_folder(_folder() / "notes", f"set {CACHE}")
-    draft = folder / f".{key}.{os.getpid()}"
-    draft.write_text(json.dumps(facts))
-    draft.replace(folder / f"{key}.json")
+    atomic_files.write_text(folder / f"{key}.json", json.dumps(facts))
 
 
 def read_note(key: str) -> dict[str, Any] | None:

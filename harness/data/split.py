@@ -89,7 +89,7 @@ class Split:
 def load_split(spec: Spec, transform: Transform) -> Split:
     """The split of a spec. Raises UsageError for unreadable images and classes too small."""
     if spec.tasks:
-        return _together(spec, [load_split(part, transform) for part in spec.parts()])
+        return _together(spec, [load_split(part, transform) for part in spec.task_specs()])
     source = _open(spec, transform)
     table, plan, drawn = source.table, source.plan, source.drawn
     look = partial(_images, table, transform, texts=source.templates)
@@ -169,7 +169,7 @@ def check_data(spec: Spec) -> int:
     """
     if spec.tasks:
         task_names(spec)
-        return sum(check_data(part) for part in spec.parts())
+        return sum(check_data(part) for part in spec.task_specs())
     return len(_open(spec).plan.train.classes)
 
 

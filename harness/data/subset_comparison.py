@@ -9,7 +9,7 @@ from typing import get_args, get_type_hints
 from harness.data import few_shot, registry, subset_files
 from harness.data.few_shot import FewShotSubset
 from harness.spec.spec import DataSpec
-from methods.kit.core.errors import UsageError, unknown
+from methods.kit.core.errors import unknown
 from methods.kit.core.field_values import check_part
 
 RULES: tuple[str, ...] = get_args(get_type_hints(DataSpec)["subset"])
@@ -87,24 +87,6 @@ def parse_rules(text: str) -> list[str]:
         if word not in RULES:
             raise unknown(f"--rules {word!r}", word, RULES)
     return list(dict.fromkeys(found)) or list(RULES[:1])
-
-
-def numbers(option: str, text: str, least: int) -> list[int]:
-    """``1,2,4`` or ``1-3`` as whole numbers. Raises UsageError."""
-    found: list[int] = []
-    for word in filter(None, map(str.strip, text.split(","))):
-        first, dash, last = word.partition("-")
-        last = last if dash else first
-        if not (first.isdecimal() and last.isdecimal()) or not least <= int(first) <= int(last):
-            raise UsageError(
-                f"{option} {text!r}: expected whole numbers from {least}, as 1,2 or 1-3"
-            )
-        if int(last) - int(first) >= 1000:
-            raise UsageError(f"{option} {text!r}: more than 1,000 numbers")
-        found += range(int(first), int(last) + 1)
-    if not found:
-        raise UsageError(f"{option}: no number given")
-    return list(dict.fromkeys(found))
 
 
 def _expanded(names: Sequence[str]) -> Iterator[str]:

@@ -6,14 +6,13 @@ reads the file of its subset where there is one, and refuses to go on if the two
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.data.dataset import Dataset
 from harness.data.few_shot import FewShotSubset
-from harness.spec import paths
+from harness.spec import atomic_files, paths
 from harness.spec.spec import DataSpec
 from methods.kit.core.errors import UsageError
 
@@ -101,7 +100,8 @@ def store_subset(
     text = json.dumps(document(table, spec, seed, drawn), indent=1) + "\n"
     for folder in subset_folders(table):
         try:
-            path = _write(folder / file_name(spec, seed), text)
+            path = folder / file_name(spec, seed)
+            atomic_files.write_text(path, text)
         except OSError:  # beside the split is read-only: among the results then
             continue
         verify_subset(table, spec, seed, drawn)
@@ -124,14 +124,3 @@ def _items(table: Dataset, rows: Sequence[int]) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-
-
-def _write(path: Path, text: str) -> Path:
-    """Whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scrap = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        scrap.write_text(text)
-        return scrap.replace(path)
-    finally:
-        scrap.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The code, libraries and machine that make a number, and the environment of our own processes."""
+"""The code, libraries and machine behind a number; the mark of the command's own processes."""
 
 import os
 import platform
@@ -18,13 +18,13 @@ LIBRARIES = ("ringbench", "torch", "torchvision", "open_clip_torch", "numpy", "p
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of what computes."""
+    """Return the versions of Python and of the libraries that compute."""
     return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
 
 
 @cache
 def git_state() -> tuple[str, bool]:
-    """(commit, dirty) of the checkout this code runs from; ('unknown', False) outside of one."""
+    """Return (commit, dirty) of this code's checkout; ('unknown', False) outside of one."""
     root = Path(__file__).resolve().parents[2]
 
     def ask(*words: str) -> str:
@@ -42,7 +42,7 @@ def git_state() -> tuple[str, bool]:
 
 
 def device_name(device: "torch.device") -> str:
-    """The processor's name."""
+    """Return the name of the GPU or CPU."""
     if device.type == "cuda":
         import torch
 
@@ -62,5 +62,5 @@ def _cpu_name() -> str:
 
 
 def mark_own_process() -> None:
-    """Mark this process and those that it starts as the command's own."""
+    """Mark this process and those it starts as the command's own."""
     os.environ[OWN_PROCESS] = "1"

@@ -14,34 +14,34 @@ CACHE = "RINGBENCH_CACHE"
 
 
 def home_path() -> Path:
-    """Where the folder of results is or will be."""
+    """Return the folder of results, which may not exist yet."""
     return Path(os.environ.get(HOME) or "runs").resolve()
 
 
 def home_folder() -> Path:
-    """The folder of results, made if it is missing. Raises UsageError where it cannot be."""
+    """Return the folder of results, made if missing. Raises UsageError if it cannot be written."""
     return writable_folder(home_path(), f"set {HOME}")
 
 
 def cache_folder() -> Path:
-    """The folder of what can be made again, whether it is there or not."""
+    """Return the folder of caches, which may not exist yet."""
     named = os.environ.get(CACHE)
     return Path(named).resolve() if named else home_path() / "cache"
 
 
 def tracking_uri() -> str:
-    """The MLflow store: a server or database that was named, else SQLite in the home folder."""
+    """Return the MLflow store: the named server or database, else SQLite in the home folder."""
     named = os.environ.get(TRACKING)
     return named or f"sqlite:///{home_folder() / 'mlflow.db'}"
 
 
 def report_folder(out: Path | None = None) -> Path:
-    """The folder of reports, made if it is missing. Raises UsageError where it cannot be."""
+    """Return the folder of reports, made if missing. Raises UsageError if it cannot be written."""
     return writable_folder(home_folder() / "report" if out is None else out, "set --out")
 
 
 def writable_folder(folder: Path, remedy: str) -> Path:
-    """A folder, made if it is missing. Raises UsageError, with the remedy, where it cannot be."""
+    """Return a folder, made if missing. Raises UsageError with the remedy if it is not writable."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
@@ -55,10 +55,10 @@ def writable_folder(folder: Path, remedy: str) -> Path:
 
 
 def with_driver(url: str) -> str:
-    """PostgreSQL by the driver that comes with ringbench[db], where the URL names none."""
+    """Return a URL with the PostgreSQL driver of ringbench[db], unless it names a driver."""
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
 def without_password(url: str) -> str:
-    """A URL without its password, for screens and records."""
+    """Return a URL without its password, for screens and records."""
     return re.sub(r"//([^:@/]*):[^@/]*@", r"//\1@", url)

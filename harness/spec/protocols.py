@@ -1,10 +1,53 @@
-"""What is trained on and what is tested: the label spaces of each protocol."""
+"""What each protocol trains on, tests and reports."""
 
 from dataclasses import dataclass
 
+from harness.spec.quantities import VALIDATION
 from harness.spec.spec import MULTI_TASK, DataSpec, Protocol
 from methods.kit.core.errors import UsageError
 
+
+@dataclass(frozen=True)
+class Definition:
+    """What is known of a protocol.
+
+    ``tested`` are its accuracies on the test split and ``validated`` those on validation images, in
+    the order of columns; the last of each is the headline, by which tables rank and sweeps select.
+    """
+
+    about: str
+    tested: tuple[str, ...] = ("acc/test",)
+    validated: tuple[str, ...] = ("acc/val",)
+
+    @property
+    def headline(self) -> str:
+        return self.tested[-1]
+
+    @property
+    def validation(self) -> str:
+        return self.validated[-1]
+
+
+DEFINITIONS: dict[Protocol, Definition] = {
+    "base_to_novel": Definition(
+        "train on the first ceil(C/2) classes, test base and novel classes apart",
+        ("acc/base", "acc/novel", "acc/hmean"),
+        VALIDATION,
+    ),
+    "few_shot": Definition("train on a few images of every class, test among all classes"),
+    "full": Definition("train on every training image of every class, test among all classes"),
+    "cross_dataset": Definition(
+        "train as few_shot, test other data sets among their own names too",
+        ("acc/test", "acc/targets"),
+    ),
+    "domain_generalization": Definition(
+        "the same, with targets that show the same classes otherwise",
+        ("acc/test", "acc/targets"),
+    ),
+    MULTI_TASK: Definition(
+        "train one adapter on several data sets at once, test each of them", ("acc/mean",)
+    ),
+}
 SHIFTS = ("cross_dataset", "domain_generalization")  # test on data sets that were not trained on
 
 
@@ -25,7 +68,7 @@ class LabelSpace:
 class ClassSplit:
     """The classes a protocol trains on and the label spaces it tests in.
 
-    ``extra`` spaces are tested too; they are no part of validation and calibration.
+    ``extra`` spaces are tested too, but take no part in validation and calibration.
     """
 
     train: LabelSpace
@@ -34,7 +77,7 @@ class ClassSplit:
 
 
 def split_classes(protocol: Protocol, classes: int, generalized: bool = False) -> ClassSplit:
-    """The label spaces of a protocol on a data set of that many classes (sorted labels)."""
+    """Return the label spaces of a protocol on a data set of that many classes (sorted labels)."""
     everything = LabelSpace("test", tuple(range(classes)))
     if protocol != "base_to_novel":
         return ClassSplit(everything, (everything,))
@@ -49,7 +92,7 @@ def split_classes(protocol: Protocol, classes: int, generalized: bool = False) -
 
 
 def check_data_settings(protocol: Protocol, data: DataSpec) -> None:
-    """Raises UsageError for data settings that the protocol cannot follow."""
+    """Raise UsageError for data settings that the protocol does not allow."""
     if protocol == "full" and data.shots:
         raise UsageError("data.shots: full trains on every image; leave it out, or use few_shot")
     if protocol != "full" and not data.shots:
@@ -68,5 +111,5 @@ def check_data_settings(protocol: Protocol, data: DataSpec) -> None:
 
 
 def harmonic_mean(base: float, novel: float) -> float:
-    """H = 2 b n / (b + n), 0 when both are 0."""
+    """Return H = 2 b n / (b + n), 0 when both are 0."""
     return 2 * base * novel / (base + novel) if base + novel else 0.0

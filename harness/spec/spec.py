@@ -1,4 +1,4 @@
-"""A `Spec` is everything that changes the numbers of a run, and nothing else."""
+"""A `Spec`: everything that changes the numbers of a run, and nothing else."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 MULTI_TASK: Protocol = "multi_task"
 SET_SEPARATOR = "+"  # between the data sets of a multi_task run: digits+fashion-mnist
 
-NOT_IDENTITY = {"identity": False}  # says where something lies, which changes no number
+NOT_IDENTITY = {"identity": False}  # metadata of fields that change no number
 
 
 @dataclass(frozen=True)
 class BackboneSpec:
-    """``name``: ``embedded``, an open_clip model, or a JSON config file of one."""
+    """The frozen model. ``name``: ``embedded``, an open_clip model or a JSON config file of one."""
 
     name: str = "embedded"
     pretrained: str = ""  # an open_clip tag, a safetensors file, or 'random'
@@ -35,27 +35,30 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """``name``: a known data set, a folder of class folders, a CSV or Parquet file with columns
-    image and label, ``hf:NAME`` or ``torchvision:NAME``; of multi_task several, with + between."""
+    """The data and how it is used.
+
+    ``name``: a known data set, a folder of class folders, a CSV or Parquet file with columns image
+    and label, ``hf:NAME`` or ``torchvision:NAME``; for multi_task several, joined by +.
+    """
 
     name: str = "icon-concepts"
     shots: Annotated[int, Ge(0)] = 16  # 0 is all; protocol full only
-    val_shots: Annotated[int, Ge(0)] = 4  # validation images a class, at most `shots`
-    subset: Literal["coop", "clip_lora"] = "coop"  # the rule that draws the shots
+    val_shots: Annotated[int, Ge(0)] = 4  # validation images per class, at most `shots`
+    subset: Literal["coop", "clip_lora"] = "coop"  # the rule by which shots are drawn
     short_classes: Literal["refuse", "take"] = "refuse"  # classes with fewer images than shots
     template: str = "default"  # the data set's own, a known set of texts, a file, a text with {}
     classnames: str = ""  # a file of class names in place of the data set's own
-    content: str = ""  # the hash of own data, filled in: changed data is another run
-    skip_corrupt: bool = False  # leave out images that cannot be read, and record which
-    generalized: bool = False  # base_to_novel: test both halves among all names, too
-    targets: tuple[str, ...] = ()  # data sets that are only tested: cross_dataset and its kin
-    root: str = field(default="", compare=False, metadata=NOT_IDENTITY)  # holds the public sets
-    views: Annotated[int, Ge(0)] = 0  # fixed augmented views of each image; 0: new in each epoch
+    content: str = ""  # content hash of own data, filled in; changed data is another run
+    skip_corrupt: bool = False  # leave out and record images that cannot be read
+    generalized: bool = False  # base_to_novel: also test both halves among all names
+    targets: tuple[str, ...] = ()  # data sets that are only tested (cross_dataset and similar)
+    root: str = field(default="", compare=False, metadata=NOT_IDENTITY)  # of public sets
+    views: Annotated[int, Ge(0)] = 0  # fixed augmentation views per image; 0: new each epoch
 
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """How every method is trained. Rates are for AdamW at the given batch size."""
+    """How a run is trained. The default learning rate is for AdamW at the default batch size."""
 
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: PositiveFloat = 1e-3
@@ -89,11 +92,11 @@ class Spec:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The data sets that are trained together; () where it is one."""
+        """The data sets that are trained together; () for a single one."""
         return tuple(self.data.name.split(SET_SEPARATOR)) if self.protocol == MULTI_TASK else ()
 
-    def parts(self) -> tuple["Spec", ...]:
-        """For each of the data sets that are trained together its own few-shot run."""
+    def task_specs(self) -> tuple["Spec", ...]:
+        """Return the few-shot run of each data set that is trained together."""
         contents = (
             self.data.content.split(SET_SEPARATOR) if self.data.content else [""] * len(self.tasks)
         )
@@ -103,7 +106,7 @@ class Spec:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Nested and JSON-ready; ``method`` carries its name."""
+        """Return nested, JSON-ready settings; ``method`` holds its name too."""
         return {
             "protocol": self.protocol,
             "method": {"name": self.method_name, **_plain(self.method)},
@@ -114,39 +117,33 @@ class Spec:
         }
 
     def flat(self) -> dict[str, Any]:
-        """``{"method.rank": 2, "data.shots": 16, ...}``, in a fixed order."""
+        """Return ``{"method.rank": 2, "data.shots": 16, ...}``, in a fixed order."""
         return flatten(self.as_dict())
 
     def digest(self) -> str:
-        """The run's identity: 16 hex digits of a hash of every field."""
+        """Return the run id: 16 hex digits of a hash of every field."""
         text = json.dumps(self.flat(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def configuration(self) -> str:
-        """The identity of a way to train: everything but the seed, the data sets and the shots.
+        """Return the id of a configuration: everything but the seed, the data sets and the shots.
 
-        Of runs that it starts from or is made of only the way that they were
-        trained counts (harness/run/warm_start.py).
+        Of runs that this one is initialized from, only their configuration counts
+        (harness/run/warm_start.py).
         """
-        data = replace(
-            self.data,
-            name="",
-            content="",
-            shots=1,
-            val_shots=0,
-            short_classes="refuse",
-            targets=(),
-        )
+        same = DataSpec(name="", shots=1, val_shots=0)
+        names = ("name", "content", "shots", "val_shots", "short_classes", "targets")
+        data = replace(self.data, **{name: getattr(same, name) for name in names})
         method: Any = self.method
         if method.start:
             method = replace(method, start=method.start.rpartition("-")[2])
         if method.runs:
-            ways = {word: word.rpartition("-")[2] for word in method.runs}
-            method = replace(method, sources=tuple(ways.get(w, w) for w in method.sources))
+            known = {word: word.rpartition("-")[2] for word in method.runs}
+            method = replace(method, sources=tuple(known.get(w, w) for w in method.sources))
         return replace(self, seed=0, data=data, method=method).digest()
 
     def overrides(self) -> list[str]:
-        """The ``key=value`` words that give this spec again after its protocol's preset."""
+        """Return the ``key=value`` words that rebuild this spec from its protocol's preset."""
         words = []
         for key, value in self.flat().items():
             if key != "protocol":
@@ -156,7 +153,7 @@ class Spec:
 
 
 def flatten(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored spec with dotted keys."""
+    """Return a stored spec with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in stored.items():
         if isinstance(value, dict):
@@ -167,7 +164,7 @@ def flatten(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(part: Any) -> dict[str, Any]:
-    """A dataclass as JSON sees it (tuples become lists), without what only says a place."""
+    """Return a dataclass as JSON holds it (tuples become lists), without folders."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(part)))
     places = {f.name for f in fields(part) if f.metadata == NOT_IDENTITY}
     return {key: value for key, value in values.items() if key not in places}

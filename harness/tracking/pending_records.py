@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.spec.atomic_files import flush
+from harness.spec.atomic_files import atomic_path
 from methods.kit.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,20 +49,15 @@ def write(root: Path, result: "Result", parent: str | None = None) -> PendingRec
     name = f"{result.spec.digest()}-{time.time_ns()}-{uuid.uuid4().hex[:6]}"
     partial = root / f"{PARTIAL}{os.getpid()}-{name}"
     try:
-        partial.mkdir(parents=True)
-        _fill(partial, result, parent)
-        for path in partial.iterdir():
-            flush(path)
-        flush(partial)
-        final = partial.rename(root / name)
-        flush(root)
+        with atomic_path(root / name, partial):
+            partial.mkdir()
+            _fill(partial, result, parent)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise UsageError(
             f"{root}: the result of run {result.spec.digest()} could not be written"
             f" ({error.strerror or error}); free some space and run the same command again"
         ) from None
-    return _read(final)
+    return _read(root / name)
 
 
 def waiting(root: Path) -> Iterator[PendingRecord]:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from harness.data import progress
 from harness.data.public_sets import ROOT
+from harness.spec.atomic_files import atomic_path
 from methods.kit.core.errors import UsageError, unknown
 
 PREFIX = "torchvision:"
@@ -94,9 +95,8 @@ def fetch_set(name: str, root: Path) -> Path:
     except Exception as error:  # whatever its downloaders and unpackers raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(f"data fetch {name}: {reason}") from None
-    part = target.with_name(f".{target.name}.{os.getpid()}")
-    (_write_csv if as_files else _write_parquet)(part, rows)
-    part.replace(target)
+    with atomic_path(target) as draft:
+        (_write_csv if as_files else _write_parquet)(draft, rows)
     return target
 
 

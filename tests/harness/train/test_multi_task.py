@@ -135,7 +135,7 @@ def test_stages_on_one_other_set_are_few_shot_and_the_rest_is_as_the_run() -> No
 
 def test_what_is_seen_is_what_all_parts_see() -> None:
     whole = spec("method=lora", *TWO)
-    each = [leakage.data_use(part) for part in whole.parts()]
+    each = [leakage.data_use(part) for part in whole.task_specs()]
     found = leakage.data_use(whole)
     assert found.train == each[0].train | each[1].train
     assert found.held == each[0].held | each[1].held
