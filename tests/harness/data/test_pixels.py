@@ -225,19 +225,20 @@ def test_larger_sets_are_decoded_by_what_a_run_needs(
 
 BUILD = """
 import sys
-from harness import backbone, datasets, decoding, pixels, pool
-from harness.spec import BackboneSpec
+from harness.data import decode, pixels, registry, worker_pool
+from harness.model.backbone import load_backbone
+from harness.spec.spec import BackboneSpec
 pixels.MEMORY_BYTES = 0
-pool.size = lambda: int(sys.argv[2])
-decoding.FEW, decoding.CHUNK = 0, 4
-table = datasets.read(sys.argv[1])
-transform = backbone.load(BackboneSpec()).transform
+worker_pool.worker_count = lambda: int(sys.argv[2])
+decode.FEW, decode.CHUNK = 0, 4
+table = registry.read_dataset(sys.argv[1])
+transform = load_backbone(BackboneSpec()).transform
 if sys.argv[3] == "slow":
     import time
-    real = decoding.pixels
-    decoding.pixels = lambda *a: (time.sleep(0.2), real(*a))[1]
+    real = decode.decode_pixels
+    decode.decode_pixels = lambda *a: (time.sleep(0.2), real(*a))[1]
 print("building", flush=True)
-found = pixels.decode(table, transform, list(range(len(table.images))))
+found = pixels.decode_rows(table, transform, list(range(len(table.images))))
 import hashlib, torch
 print(hashlib.sha256(torch.cat(list(found.split(9))).numpy().tobytes()).hexdigest())
 """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.spec.atomic_files import atomic_path, write_text
+from harness.spec.atomic_files import atomic_path, publish, write_text
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -24,16 +24,19 @@ def test_a_folder_appears_with_all_its_files(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["run", "a"]
 
 
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_an_error_leaves_what_was_there(kind: str, tmp_path: Path) -> None:
-    write_text(tmp_path / "file", "old")
-    with pytest.raises(KeyError), atomic_path(tmp_path / kind) as draft:
-        if kind == "file":
-            draft.write_text("half")
-        else:
+def interrupted_write(target: Path, as_folder: bool) -> None:
+    with atomic_path(target) as draft:
+        if as_folder:
             draft.mkdir()
-            (draft / "a").write_text("half")
+        (draft / "a" if as_folder else draft).write_text("half")
         raise KeyError
+
+
+@pytest.mark.parametrize("as_folder", [False, True])
+def test_an_error_leaves_what_was_there(as_folder: bool, tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(KeyError):
+        interrupted_write(tmp_path / ("folder" if as_folder else "file"), as_folder)
     assert [path.name for path in tmp_path.rglob("*")] == ["file"]
     assert (tmp_path / "file").read_text() == "old"
 
@@ -49,7 +52,7 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     write_text(tmp_path / "run" / "a", "old")
-    with pytest.raises(OSError, match="not empty"), atomic_path(tmp_path / "run") as draft:
-        draft.mkdir()
+    (tmp_path / "draft").mkdir()
+    with pytest.raises(OSError, match="not empty"):
+        publish(tmp_path / "draft", tmp_path / "run")
     assert (tmp_path / "run" / "a").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
