@@ -9,12 +9,12 @@ from itertools import combinations
 import numpy as np
 from scipy import stats
 
-from reports.results.pairing import Paired, pair, parts_of
+from reports.results.pairing import Paired, metric_parts, pair_runs
 from reports.results.selection import Candidate
 from reports.statistics import bootstrap, mcnemar
 from reports.statistics.bootstrap import Difference
 from reports.statistics.intervals import Estimate, t_interval
-from reports.statistics.mcnemar import Fetch, McNemar
+from reports.statistics.mcnemar import FetchPredictions, McNemar
 
 ENOUGH = 6  # data sets below which Wilcoxon's two-sided p cannot be under 0.05
 LEVEL = 0.05
@@ -24,7 +24,7 @@ MOST = 10_000  # seeds beyond which nobody counts
 
 
 @dataclass(frozen=True)
-class OnDataset:
+class DatasetComparison:
     """One data set of a comparison: the difference over seeds, and the same test images.
 
     ``item_error`` is the standard error from the choice of test images alone, in points.
@@ -50,7 +50,7 @@ class Comparison:
     wilcoxon: float  # NaN below six data sets
     effect: float  # Hedges' g of the differences over data sets, over seeds for a single one
     seeds_needed: float  # for 80 % power to see half a point on these data sets; NaN if unknown
-    each: tuple[OnDataset, ...]
+    each: tuple[DatasetComparison, ...]
     trainable: tuple[float, float]
     seeds_holm: float = math.nan
     datasets_holm: float = math.nan
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare_methods(
-    entrants: Sequence[Candidate], baseline: Candidate | None, metric: str, fetch: Fetch
+    entrants: Sequence[Candidate], baseline: Candidate | None, metric: str, fetch: FetchPredictions
 ) -> list[Comparison]:
     """Every pair, or everything against a baseline. Raises UsageError for pairs without common
     runs."""
@@ -76,14 +76,14 @@ def compare_methods(
         pairs = list(combinations(entrants, 2))
     else:
         pairs = [(e, baseline) for e in entrants if e is not baseline]
-    return _together([_one(pair(a, b, metric), metric, fetch) for a, b in pairs])
+    return _together([_one(pair_runs(a, b, metric), metric, fetch) for a, b in pairs])
 
 
-def _one(paired: Paired, metric: str, fetch: Fetch) -> Comparison:
+def _one(paired: Paired, metric: str, fetch: FetchPredictions) -> Comparison:
     values = paired.values(metric)
-    means = bootstrap.by_dataset(values)
+    means = bootstrap.dataset_differences(values)
     each = tuple(
-        _on(paired, name, metric, bootstrap.gap(x), fetch)
+        _on(paired, name, metric, bootstrap.score_difference(x), fetch)
         for name, x in zip(paired.datasets, values, strict=True)
     )
     seeds = bootstrap.over_seeds(values)
@@ -93,8 +93,8 @@ def _one(paired: Paired, metric: str, fetch: Fetch) -> Comparison:
         metric,
         seeds,
         bootstrap.over_datasets(values),
-        wilcoxon(means),
-        hedges(means if len(means) > 1 else bootstrap.gap(values[0])),
+        wilcoxon_p(means),
+        hedges_g(means if len(means) > 1 else bootstrap.score_difference(values[0])),
         seeds_needed(seeds, min(x.shape[2] for x in values)),
         each,
         (
@@ -104,23 +104,25 @@ def _one(paired: Paired, metric: str, fetch: Fetch) -> Comparison:
     )
 
 
-def _on(paired: Paired, name: str, metric: str, change: np.ndarray, fetch: Fetch) -> OnDataset:
+def _on(
+    paired: Paired, name: str, metric: str, change: np.ndarray, fetch: FetchPredictions
+) -> DatasetComparison:
     estimate = t_interval(change.tolist())
     p = bootstrap.interval(estimate.mean, float(stats.sem(change)), len(change) - 1).p if (
         len(change) > 1
     ) else math.nan  # fmt: skip
     rows = paired.cells[paired.cells["dataset"] == name]
-    parts = [part.removeprefix("acc/") for part in parts_of(metric)]
+    parts = [part.removeprefix("acc/") for part in metric_parts(metric)]
     runs = list(zip(rows["run_id_a"], rows["run_id_b"], strict=True))
-    answers = mcnemar.matrices(runs, parts, fetch)
+    answers = mcnemar.answer_matrices(runs, parts, fetch)
     if answers is None or answers[0].empty:
-        return OnDataset(name, estimate, p, None, math.nan)
+        return DatasetComparison(name, estimate, p, None, math.nan)
     a, b = answers
-    test = mcnemar.mcnemar(a.to_numpy(), b.to_numpy())
-    return OnDataset(name, estimate, p, test, mcnemar.error_of_items(a, b, parts))
+    test = mcnemar.mcnemar_test(a.to_numpy(), b.to_numpy())
+    return DatasetComparison(name, estimate, p, test, mcnemar.image_standard_error(a, b, parts))
 
 
-def wilcoxon(changes: np.ndarray) -> float:
+def wilcoxon_p(changes: np.ndarray) -> float:
     """Wilcoxon's signed-rank p over data sets; NaN below six, where it cannot show anything."""
     if len(changes) < ENOUGH:
         return math.nan
@@ -129,7 +131,7 @@ def wilcoxon(changes: np.ndarray) -> float:
     return float(stats.wilcoxon(changes).pvalue)
 
 
-def hedges(changes: np.ndarray) -> float:
+def hedges_g(changes: np.ndarray) -> float:
     """Mean over standard deviation of paired differences, with Hedges' correction for few."""
     n = len(changes)
     deviation = float(np.std(changes, ddof=1)) if n > 1 else 0.0

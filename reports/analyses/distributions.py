@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from reports.results.annotations import REFERENCE
+from reports.results.annotations import REFERENCE_METHOD
 from reports.results.board import AVERAGE, Board
 from reports.statistics import aggregate, friedman
 
@@ -18,7 +18,7 @@ def gains_of_runs(board: Board) -> tuple[dict[str, list[np.ndarray]], str]:
         by_dataset = dict(list(runs.groupby("dataset")))
         if set(by_dataset) == set(board.datasets):
             found[str(name)] = [by_dataset[d][board.headline].to_numpy() for d in board.datasets]
-    zero = found.pop(REFERENCE, None)
+    zero = found.pop(REFERENCE_METHOD, None)
     if zero is None:
         return found, board.headline
     levels = [float(z.mean()) for z in zero]
@@ -40,9 +40,9 @@ def tables_of(board: Board) -> dict[str, pd.DataFrame]:
     scores, what = gains_of_runs(board)
     if len(scores) < 2:
         return {}
-    found = friedman.ranking(scores_by_dataset(board))
+    found = friedman.friedman_ranking(scores_by_dataset(board))
     return {
-        "aggregate": aggregate.summary(scores).assign(metric=what),
-        "improvement": aggregate.improvement(scores),
-        "profile": aggregate.profile(scores),
-    } | ({} if found is None else {"ranks": friedman.table(found)})
+        "aggregate": aggregate.aggregate_table(scores).assign(metric=what),
+        "improvement": aggregate.improvement_table(scores),
+        "profile": aggregate.profile_table(scores),
+    } | ({} if found is None else {"ranks": friedman.ranking_table(found)})

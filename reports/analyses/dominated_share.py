@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.analyses.pareto import Axes, Point, draws, values
+from reports.analyses.pareto import Axes, ParetoPoint, bootstrap_draws, coordinates
 from reports.results.board import Board
 from reports.statistics import dominance
 
@@ -14,7 +14,7 @@ MARGIN = 0.1  # of the range of each quantity: the reference is that much worse 
 
 
 @dataclass(frozen=True)
-class Family:
+class DominatedShare:
     """A method's configurations: the share of the box between the reference and the best values
     that they dominate, its 95 % interval over seeds (NaN where no configuration was repeated),
     and the chance that no other method's share is larger.
@@ -35,15 +35,17 @@ class Family:
     ideal: tuple[float, ...]
 
 
-def measure(board: Board, found: Sequence[Point], asked: Axes) -> list[Family]:
+def dominated_shares(
+    board: Board, found: Sequence[ParetoPoint], asked: Axes
+) -> list[DominatedShare]:
     """The families of the points of one picture, largest share first.
 
     Quantities that span decades count as log10(1 + value).
     """
     if not found:
         return []
-    at = values(found, asked)
-    moved = draws(board, found, asked)
+    at = coordinates(found, asked)
+    moved = bootstrap_draws(board, found, asked)
     scaled = _scaled(at, asked)
     best, worst = scaled.min(0), scaled.max(0)
     spread = np.where(worst > best, worst - best, 1.0)
@@ -52,9 +54,9 @@ def measure(board: Board, found: Sequence[Point], asked: Axes) -> list[Family]:
     many = _scaled(at + moved.seeds, asked)
     names = sorted({p.method for p in found})
     mine = {name: [i for i, p in enumerate(found) if p.method == name] for name in names}
-    shares = {n: float(dominance.volume(scaled[r], reference)) / box for n, r in mine.items()}
+    shares = {n: float(dominance.hypervolume(scaled[r], reference)) / box for n, r in mine.items()}
     drawn = {
-        n: 2 * shares[n] - dominance.volume(many[:, rows], reference) / box
+        n: 2 * shares[n] - dominance.hypervolume(many[:, rows], reference) / box
         for n, rows in mine.items()
     }
     top = np.max(list(drawn.values()), axis=0)
@@ -65,7 +67,7 @@ def measure(board: Board, found: Sequence[Point], asked: Axes) -> list[Family]:
         low, high = ends if known else (math.nan, math.nan)
         chance = float((drawn[name] >= top - 1e-12).mean()) if known else math.nan
         families.append(
-            Family(
+            DominatedShare(
                 name, found[0].dataset, len(rows), shares[name], float(low), float(high), chance,
                 _unscaled(reference, asked), _unscaled(best, asked),
             )

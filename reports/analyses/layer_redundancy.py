@@ -33,7 +33,7 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class Fit:
+class RingFit:
     """A ring fitted to a stack. ``error`` is ||X - ring|| / ||X||, ``share`` its size over X's."""
 
     name: str
@@ -44,17 +44,17 @@ class Fit:
     error: float
 
 
-def spectrum(name: str, stack: Tensor) -> Spectrum:
+def layer_spectrum(name: str, stack: Tensor) -> Spectrum:
     """The spectrum of a stack (L, m, n)."""
     energy = torch.linalg.svdvals(stack.double().flatten(1)).square()
     return Spectrum(name, tuple((energy / energy.sum()).tolist()))
 
 
-def fits(
+def fit_rings(
     name: str, stack: Tensor, slice_sizes: Sequence[int], ring_ranks: Sequence[int]
-) -> list[Fit]:
+) -> list[RingFit]:
     """Rings of these sizes fitted to a stack; those that are no smaller than it are left out."""
-    small = compact(stack)
+    small = compress_stack(stack)
     found = []
     for size in slice_sizes:
         for rank in ring_ranks:
@@ -63,11 +63,11 @@ def fits(
             if count < stack.numel():
                 error = decompose(small, (size, size), rank, SWEEPS, STARTS).error
                 share = count / stack.numel()
-                found.append(Fit(name, size, rank, count, share, error))
+                found.append(RingFit(name, size, rank, count, share, error))
     return found
 
 
-def compact(stack: Tensor) -> Tensor:
+def compress_stack(stack: Tensor) -> Tensor:
     """The stack in orthonormal bases of its rows' and columns' spaces, which loses nothing.
 
     The best ring of given ranks lies in these spaces, so its error is the same; a stack of
@@ -83,7 +83,7 @@ def compact(stack: Tensor) -> Tensor:
 
 
 def redundancy_tables(
-    spectra: Sequence[Spectrum], rings: Sequence[Fit]
+    spectra: Sequence[Spectrum], rings: Sequence[RingFit]
 ) -> Mapping[str, pd.DataFrame]:
     """The numbers of the picture, tidy: one table a file."""
     rows = [
@@ -97,9 +97,9 @@ def redundancy_tables(
     }
 
 
-def front(rings: Sequence[Fit]) -> list[Fit]:
+def rings_on_front(rings: Sequence[RingFit]) -> list[RingFit]:
     """For each matrix the rings that no smaller one fits as well, smallest first."""
-    found: list[Fit] = []
+    found: list[RingFit] = []
     for name in dict.fromkeys(f.name for f in rings):
         best = math.inf
         mine = (f for f in rings if f.name == name)

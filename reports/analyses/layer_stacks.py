@@ -21,7 +21,9 @@ OF_A_LAYER = re.compile(r"(image|text)\.(\d+)\.(.+)")
 
 
 @torch.no_grad()
-def stacks(spec: Spec, state: Mapping[str, Tensor], since_start: bool = True) -> dict[str, Tensor]:
+def stack_layers(
+    spec: Spec, state: Mapping[str, Tensor], since_start: bool = True
+) -> dict[str, Tensor]:
     """Name to (layers, rows, columns) for each kind of matrix that a method has in every layer.
 
     A low-rank path counts as the update of the weight that it makes (``image.qkv``), any other

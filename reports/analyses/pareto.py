@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Point:
+class ParetoPoint:
     """A way to train: its cost, its accuracy with a 95 % interval, whether it is on the front.
 
     ``third`` is the third quantity, if there is one. ``chance`` is the probability of being on the
@@ -63,32 +63,32 @@ class Axes:
         return np.array([q.sign for q in self.all])
 
 
-def axes(board: Board, cost: str, quality: str, third: str | None = None) -> Axes:
+def find_axes(board: Board, cost: str, quality: str, third: str | None = None) -> Axes:
     """The quantities by name. Raises UsageError for one that is unknown or not recorded here."""
     names = [name for name in (cost, quality, third) if name is not None]
     if len(set(names)) < len(names):
         raise UsageError(f"quantities: {', '.join(names)}: name different ones")
-    check(board, *names)
+    check_recorded(board, *names)
     found = [quantities.find_quantity(name) for name in names]
     return Axes(found[0], found[1], found[2] if third is not None else None)
 
 
-def points(
+def pareto_points(
     board: Board,
     cost: str,
     quality: str,
     third: str | None = None,
     dataset: str | None = None,
     judged: bool = True,
-) -> list[Point]:
+) -> list[ParetoPoint]:
     """The points of a board, cheapest first: its averages, or those of one data set; with their
     place on the front and its chances where they are to be ``judged``."""
-    asked = axes(board, cost, quality, third)
+    asked = find_axes(board, cost, quality, third)
     dataset = dataset or (AVERAGE if len(board.datasets) > 1 else board.datasets[0])
     table = board.rows[board.rows["dataset"] == dataset]
     table = table[table[[f"{q.name}_mean" for q in asked.all]].notna().all(axis=1)]
     raw = [
-        Point(
+        ParetoPoint(
             r["method"],
             r["settings"],
             float(r[f"{cost}_mean"]),
@@ -106,25 +106,29 @@ def points(
     return sorted(found, key=lambda p: (p.cost, -p.mean, p.label))
 
 
-def values(found: Sequence[Point], asked: Axes) -> np.ndarray:
+def coordinates(found: Sequence[ParetoPoint], asked: Axes) -> np.ndarray:
     """(point, quantity) as recorded, in the order of the axes."""
     rows = [[p.cost, p.mean] if asked.third is None else [p.cost, p.third, p.mean] for p in found]
     return np.array(rows, dtype=float).reshape(len(found), len(asked.all))
 
 
-def draws(board: Board, found: Sequence[Point], asked: Axes) -> multiplier_bootstrap.Draws:
+def bootstrap_draws(
+    board: Board, found: Sequence[ParetoPoint], asked: Axes
+) -> multiplier_bootstrap.Draws:
     """How far the means of points could move together, in the order of the axes."""
     dataset = found[0].dataset
     cells = board.cells
     cells = cells if dataset == AVERAGE else cells[cells["dataset"] == dataset]
-    return multiplier_bootstrap.draw(cells, [p.group for p in found], [q.name for q in asked.all])
+    return multiplier_bootstrap.draw_means(
+        cells, [p.group for p in found], [q.name for q in asked.all]
+    )
 
 
-def _judged(board: Board, raw: list[Point], asked: Axes) -> list[Point]:
+def _judged(board: Board, raw: list[ParetoPoint], asked: Axes) -> list[ParetoPoint]:
     """The points with their place on the front and its chances."""
     if not raw:
         return []
-    at, moved = values(raw, asked), draws(board, raw, asked)
+    at, moved = coordinates(raw, asked), bootstrap_draws(board, raw, asked)
     on = dominance.on_front(asked.signs * at)
     sure = _share(at, moved.seeds, asked)
     like = sure * math.nan if moved.datasets is None else _share(at, moved.datasets, asked)
@@ -144,14 +148,14 @@ def _share(at: np.ndarray, moves: np.ndarray, asked: Axes) -> np.ndarray:
     return found
 
 
-def where(board: Board) -> str:
+def measured_on(board: Board) -> str:
     """What the quality was measured on."""
     if len(board.datasets) == 1:
         return board.datasets[0]
     return f"{AVERAGE} of {', '.join(board.datasets)}"
 
 
-def check(board: Board, *names: str) -> None:
+def check_recorded(board: Board, *names: str) -> None:
     """Raises UsageError for a quantity that is unknown, or not recorded by any run here."""
     ends = "_mean"
     there = [c.removesuffix(ends) for c in board.rows.columns if c.endswith(ends)]

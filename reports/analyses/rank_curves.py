@@ -14,10 +14,10 @@ import pandas as pd
 
 from harness.tracking.ledger import open_ledger
 from methods.kit.core.errors import UsageError
-from reports.analyses.pareto import Axes, Point, points, where
+from reports.analyses.pareto import Axes, ParetoPoint, measured_on, pareto_points
 from reports.results import sweeps
-from reports.results.annotations import REFERENCE
-from reports.results.board import Board, frame, settings_of
+from reports.results.annotations import REFERENCE_METHOD
+from reports.results.board import Board, runs_frame, varying_settings
 from reports.results.selection import best_by_validation
 from reports.statistics.intervals import t_interval
 
@@ -30,55 +30,58 @@ class Curve:
     and ``values`` what it is at each point."""
 
     method: str
-    points: tuple[Point, ...]
+    points: tuple[ParetoPoint, ...]
     tried: tuple[int, ...]  # configurations of each size, of which one is shown
     key: str
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Picture:
+class RankCurves:
     """The curves, zero-shot where it is known, and what they were measured on."""
 
     curves: tuple[Curve, ...]
-    zero: Point | None
+    zero: ParetoPoint | None
     title: str
     asked: Axes
 
 
-def of_board(board: Board, asked: Axes) -> Picture:
+def board_curves(board: Board, asked: Axes) -> RankCurves:
     """The curves of all that is recorded. Raises UsageError where no method has two sizes."""
-    found = points(board, asked.cost.name, asked.quality.name, judged=False)
-    zero = next((p for p in found if p.method == REFERENCE), None)
+    found = pareto_points(board, asked.cost.name, asked.quality.name, judged=False)
+    zero = next((p for p in found if p.method == REFERENCE_METHOD), None)
     sized = [p for p in found if p.cost > 0]
 
-    def choose(same: Sequence[Point]) -> Point | None:
+    def choose(same: Sequence[ParetoPoint]) -> ParetoPoint | None:
         cells = board.cells[board.cells["group"].isin([p.group for p in same])]
         best = best_by_validation(cells)
         groups = set(cells[cells["configuration"] == best]["group"])
         return next((p for p in same if p.group in groups), None)
 
     seeds = len(board.seeds)
-    title = f"{board.protocol} on {board.backbone}: {where(board)}; {seeds} seed{'s' * (seeds > 1)}"
+    title = f"{board.protocol} on {board.backbone}: {measured_on(board)}"
+    title += f"; {seeds} seed{'s' * (seeds > 1)}"
     return _picture(sized, choose, zero, title, asked)
 
 
-def of_sweeps(names: Sequence[str], asked: Axes, uri: str | None) -> tuple[Picture, pd.DataFrame]:
+def sweep_curves(
+    names: Sequence[str], asked: Axes, uri: str | None
+) -> tuple[RankCurves, pd.DataFrame]:
     """The curves of sweeps, a method each or several, on validation data; and the runs of their
     trials, a row each. Raises UsageError."""
     found = [sweeps.read_sweep(name) for name in names]
     cells = {tuple(sorted(map(tuple, s.facts["cells"]))) for s in found}
     if len(cells) > 1 or len({s.facts["protocol"] for s in found}) > 1:
         raise UsageError(f"{', '.join(names)}: these sweeps differ in protocol, data sets or seeds")
-    table = trials(_rows([d for s in found for d in _digests(s)], uri), asked)
-    return of_trials(table, asked, f"{', '.join(names)}: {found[0].facts['protocol']}"), table
+    table = trial_frame(_rows([d for s in found for d in _digests(s)], uri), asked)
+    return trial_curves(table, asked, f"{', '.join(names)}: {found[0].facts['protocol']}"), table
 
 
-def of_trials(table: pd.DataFrame, asked: Axes, title: str) -> Picture:
+def trial_curves(table: pd.DataFrame, asked: Axes, title: str) -> RankCurves:
     """The curves of the runs of trials."""
     sized = [_point(part, asked) for _, part in table.groupby(["method", "configuration"])]
 
-    def choose(same: Sequence[Point]) -> Point:
+    def choose(same: Sequence[ParetoPoint]) -> ParetoPoint:
         return min(same, key=lambda p: (asked.quality.sign * p.mean, p.settings))
 
     datasets, seeds = sorted(table["dataset"].unique()), table["seed"].nunique()
@@ -86,7 +89,7 @@ def of_trials(table: pd.DataFrame, asked: Axes, title: str) -> Picture:
     return _picture(sized, choose, None, f"{title}; {seeds} seed{'s' * (seeds > 1)}", asked)
 
 
-def csv(found: Picture) -> str:
+def curves_csv(found: RankCurves) -> str:
     """The numbers of the picture in full precision; zero-shot has no size."""
     quality = found.asked.quality.name
     rows: list[dict[str, Any]] = [
@@ -114,11 +117,11 @@ def csv(found: Picture) -> str:
 
 
 def _picture(
-    sized: Sequence[Point], choose: Any, zero: Point | None, title: str, asked: Axes
-) -> Picture:
+    sized: Sequence[ParetoPoint], choose: Any, zero: ParetoPoint | None, title: str, asked: Axes
+) -> RankCurves:
     curves = []
     for method in sorted({p.method for p in sized}):
-        sizes: dict[float, list[Point]] = {}
+        sizes: dict[float, list[ParetoPoint]] = {}
         for p in sized:
             if p.method == method:
                 sizes.setdefault(p.cost, []).append(p)
@@ -133,10 +136,10 @@ def _picture(
             "--curves: no method was run with two sizes; say such as"
             " `ringbench suite base_to_novel methods=lora data=digits lora.rank=1,2,4`"
         )
-    return Picture(tuple(curves), zero, title, asked)
+    return RankCurves(tuple(curves), zero, title, asked)
 
 
-def _moving(shown: Sequence[Point]) -> tuple[str, tuple[str, ...]]:
+def _moving(shown: Sequence[ParetoPoint]) -> tuple[str, tuple[str, ...]]:
     """The one setting that differs between the points, and its values."""
     words = [dict(w.split("=", 1) for w in p.settings.split(" ") if "=" in w) for p in shown]
     keys = sorted({k for w in words for k in w})
@@ -163,27 +166,27 @@ def _rows(digests: Sequence[str], uri: str | None) -> pd.DataFrame:
     runs = [r for r in open_ledger(uri).runs() if r.digest in wanted]
     if not runs:
         raise UsageError("the runs of these sweeps are not in this ledger")
-    return frame(runs, tested=False)
+    return runs_frame(runs, tested=False)
 
 
-def trials(table: pd.DataFrame, asked: Axes) -> pd.DataFrame:
+def trial_frame(table: pd.DataFrame, asked: Axes) -> pd.DataFrame:
     """The finished runs with their settings. Raises UsageError for what they do not record."""
     table = table[table["finished"]].copy()
     for q in asked.all:
         if q.name not in table:
             there = ", ".join(sorted(c for c in table if "/" in str(c)))
             raise UsageError(f"{q.name}: the runs of a sweep do not record it; they have {there}")
-    table["settings"] = settings_of(table)
+    table["settings"] = varying_settings(table)
     return table
 
 
-def _point(part: pd.DataFrame, asked: Axes) -> Point:
+def _point(part: pd.DataFrame, asked: Axes) -> ParetoPoint:
     """A configuration: averages over data sets seed by seed, and their t interval."""
     by_seed = part.groupby("seed")[asked.quality.name].mean()
     whole = part.groupby("seed")["dataset"].nunique() == part["dataset"].nunique()
     estimate = t_interval(np.asarray(by_seed[whole], dtype=float).tolist())
     first = part.iloc[0]
-    return Point(
+    return ParetoPoint(
         first["method"],
         first["settings"],
         float(part[asked.cost.name].mean()),

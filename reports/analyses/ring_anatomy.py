@@ -21,7 +21,7 @@ SLICES = ".slices"
 
 
 @dataclass(frozen=True)
-class Core:
+class CoreNorms:
     """One core (or slices) of a ring: its Frobenius norm, and that of a typical entry."""
 
     name: str
@@ -35,11 +35,11 @@ class Anatomy:
     """``alike`` maps a ring to (layers, layers) cosines; ``usage`` has a row a layer and rank."""
 
     alike: Mapping[str, Tensor]
-    cores: Sequence[Core]
+    cores: Sequence[CoreNorms]
     usage: pd.DataFrame
 
 
-def read(state: Mapping[str, Tensor], usage: pd.DataFrame, method: str) -> Anatomy:
+def read_anatomy(state: Mapping[str, Tensor], usage: pd.DataFrame, method: str) -> Anatomy:
     """The anatomy in a saved state. Raises UsageError for one without rings."""
     rings = {n.removesuffix(SLICES): t for n, t in state.items() if n.endswith(SLICES)}
     if not rings:
@@ -49,14 +49,16 @@ def read(state: Mapping[str, Tensor], usage: pd.DataFrame, method: str) -> Anato
         rows = F.normalize(slices.double().movedim(1, 0).flatten(1), dim=-1)
         alike[name] = rows @ rows.mT
     cores = [
-        Core(n, tuple(t.shape), float(t.double().norm()), float(t.double().square().mean().sqrt()))
+        CoreNorms(
+            n, tuple(t.shape), float(t.double().norm()), float(t.double().square().mean().sqrt())
+        )
         for n, t in sorted(state.items())
         if t.dim() == 3
     ]
     return Anatomy(alike, cores, usage)
 
 
-def usage(artifacts: Path) -> pd.DataFrame:
+def rank_usage(artifacts: Path) -> pd.DataFrame:
     """Which share of its work each layer gives to each rank, where the run has several."""
     path = artifacts / "tables.parquet"
     table = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["table"])
@@ -93,20 +95,20 @@ def anatomy_tables(parts: Anatomy) -> Mapping[str, pd.DataFrame]:
     return found | ({"anatomy-ranks": parts.usage} if len(parts.usage) else {})
 
 
-def shares(parts: Anatomy, tower: str) -> pd.DataFrame:
+def usage_by_layer(parts: Anatomy, tower: str) -> pd.DataFrame:
     """Layers by ranks: the share of each rank in each layer of a tower, from input to output."""
     rows = parts.usage[parts.usage["row"].str.startswith(f"{tower}.")]
     table = rows.pivot(index="row", columns="column", values="value")
     return table.loc[sorted(table.index, key=lambda r: int(str(r).rpartition(".")[2]))]
 
 
-def towers(parts: Anatomy) -> list[str]:
+def towers_with_usage(parts: Anatomy) -> list[str]:
     """The towers whose ranks' use is known."""
     if not len(parts.usage):
         return []
     return sorted(set(parts.usage["row"].str.partition(".")[0]))
 
 
-def clamp(cosines: Tensor) -> Tensor:
+def clamp_cosines(cosines: Tensor) -> Tensor:
     """Cosines within [-1, 1] for the colour scale; a slice of zeros is like nothing."""
     return torch.nan_to_num(cosines).clamp(-1, 1)

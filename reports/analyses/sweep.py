@@ -9,9 +9,9 @@ import pandas as pd
 
 from methods.kit.core.errors import UsageError, unknown
 from reports.results.sweeps import Sweep
-from reports.statistics.dominance import front
+from reports.statistics.dominance import front_of_pairs
 
-RATE = "train.lr"
+LEARNING_RATE = "train.lr"
 MARGIN = 0.1  # of a range: how far the plane reaches beyond the worst trial
 MAP_LIMIT = 16  # values of a key beyond which a map would be dust
 
@@ -23,9 +23,9 @@ def front_table(sweep: Sweep, cost: str, quality: str) -> pd.DataFrame:
     """Complete trials with their settings, whether they are on the front, and the share of the
     accuracy-cost plane that was dominated by then."""
     table = sweep.complete
-    check(table, cost, quality)
+    check_metrics(table, cost, quality)
     pairs = list(zip(table[cost], table[quality], strict=True))
-    kept = front(pairs)
+    kept = front_of_pairs(pairs)
     shown = table[["order", "number", *sweep.keys, cost, quality]].copy()
     shown["front"] = [i in kept for i in range(len(pairs))]
     shown["hypervolume"] = [hypervolume(pairs[: i + 1], pairs) for i in range(len(pairs))]
@@ -46,7 +46,7 @@ def hypervolume(
     right = max(costs) + MARGIN * ((max(costs) - left) or 1)
     low = min(values) - MARGIN * ((high - min(values)) or 1)
     area, best = 0.0, low
-    for i in sorted(front(pairs), key=lambda i: pairs[i]):
+    for i in sorted(front_of_pairs(pairs), key=lambda i: pairs[i]):
         cost, quality = pairs[i]
         area += (right - math.log10(1 + cost)) * max(0.0, quality - best)
         best = max(best, quality)
@@ -68,7 +68,7 @@ def map_keys(sweep: Sweep) -> tuple[str, str] | None:
 def _on_grid(sweep: Sweep, key: str) -> bool:
     if sweep.complete[key].isna().any():  # searched in some trials only
         return False
-    tried = {str(sweep_as_dict(v)) for v in sweep.complete[key].unique()}
+    tried = {str(plain_value(v)) for v in sweep.complete[key].unique()}
     planned = {str(v) for v in _planned(sweep, key)}
     return 1 < len(tried) <= MAP_LIMIT and 2 * len(tried & planned) >= len(tried)
 
@@ -85,9 +85,9 @@ def map_table(sweep: Sweep, keys: tuple[str, str]) -> pd.DataFrame:
     return grouped.agg([better, "count"]).reset_index().rename(columns={better: sweep.quality})
 
 
-def grid(sweep: Sweep, key: str) -> list[Any]:
+def map_values(sweep: Sweep, key: str) -> list[Any]:
     """The values that a map shows of a key: those of its grid and any other that was tried."""
-    tried = [sweep_as_dict(v) for v in sweep.complete[key].unique()]
+    tried = [plain_value(v) for v in sweep.complete[key].unique()]
     known = _planned(sweep, key)
     shown = {str(v) for v in known}
     values = [*known, *(v for v in tried if str(v) not in shown)]
@@ -113,7 +113,7 @@ def best_key(sweep: Sweep, word: str | None) -> str | None:
             raise UsageError(f"--best {word}: the sweep has no other key")
         return _key(sweep, "--best", word)
     whole = len(sweep.keys) > 1 and all(_on_grid(sweep, key) for key in sweep.keys)
-    return RATE if RATE in sweep.keys and whole else None
+    return LEARNING_RATE if LEARNING_RATE in sweep.keys and whole else None
 
 
 def best_table(sweep: Sweep, key: str) -> pd.DataFrame:
@@ -154,7 +154,7 @@ def tuning_curve(sweep: Sweep, label: str) -> pd.DataFrame:
     )
 
 
-def sweep_as_dict(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """A cell as a plain Python value; whole numbers as such."""
     if hasattr(value, "item"):
         value = value.item()
@@ -163,7 +163,7 @@ def sweep_as_dict(value: Any) -> Any:
     return value
 
 
-def check(table: pd.DataFrame, *wanted: str) -> None:
+def check_metrics(table: pd.DataFrame, *wanted: str) -> None:
     """Raises UsageError for a quantity that the sweep did not keep."""
     there = [c for c in table.columns if "/" in c and not c.startswith("data")]
     for name in wanted:

@@ -10,10 +10,10 @@ from harness.run.prepare import AFFINITY
 from reports.results.board import Board
 
 Fetch = Callable[[str], bytes | None]  # from a run's id to its tables.parquet
-MOST = 12  # matrices in one picture
+MAX_MATRICES = 12  # matrices in one picture
 
 
-def table(board: Board, fetch: Fetch) -> pd.DataFrame:
+def affinity_table(board: Board, fetch: Fetch) -> pd.DataFrame:
     """For each method and group of data sets the mean cosine of each two tasks, over seeds."""
     rows = []
     for _, run in board.cells.iterrows():
@@ -32,6 +32,6 @@ def table(board: Board, fetch: Fetch) -> pd.DataFrame:
     return found.rename(columns={"mean": "cosine", "count": "n"})
 
 
-def csv(found: pd.DataFrame) -> str:
+def affinity_csv(found: pd.DataFrame) -> str:
     """In full precision."""
     return found.to_csv(index=False, lineterminator="\n")

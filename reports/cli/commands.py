@@ -46,22 +46,22 @@ def leaderboard(
     from harness.spec.paths import report_folder
     from methods.kit.core.errors import UsageError
     from reports.cli import output
-    from reports.cli.watch import watch_suite
+    from reports.cli.watch import watch_boards
     from reports.provenance import manifest, rebuild
     from reports.tables.leaderboard import leaderboard_records
 
-    collect = partial(output.collect, tracking_uri, protocol, backbone, not every)
+    collect = partial(output.collect_boards, tracking_uri, protocol, backbone, not every)
     if watch and json:
         raise UsageError("--watch shows a table; leave out --json")
     if watch:
-        return watch_suite(collect, output.show, seconds)
+        return watch_boards(collect, output.print_boards, seconds)
     found = collect()
     paths = manifest.write_manifest(rebuild.leaderboard(found, not every), report_folder(out))
-    paths += output.affinities(found, not every, report_folder(out), tracking_uri)
+    paths += output.write_affinities(found, not every, report_folder(out), tracking_uri)
     if json:
         return console.as_json([row for b in found for row in leaderboard_records(b)])
-    output.show(found)
-    output.show_published(tracking_uri, found)
+    output.print_boards(found)
+    output.print_published(tracking_uri, found)
     return console.say("written: " + ", ".join(str(p) for p in paths))
 
 
@@ -104,9 +104,9 @@ def pareto(
     from harness.spec.paths import report_folder
     from methods.kit.core.errors import UsageError
     from reports.cli import output
-    from reports.cli.pareto import Wanted, show_curves, show_front
+    from reports.cli.pareto import ParetoRequest, show_curves, show_front
 
-    wanted = Wanted(cost, quality, third, tuple(at or ()), per_data, tuple(cloud or ()))
+    wanted = ParetoRequest(cost, quality, third, tuple(at or ()), per_data, tuple(cloud or ()))
     more = {"--third": third, "--at": at, "--per-data": per_data, "--cloud": cloud}
     odd = next((name for name, value in more.items() if value), None)
     if odd and (curves or sweep):
@@ -120,7 +120,7 @@ def pareto(
         raise UsageError("--sweep: name one, or say --curves")
     if sweep:
         folder = out or report_folder() / sweep[0]
-        return output.front_of_sweep(sweep[0], cost, quality, folder, tracking_uri, json)
+        return output.show_sweep_front(sweep[0], cost, quality, folder, tracking_uri, json)
     return show_front(wanted, protocol, backbone, out, tracking_uri, json)
 
 
@@ -156,29 +156,33 @@ def compare(
     from harness.cli import console
     from harness.spec.paths import report_folder
     from harness.tracking.ledger import open_ledger
-    from reports.analyses import requested_runs
+    from reports.analyses import comparison_request
     from reports.provenance import manifest, rebuild
     from reports.tables import comparison
-    from reports.tables.sentence import sentence
+    from reports.tables.sentence import comparison_sentence
 
-    asked = requested_runs.Asked(
+    asked = comparison_request.ComparisonRequest(
         tuple(names), baseline, protocol, backbone, data, metric, best, every
     )
     ledger = open_ledger(tracking_uri)
-    compared = requested_runs.requested_comparison(asked, ledger.runs(), cache(ledger.predictions))
+    compared = comparison_request.compare_requested(asked, ledger.runs(), cache(ledger.predictions))
     found, title = compared.pairs, compared.title
     paths = manifest.write_manifest(rebuild.compare_tables(asked, compared), report_folder(out))
     if json:
-        console.as_json(comparison.records(found))
+        console.as_json(comparison.comparison_records(found))
         return
-    console.table(comparison.HEADS, comparison.rows(found), title, comparison.OPTIONAL)
+    console.table(
+        comparison.PAIR_COLUMNS, comparison.pair_rows(found), title, comparison.OPTIONAL_COLUMNS
+    )
     if len(found) == 1:
-        console.table(comparison.EACH[2:], [row[2:] for row in comparison.each(found)])
-    for note in comparison.legend(found):
+        console.table(
+            comparison.DATASET_COLUMNS[2:], [row[2:] for row in comparison.dataset_rows(found)]
+        )
+    for note in comparison.comparison_notes(found):
         console.say(f"  {note}")
     console.say("written: " + ", ".join(str(p) for p in paths))
     for one in found:
-        console.out.print(sentence(one), soft_wrap=True, markup=False)
+        console.out.print(comparison_sentence(one), soft_wrap=True, markup=False)
 
 
 def report(
@@ -200,7 +204,7 @@ def report(
     from reports.cli import output
 
     if sweep is not None:
-        paths = output.sweep(
+        paths = output.write_sweep(
             sweep, out or report_folder() / sweep, tracking_uri, not json, map_, best
         )
     elif map_ or best:

@@ -31,7 +31,7 @@ def redundancy(
     from harness.cli import console
     from harness.spec.paths import report_folder
     from harness.tracking.ledger import open_ledger
-    from reports.analyses.layer_redundancy import front, redundancy_tables
+    from reports.analyses.layer_redundancy import redundancy_tables, rings_on_front
     from reports.figures import layer_redundancy
     from reports.provenance import inspection_tables, manifest
 
@@ -43,7 +43,7 @@ def redundancy(
     made = inspection_tables.redundancy_tables((spectra, fitted), found, *asked)
     folder = report_folder(out)
     paths = manifest.write_manifest(
-        made, folder, layer_redundancy.write(spectra, fitted, title, folder)
+        made, folder, layer_redundancy.save_redundancy(spectra, fitted, title, folder)
     )
     if json:
         tables = redundancy_tables(spectra, fitted)
@@ -52,7 +52,7 @@ def redundancy(
     rows = [[s.name, len(s.shares), s.effective, 100 * s.shares[0]] for s in spectra]
     heads = ["matrix", "layers", "effective layers", "energy of the first, %"]
     console.table(heads, rows, title)
-    best = front(fitted)
+    best = rings_on_front(fitted)
     rows = [[f.name, f.slice_size, f.ring_rank, 100 * f.share, 100 * f.error] for f in best]
     console.table(["matrix", "slices", "ring rank", "size, %", "error, %"], rows, "best rings")
     console.say("written: " + ", ".join(str(p) for p in paths))
@@ -71,7 +71,7 @@ def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Track
     found = ledger.find_by_prefix(run)
     parts, title = inspection_tables.look(ledger, found), inspection_tables.title(found)
     folder = report_folder(out)
-    drawn = ring_anatomy.write(parts, title, folder)
+    drawn = ring_anatomy.save_anatomy(parts, title, folder)
     paths = manifest.write_manifest(inspection_tables.anatomy_tables(parts, found), folder, drawn)
     started, start = start_table(found.tags), start_errors(found.metrics)
     if json:

@@ -9,24 +9,24 @@ from harness.spec.spec import MULTI_TASK
 from harness.tracking.ledger import open_ledger
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
-from reports.results.board import Board, boards, pick
+from reports.results.board import Board, boards, select_boards
 
 if TYPE_CHECKING:
     from reports.provenance.sweep_files import Results
     from reports.results.sweeps import Sweep
 
 
-def collect(
+def collect_boards(
     uri: str | None, protocol: str | None, backbone: str | None, best: bool = False
 ) -> list[Board]:
     """The boards of the ledger that were asked for, with ``best`` a row a method.
 
     Raises UsageError when there is none.
     """
-    return pick(boards(open_ledger(uri).runs(), best), protocol, backbone)
+    return select_boards(boards(open_ledger(uri).runs(), best), protocol, backbone)
 
 
-def show(found: list[Board]) -> None:
+def print_boards(found: list[Board]) -> None:
     """Print boards with what their columns mean."""
     from reports.analyses import distributions
     from reports.results.board import board_title
@@ -34,30 +34,34 @@ def show(found: list[Board]) -> None:
     from reports.tables import leaderboard
 
     for board in found:
-        console.table(*leaderboard.shown(board), board_title(board), leaderboard.OPTIONAL)
-        for note in (*board.notes, *leaderboard.legend(board)):
+        console.table(
+            *leaderboard.visible_table(board), board_title(board), leaderboard.OPTIONAL_COLUMNS
+        )
+        for note in (*board.notes, *leaderboard.board_notes(board)):
             console.say(f"  {note}")
-        ranking = friedman.ranking(distributions.scores_by_dataset(board))
+        ranking = friedman.friedman_ranking(distributions.scores_by_dataset(board))
         if ranking is not None:
-            console.say(f"  {friedman.sentence(ranking)}")
+            console.say(f"  {friedman.friedman_sentence(ranking)}")
 
 
-def show_published(uri: str | None, found: list[Board]) -> None:
+def print_published(uri: str | None, found: list[Board]) -> None:
     """What papers report of the configurations on the boards, if anything."""
     from reports.published import numbers
 
     shown = {(board.protocol, board.backbone) for board in found}
     theirs = [
         b
-        for b in numbers.beside(open_ledger(uri).runs())
+        for b in numbers.match_published(open_ledger(uri).runs())
         if (b.theirs.protocol, b.theirs.backbone) in shown
     ]
     if theirs:
-        cells = numbers.coloured(numbers.rows(theirs))
-        console.table(numbers.HEADS, cells, "ours beside published numbers", ("source", "by"))
+        cells = numbers.coloured_cells(numbers.match_rows(theirs))
+        console.table(
+            numbers.MATCH_COLUMNS, cells, "ours beside published numbers", ("source", "by")
+        )
 
 
-def only(found: list[Board]) -> Board:
+def single_board(found: list[Board]) -> Board:
     """The single board of a picture. Raises UsageError when there are several to choose from."""
     if len(found) > 1:
         there = "; ".join(f"--protocol {b.protocol} --backbone {b.backbone}" for b in found)
@@ -65,25 +69,25 @@ def only(found: list[Board]) -> Board:
     return found[0]
 
 
-def affinities(found: list[Board], best: bool, folder: Path, uri: str | None) -> list[Path]:
+def write_affinities(found: list[Board], best: bool, folder: Path, uri: str | None) -> list[Path]:
     """The affinity of the tasks of each board of multi_task, as files."""
     from reports.analyses import task_affinity
-    from reports.figures.task_affinity import write
+    from reports.figures.task_affinity import write_affinity
     from reports.provenance import manifest, rebuild
 
     several = [board for board in found if board.protocol == MULTI_TASK]
     paths = []
     for board in several:
-        table = task_affinity.table(board, open_ledger(uri).tables)
+        table = task_affinity.affinity_table(board, open_ledger(uri).tables)
         if table.empty:
             continue
         place = folder if len(several) == 1 else folder / f"{board.protocol}-{board.backbone}"
-        tables = rebuild.affinities(board, best, task_affinity.csv(table))
-        paths += manifest.write_manifest(tables, place, write(board, table, place))
+        tables = rebuild.affinities(board, best, task_affinity.affinity_csv(table))
+        paths += manifest.write_manifest(tables, place, write_affinity(board, table, place))
     return paths
 
 
-def sweep(
+def write_sweep(
     name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
 ) -> list[Path]:
     """All files of a sweep or contest; a contest's table and a table of best values are shown."""
@@ -126,13 +130,13 @@ def _runs(sweep: "Sweep", uri: str | None) -> list[Run]:
 
 def _show_best(sweep: "Sweep", word: str | None) -> None:
     """Print the best value of a key for each setting of the others, where there is one."""
-    from reports.analyses.sweep import best_key, best_table, sweep_as_dict
+    from reports.analyses.sweep import best_key, best_table, plain_value
 
     key = best_key(sweep, word)
     if key is None:
         return
     table = best_table(sweep, key)
-    rows = [[sweep_as_dict(v) for v in row] for row in table.to_numpy(dtype=object)]
+    rows = [[plain_value(v) for v in row] for row in table.to_numpy(dtype=object)]
     place = list(table.columns).index(key)
     for row in rows:
         row[place] = f"{row[place]:g}" if isinstance(row[place], float) else row[place]
@@ -144,19 +148,24 @@ def _show_contest(name: str, found: "Results") -> None:
     """Print the leaderboard of the winners, and each against the first."""
     from reports.tables import comparison
 
-    show(found.boards)
+    print_boards(found.boards)
     if found.against:
         title = f"{name}: against {found.against[0].paired.b.name}"
-        console.table(comparison.HEADS, comparison.rows(found.against), title, comparison.OPTIONAL)
-        for note in comparison.legend(found.against):
+        console.table(
+            comparison.PAIR_COLUMNS,
+            comparison.pair_rows(found.against),
+            title,
+            comparison.OPTIONAL_COLUMNS,
+        )
+        for note in comparison.comparison_notes(found.against):
             console.say(f"  {note}")
 
 
-def front_of_sweep(
+def show_sweep_front(
     name: str, cost: str | None, quality: str | None, folder: Path, uri: str | None, as_json: bool
 ) -> None:
     """Draw and show the front of a sweep."""
-    from reports.analyses.sweep import sweep_as_dict
+    from reports.analyses.sweep import plain_value
     from reports.provenance import manifest, sweep_files, sweep_tables
     from reports.results import sweeps
 
@@ -169,11 +178,11 @@ def front_of_sweep(
     best = table[table["front"]].sort_values(cost)
     if as_json:
         console.as_json(
-            [{k: sweep_as_dict(v) for k, v in r.items()} for r in best.to_dict("records")]
+            [{k: plain_value(v) for k, v in r.items()} for r in best.to_dict("records")]
         )
         return
     heads = ["number", cost, quality, *found.keys]
-    shown = [best[h].map(sweep_as_dict) for h in heads[:3]]
+    shown = [best[h].map(plain_value) for h in heads[:3]]
     shown += [best[k].map(lambda v: f"{v:.4g}" if isinstance(v, float) else v) for k in found.keys]
     rows = [list(row) for row in zip(*shown, strict=True)]
     console.table(["trial", *heads[1:]], rows, f"{name}: front of {len(table)} complete trials")

@@ -10,19 +10,19 @@ from harness.cli import console
 from harness.spec.paths import report_folder
 from harness.spec.quantities import find_quantity
 from methods.kit.core.errors import UsageError
-from reports.analyses import budget, dominated_share, pareto, rank_curves, sweep_cloud
-from reports.analyses.pareto import Axes, Point
-from reports.cli.output import collect, only
-from reports.figures.rank_curves import draw
+from reports.analyses import budget, dominated_share, pareto, rank_curves, trial_cloud
+from reports.analyses.pareto import Axes, ParetoPoint
+from reports.cli.output import collect_boards, single_board
+from reports.figures.rank_curves import write_curves
 from reports.provenance import manifest, rebuild
 from reports.results.board import Board
-from reports.tables.pareto import shares_legend
+from reports.tables.pareto import shares_note
 
 COST = "params/trainable"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ParetoRequest:
     """Options as typed."""
 
     cost: str | None = None
@@ -34,7 +34,7 @@ class Wanted:
 
 
 def show_front(
-    wanted: Wanted,
+    wanted: ParetoRequest,
     protocol: str | None,
     backbone: str | None,
     out: Path | None,
@@ -42,22 +42,22 @@ def show_front(
     as_json: bool,
 ) -> None:
     """The front of a board, how much each method dominates, and the best within budgets."""
-    from reports.figures.pareto import write_pictures  # matplotlib is slow to import
+    from reports.figures.pareto import save_pareto  # matplotlib is slow to import
 
-    limits = [budget.limit(word) for word in wanted.at]
-    board = only(collect(uri, protocol, backbone))
+    limits = [budget.parse_budget(word) for word in wanted.at]
+    board = single_board(collect_boards(uri, protocol, backbone))
     cost, quality = wanted.cost or COST, wanted.quality or board.headline
-    asked = pareto.axes(board, cost, quality, wanted.third)
-    behind = sweep_cloud.trials(wanted.cloud, board, asked) if wanted.cloud else None
+    asked = pareto.find_axes(board, cost, quality, wanted.third)
+    behind = trial_cloud.trial_cloud(wanted.cloud, board, asked) if wanted.cloud else None
     front = rebuild.front(board, asked, wanted.per_data)
     panels, measured, found = front.panels, front.measured, front.panels[0]
     if wanted.per_data:
-        found = pareto.points(board, cost, quality, wanted.third, judged=False)
+        found = pareto.pareto_points(board, cost, quality, wanted.third, judged=False)
     if not found:
         raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
-    readings = [budget.read(board, found, asked, limit) for limit in limits]
+    readings = [budget.best_within_budget(board, found, asked, limit) for limit in limits]
     folder = report_folder(out)
-    drawn = write_pictures(panels, board, asked, behind, folder)
+    drawn = save_pareto(panels, board, asked, behind, folder)
     paths = manifest.write_manifest(rebuild.front_tables(front, board), folder, drawn)
     if as_json:
         shown = {
@@ -74,14 +74,14 @@ def show_front(
         _table(board, panel, asked)
     _families(measured, asked)
     for reading in readings:
-        console.out.print(budget.sentence(reading, asked), soft_wrap=True, markup=False)
+        console.out.print(budget.budget_sentence(reading, asked), soft_wrap=True, markup=False)
         if not reading.chosen:
             console.say("  no validation accuracies in common: each configuration for itself")
     return console.say("written: " + ", ".join(str(p) for p in paths))
 
 
 def show_curves(
-    wanted: Wanted,
+    wanted: ParetoRequest,
     sweeps: Sequence[str],
     protocol: str | None,
     backbone: str | None,
@@ -97,15 +97,15 @@ def show_curves(
         asked = Axes(
             find_quantity(wanted.cost or COST), find_quantity(wanted.quality or first.quality)
         )
-        found, table = rank_curves.of_sweeps(sweeps, asked, uri)
+        found, table = rank_curves.sweep_curves(sweeps, asked, uri)
         tables = rebuild.sweep_tables(found, table)
     else:
-        board = only(collect(uri, protocol, backbone))
-        asked = pareto.axes(board, wanted.cost or COST, wanted.quality or board.headline)
-        found = rank_curves.of_board(board, asked)
+        board = single_board(collect_boards(uri, protocol, backbone))
+        asked = pareto.find_axes(board, wanted.cost or COST, wanted.quality or board.headline)
+        found = rank_curves.board_curves(board, asked)
         tables = rebuild.curve_tables(found, board)
     folder = report_folder(out)
-    paths = manifest.write_manifest(tables, folder, draw(found, folder))
+    paths = manifest.write_manifest(tables, folder, write_curves(found, folder))
     if as_json:
         return console.as_json([_plain(p) for c in found.curves for p in c.points])
     heads = ["method", "settings", asked.cost.name, asked.quality.name, "low", "high", "seeds",
@@ -120,7 +120,7 @@ def show_curves(
     return console.say("written: " + ", ".join(str(p) for p in paths))
 
 
-def _table(board: Board, panel: Sequence[Point], asked: Axes) -> None:
+def _table(board: Board, panel: Sequence[ParetoPoint], asked: Axes) -> None:
     third = [] if asked.third is None else [asked.third.name]
     heads = ["front", "chance", "method", asked.cost.name, *third, asked.quality.name, "low",
              "high", "seeds", "like these"]  # fmt: skip
@@ -130,14 +130,14 @@ def _table(board: Board, panel: Sequence[Point], asked: Axes) -> None:
          _percent(p.chance_like)]
         for p in panel
     ]  # fmt: skip
-    place = panel[0].dataset if len(board.datasets) > 1 else pareto.where(board)
-    place = pareto.where(board) if place == "average" else place
+    place = panel[0].dataset if len(board.datasets) > 1 else pareto.measured_on(board)
+    place = pareto.measured_on(board) if place == "average" else place
     console.table(heads, rows, f"{board.protocol} on {board.backbone}, {place}", ("like these",))
     console.say("  chance: of being on the front, were the seeds others; like these: were the data")
     console.say("  sets others too (docs/pareto.md)")
 
 
-def _families(measured: Sequence[dominated_share.Family], asked: Axes) -> None:
+def _families(measured: Sequence[dominated_share.DominatedShare], asked: Axes) -> None:
     rows = [
         [f.dataset, f.method, f.points, f"{f.share:.1%}",
          "-" if math.isnan(f.low) else f"{f.low:.1%} to {f.high:.1%}", _percent(f.chance)]
@@ -145,10 +145,10 @@ def _families(measured: Sequence[dominated_share.Family], asked: Axes) -> None:
     ]  # fmt: skip
     heads = ["data", "method", "points", "dominated", "95 %", "chance of most"]
     console.table(heads, rows, "how much of the plane each method dominates")
-    console.say(f"  {shares_legend(measured, asked)}")
+    console.say(f"  {shares_note(measured, asked)}")
 
 
-def _interval(p: Point) -> list[Any]:
+def _interval(p: ParetoPoint) -> list[Any]:
     return ["-", "-"] if math.isnan(p.low) else [p.low, p.high]
 
 

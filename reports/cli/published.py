@@ -28,7 +28,7 @@ def published(
     from reports.published.audit import AUDIT_COLUMNS, audit_rows, audit_tables
 
     if audit:
-        checks = audit_tables(numbers.numbers())
+        checks = audit_tables(numbers.published_numbers())
         heads, odd = AUDIT_COLUMNS, [c for c in checks if c.verdict != "consistent"]
         if json:
             cells = audit_rows(checks)
@@ -36,11 +36,15 @@ def published(
         wrong = sum(c.verdict == "impossible" for c in odd)
         title = f"{len(checks)} sums done again, {wrong} impossible"
         return console.table(heads, audit_rows(odd), title)
-    found = numbers.beside(open_ledger(tracking_uri).runs())
-    cells = numbers.rows(found)
+    found = numbers.match_published(open_ledger(tracking_uri).runs())
+    cells = numbers.match_rows(found)
     if json:
-        return console.as_json([dict(zip(numbers.HEADS, row, strict=True)) for row in cells])
+        return console.as_json(
+            [dict(zip(numbers.MATCH_COLUMNS, row, strict=True)) for row in cells]
+        )
     if not found:
-        known = len(numbers.numbers())
+        known = len(numbers.published_numbers())
         return console.say(f"none of {known} published numbers is of a recorded configuration")
-    return console.table(numbers.HEADS, numbers.coloured(cells), "ours beside published numbers")
+    return console.table(
+        numbers.MATCH_COLUMNS, numbers.coloured_cells(cells), "ours beside published numbers"
+    )

@@ -9,7 +9,7 @@ from reports.results.board import Board
 from reports.tables import leaderboard
 
 
-def watch_suite(
+def watch_boards(
     collect: Callable[[], list[Board]],
     show: Callable[[list[Board]], None],
     seconds: float,
@@ -37,7 +37,7 @@ def _once(
         if last != str(error):
             console.say(f"waiting: {error}")
         return str(error)
-    now = leaderboard.csv(found)
+    now = leaderboard.boards_csv(found)
     if now != last:
         if console.out.is_terminal:
             console.out.clear()

@@ -23,7 +23,7 @@ LINES = ("-", "--", "-.", ":")
 LETTER = 0.068  # inches of a letter of 8 points, on the average
 
 
-def ranks(found: Ranking, title: str, png: Path, svg: Path) -> None:
+def draw_ranks(found: Ranking, title: str, png: Path, svg: Path) -> None:
     """Demsar's diagram: methods on a line of ranks, a bar over those that cannot be told apart."""
     import scikit_posthocs as posthocs
 
@@ -52,7 +52,7 @@ def ranks(found: Ranking, title: str, png: Path, svg: Path) -> None:
         _save(figure, png, svg)
 
 
-def profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path) -> None:
+def draw_profiles(table: pd.DataFrame, metric: str, title: str, png: Path, svg: Path) -> None:
     """The share of runs above each accuracy; a line further right is better."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.2), dpi=200, layout="constrained")
@@ -91,7 +91,7 @@ def _save(figure: Figure, png: Path, svg: Path) -> None:
     figure.savefig(svg, metadata={"Date": None, "Creator": "RingBench"})
 
 
-def write(
+def write_distributions(
     board: Board, folder: Path, known: Mapping[str, pd.DataFrame] | None = None
 ) -> list[Path]:
     """aggregate.csv, improvement.csv, profile.csv and picture; ranks.csv and the diagram of
@@ -107,11 +107,11 @@ def write(
         return []
     profile, what = tables["profile"], str(tables["aggregate"]["metric"].iloc[0])
     pictures = [folder / "profile.png", folder / "profile.svg"]
-    profiles(profile, what, board_title(board), *pictures)
-    found = friedman.ranking(distributions.scores_by_dataset(board))
+    draw_profiles(profile, what, board_title(board), *pictures)
+    found = friedman.friedman_ranking(distributions.scores_by_dataset(board))
     if found is not None:
         pictures += [folder / "ranks.png", folder / "ranks.svg"]
-        ranks(found, board_title(board), *pictures[2:])
+        draw_ranks(found, board_title(board), *pictures[2:])
     paths = [folder / f"{name}.csv" for name in tables]
     for path, table in zip(paths, tables.values(), strict=True):
         path.write_text(table.to_csv(index=False, lineterminator="\n"))

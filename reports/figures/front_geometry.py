@@ -7,20 +7,20 @@ import numpy as np
 import pandas as pd
 
 from harness.spec.quantities import Quantity
-from reports.analyses.pareto import Axes, Point
+from reports.analyses.pareto import Axes, ParetoPoint
 from reports.statistics import dominance
 
 ROOM = 2.0  # times the spread of what is compared: how far bars may stretch the axis
 
 
-def bar(p: Point, quality: Quantity) -> tuple[float, float]:
+def bar(p: ParetoPoint, quality: Quantity) -> tuple[float, float]:
     """The interval of a point; an accuracy is not below 0 or above 100."""
     high = min(p.high, 100.0) if quality.name.startswith("acc/") else p.high
     return max(p.low, 0.0), high
 
 
 def span(
-    points: Sequence[Point], quality: Quantity, cloud: pd.DataFrame | None
+    points: Sequence[ParetoPoint], quality: Quantity, cloud: pd.DataFrame | None
 ) -> tuple[list[float], bool]:
     """The values that the axis has to show, and whether it cuts bars: those of two seeds can be so
     long that all that is compared would be one line."""
@@ -35,7 +35,7 @@ def span(
 
 
 def stairs(
-    points: Sequence[Point],
+    points: Sequence[ParetoPoint],
     asked: Axes,
     x: Callable[[float], float],
     y: Callable[[float], float],

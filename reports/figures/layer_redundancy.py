@@ -9,12 +9,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from reports.analyses.layer_redundancy import Fit, Spectrum, front
-from reports.figures.style import COLOURS, MARKS, STYLE, save
+from reports.analyses.layer_redundancy import RingFit, Spectrum, rings_on_front
+from reports.figures.style import COLOURS, MARKS, STYLE, save_figure
 
 
-def write(
-    spectra: Sequence[Spectrum], rings: Sequence[Fit], title: str, folder: Path
+def save_redundancy(
+    spectra: Sequence[Spectrum], rings: Sequence[RingFit], title: str, folder: Path
 ) -> list[Path]:
     """redundancy.png, .svg and .pdf. Left: energy in the first k directions across layers. Right: a
     ring's error by its size."""
@@ -35,7 +35,7 @@ def write(
         right.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %"))
         right.set_ylim(0, 101)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
-        return save(figure, folder, "redundancy")
+        return save_figure(figure, folder, "redundancy")
 
 
 def _spectrum(axes: Any, one: Spectrum, look: dict[str, Any]) -> None:
@@ -47,10 +47,10 @@ def _spectrum(axes: Any, one: Spectrum, look: dict[str, Any]) -> None:
     axes.plot(range(1, len(held) + 1), held, lw=1, label=label, **look)
 
 
-def _rings(axes: Any, rings: Sequence[Fit], look: dict[str, Any]) -> None:
+def _rings(axes: Any, rings: Sequence[RingFit], look: dict[str, Any]) -> None:
     """Every ring faded, and the line of those that no smaller one beats."""
     axes.plot([f.share for f in rings], [100 * f.error for f in rings], ls="", alpha=0.25, **look)
-    best = front(rings)
+    best = rings_on_front(rings)
     axes.plot([f.share for f in best], [100 * f.error for f in best], lw=1, **look)
 
 

@@ -19,10 +19,19 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.spec.quantities import Quantity
-from reports.analyses.pareto import Axes, Point, axes, points, where
+from reports.analyses.pareto import Axes, ParetoPoint, find_axes, measured_on, pareto_points
 from reports.figures import front_geometry
 from reports.figures.label_placement import Box, join, pixel, place
-from reports.figures.style import STYLE, Styles, plain, save, scale, styles, tick_text, ticks
+from reports.figures.style import (
+    STYLE,
+    Styles,
+    log_ticks,
+    method_styles,
+    save_figure,
+    set_scale,
+    style_axes,
+    tick_text,
+)
 from reports.results.board import Board
 from reports.tables.pareto import pareto_files
 
@@ -31,7 +40,7 @@ MANY = 30  # points beyond which only those are named that may be on the front
 MAYBE = 0.05
 GREY, BEHIND = "#555555", "#777777"
 SIZE = 7.0  # of a mark, in points
-Colour = Callable[[Point], Any]
+Colour = Callable[[ParetoPoint], Any]
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Panel:
     """A plane with its points and its cloud, where they stand on it, and whether it cuts bars."""
 
     axes: Any
-    points: Sequence[Point]
+    points: Sequence[ParetoPoint]
     quality: Quantity
     x: Callable[[float], float]
     y: Callable[[float], float]
@@ -47,12 +56,12 @@ class Panel:
     cloud: list[tuple[float, float]]
     cut: bool
 
-    def at(self, p: Point) -> tuple[float, float]:
+    def at(self, p: ParetoPoint) -> tuple[float, float]:
         return self.x(p.cost), self.y(p.mean)
 
 
-def write_pictures(
-    panels: Sequence[Sequence[Point]],
+def save_pareto(
+    panels: Sequence[Sequence[ParetoPoint]],
     board: Board,
     asked: Axes,
     cloud: pd.DataFrame | None,
@@ -60,11 +69,11 @@ def write_pictures(
 ) -> list[Path]:
     """pareto.png, pareto.svg and pareto.pdf."""
     with mpl.rc_context(STYLE):
-        return save(draw_picture(panels, board, asked, cloud), folder, "pareto")
+        return save_figure(draw_pareto(panels, board, asked, cloud), folder, "pareto")
 
 
-def draw_picture(
-    panels: Sequence[Sequence[Point]], board: Board, asked: Axes, cloud: pd.DataFrame | None
+def draw_pareto(
+    panels: Sequence[Sequence[ParetoPoint]], board: Board, asked: Axes, cloud: pd.DataFrame | None
 ) -> Figure:
     """One plane, or one a data set; costs are logarithmic, what costs nothing stands in a column
     of its own. Methods are told by a legend where not every point has room for its name."""
@@ -74,12 +83,12 @@ def draw_picture(
     return _draw(panels, board, asked, cloud, True)[0] if left_out and not several else figure
 
 
-def _by_method(found: Sequence[Point]) -> dict[str, list[Point]]:
+def _by_method(found: Sequence[ParetoPoint]) -> dict[str, list[ParetoPoint]]:
     return {name: [p for p in found if p.method == name] for name in {p.method for p in found}}
 
 
 def _draw(
-    panels: Sequence[Sequence[Point]],
+    panels: Sequence[Sequence[ParetoPoint]],
     board: Board,
     asked: Axes,
     cloud: pd.DataFrame | None,
@@ -93,7 +102,7 @@ def _draw(
     canvas = FigureCanvasAgg(figure)
     grid = figure.subplots(rows, columns, squeeze=False)
     found = [p for panel in panels for p in panel]
-    styled = styles(p.method for p in found)
+    styled = method_styles(p.method for p in found)
     colour = _colours(figure, grid, found, asked, styled)
     drawn = [
         _panel(axes, panel, asked, cloud, styled, colour)
@@ -125,10 +134,10 @@ def _draw(
 
 
 def _title(
-    board: Board, asked: Axes, panels: Sequence[Sequence[Point]], width: int, more: str
+    board: Board, asked: Axes, panels: Sequence[Sequence[ParetoPoint]], width: int, more: str
 ) -> str:
     seeds = len(board.seeds)
-    place = where(board) if len(panels) == 1 else ", ".join(board.datasets)
+    place = measured_on(board) if len(panels) == 1 else ", ".join(board.datasets)
     first = f"{board.protocol} on {board.backbone}: {place}; {seeds} seed"
     first += "s, bars are 95 % t intervals" if seeds > 1 else ""
     second = "black edge: on the front" + (" of all three" if asked.third else "")
@@ -137,7 +146,7 @@ def _title(
 
 
 def _colours(
-    figure: Figure, grid: np.ndarray, found: Sequence[Point], asked: Axes, styled: Styles
+    figure: Figure, grid: np.ndarray, found: Sequence[ParetoPoint], asked: Axes, styled: Styles
 ) -> Colour:
     """Of the method; of the third quantity, with its bar, where there is one."""
     if asked.third is None:
@@ -149,7 +158,7 @@ def _colours(
     bar = figure.colorbar(ScalarMappable(norm, cmap), ax=list(grid.flat), shrink=0.85, pad=0.01)
     bar.set_label(asked.third.axis)
     if asked.third.log and high > low:
-        bar.ax.yaxis.set_major_locator(FixedLocator(ticks(low, high)))
+        bar.ax.yaxis.set_major_locator(FixedLocator(log_ticks(low, high)))
         bar.ax.yaxis.set_minor_locator(NullLocator())
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_text(v)))
     return lambda p: cmap(norm(max(p.third, low)))
@@ -157,7 +166,7 @@ def _colours(
 
 def _panel(
     axes: Any,
-    points: Sequence[Point],
+    points: Sequence[ParetoPoint],
     asked: Axes,
     cloud: pd.DataFrame | None,
     styled: Styles,
@@ -165,7 +174,7 @@ def _panel(
 ) -> Panel:
     costs = [p.cost for p in points] + ([] if cloud is None else cloud["cost"].tolist())
     values, cut = front_geometry.span(points, asked.quality, cloud)
-    x, y = scale(axes, "x", asked.cost, costs), scale(axes, "y", asked.quality, values)
+    x, y = set_scale(axes, "x", asked.cost, costs), set_scale(axes, "y", asked.quality, values)
     behind = [] if cloud is None else zip(cloud["cost"], cloud["quality"], strict=True)
     tried = list(dict.fromkeys((x(cost), y(quality)) for cost, quality in behind))
     if tried:  # each place once: trials that are repeated are no darker
@@ -175,13 +184,13 @@ def _panel(
         _mark(axes, p, (x(p.cost), y(p.mean)), ends, colour(p), styled[p.method][1])
     stairs = front_geometry.stairs(points, asked, x, y, axes.get_xlim())
     axes.plot(*stairs, color=GREY, lw=1.1, zorder=1)
-    plain(axes)
+    style_axes(axes)
     return Panel(axes, points, asked.quality, x, y, stairs, tried, cut)
 
 
 def _mark(
     axes: Any,
-    p: Point,
+    p: ParetoPoint,
     at: tuple[float, float],
     ends: tuple[float, ...],
     colour: Any,
@@ -295,15 +304,15 @@ def _lines(panel: Panel) -> list[Box]:
     return boxes + [Box(a - 6, b - 6, a + 6, b + 6) for a, b in dots]
 
 
-def write_plain(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
+def write_pareto(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
     """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv; same rows, same bytes."""
     from reports.analyses import dominated_share  # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    asked = axes(board, cost, quality)
-    found = points(board, cost, quality)
-    made = pareto_files([found], dominated_share.measure(board, found, asked), asked)
+    asked = find_axes(board, cost, quality)
+    found = pareto_points(board, cost, quality)
+    made = pareto_files([found], dominated_share.dominated_shares(board, found, asked), asked)
     for name, text in made.items():
         (folder / name).write_text(text)
-    drawn = write_pictures([found], board, asked, None, folder) if found else []
+    drawn = save_pareto([found], board, asked, None, folder) if found else []
     return [*drawn, *(folder / name for name in made)]

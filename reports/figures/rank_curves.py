@@ -10,9 +10,9 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.analyses.rank_curves import Curve, Picture
+from reports.analyses.rank_curves import Curve, RankCurves
 from reports.figures.label_placement import Box, pixel, place
-from reports.figures.style import STYLE, plain, save, scale, styles
+from reports.figures.style import STYLE, method_styles, save_figure, set_scale, style_axes
 
 LINES = ("-", "--", "-.", ":")
 GREY = "#555555"
@@ -20,13 +20,13 @@ SIZE = 5.5
 FONT = 7
 
 
-def write(found: Picture, folder: Path) -> list[Path]:
+def save_curves(found: RankCurves, folder: Path) -> list[Path]:
     """pareto-curves.png, pareto-curves.svg and pareto-curves.pdf."""
     with mpl.rc_context(STYLE):
-        return save(draw_curves(found), folder, "pareto-curves")
+        return save_figure(draw_curves(found), folder, "pareto-curves")
 
 
-def draw_curves(found: Picture) -> Figure:
+def draw_curves(found: RankCurves) -> Figure:
     """A line and a band of t intervals for each method; one of a single size is a mark."""
     figure = Figure(figsize=(7.2, 4.6), dpi=200, layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -34,9 +34,9 @@ def draw_curves(found: Picture) -> Figure:
     shown = [p for c in found.curves for p in c.points]
     every = [*shown, *([found.zero] if found.zero else [])]
     values = [v for p in every for v in (p.mean, p.low, p.high) if not math.isnan(v)]
-    scale(axes, "x", found.asked.cost, [p.cost for p in shown])
-    scale(axes, "y", found.asked.quality, values)
-    look = styles(c.method for c in found.curves)
+    set_scale(axes, "x", found.asked.cost, [p.cost for p in shown])
+    set_scale(axes, "y", found.asked.quality, values)
+    look = method_styles(c.method for c in found.curves)
     for i, curve in enumerate(found.curves):
         _curve(axes, curve, *look[curve.method], LINES[i % len(LINES)])
     if found.zero is not None:
@@ -46,7 +46,7 @@ def draw_curves(found: Picture) -> Figure:
     bands = "bands are 95 % t intervals over seeds; at each size the configuration that validation"
     title = "\n".join(textwrap.fill(t, 108) for t in (found.title, f"{bands} chooses"))
     axes.set_title(title, loc="left", fontsize=8)
-    plain(axes)
+    style_axes(axes)
     count = len(axes.get_legend_handles_labels()[1])
     figure.legend(loc="outside lower left", ncols=min(4, count), fontsize=8, frameon=False)
     canvas.draw()
@@ -68,7 +68,7 @@ def _curve(axes: Any, curve: Curve, colour: str, mark: str, line: str) -> None:
         axes.errorbar([known[0].cost], [known[0].mean], bar, color=colour, capsize=3, lw=1)
 
 
-def _names(axes: Any, found: Picture, renderer: Any, colours: dict[str, str]) -> None:
+def _names(axes: Any, found: RankCurves, renderer: Any, colours: dict[str, str]) -> None:
     """The values of the setting that moves, beside their points where there is room."""
     named = [
         (c.method, p, v) for c in found.curves for p, v in zip(c.points, c.values, strict=False)
@@ -102,9 +102,9 @@ def _names(axes: Any, found: Picture, renderer: Any, colours: dict[str, str]) ->
         text.set_transform(axes.transAxes)
 
 
-def draw(found: Picture, folder: Path) -> list[Path]:
+def write_curves(found: RankCurves, folder: Path) -> list[Path]:
     """pareto-curves.png, .svg and .pdf; same rows, same bytes."""
     # matplotlib is slow to import
 
     folder.mkdir(parents=True, exist_ok=True)
-    return write(found, folder)
+    return save_curves(found, folder)

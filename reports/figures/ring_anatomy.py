@@ -9,16 +9,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports.analyses.ring_anatomy import Anatomy, clamp, shares, towers
-from reports.figures.style import COLOURS, STYLE, save
+from reports.analyses.ring_anatomy import Anatomy, clamp_cosines, towers_with_usage, usage_by_layer
+from reports.figures.style import COLOURS, STYLE, save_figure
 
 COLUMNS = 4
 
 
-def write(parts: Anatomy, title: str, folder: Path) -> list[Path]:
+def save_anatomy(parts: Anatomy, title: str, folder: Path) -> list[Path]:
     """anatomy.png, .svg and .pdf: a heat map a ring; below, the use of ranks by layer (if there are
     several) and the cores."""
-    used = towers(parts)
+    used = towers_with_usage(parts)
     rows = math.ceil(len(parts.alike) / COLUMNS)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.6, 1.9 * rows + 3.0), dpi=200, layout="constrained")
@@ -26,13 +26,13 @@ def write(parts: Anatomy, title: str, folder: Path) -> list[Path]:
         grid = figure.add_gridspec(rows + 1, COLUMNS, height_ratios=[1.0] * rows + [1.4])
         maps = [figure.add_subplot(grid[divmod(i, COLUMNS)]) for i in range(len(parts.alike))]
         for axes, (name, cosines) in zip(maps, parts.alike.items(), strict=True):
-            image = _heat(axes, name, clamp(cosines))
+            image = _heat(axes, name, clamp_cosines(cosines))
         figure.colorbar(image, ax=maps, label="cosine of slices", shrink=0.8)
         for i, tower in enumerate(used):
             _usage(figure.add_subplot(grid[rows, i]), parts, tower)
         _cores(figure.add_subplot(grid[rows, len(used) :]), parts)
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
-        return save(figure, folder, "anatomy")
+        return save_figure(figure, folder, "anatomy")
 
 
 def _heat(axes: Any, name: str, cosines: Any) -> Any:
@@ -48,7 +48,7 @@ def _heat(axes: Any, name: str, cosines: Any) -> Any:
 
 def _usage(axes: Any, parts: Anatomy, tower: str) -> None:
     """Stacked bars: how a layer divides its work between ranks."""
-    table = shares(parts, tower)
+    table = usage_by_layer(parts, tower)
     layers = range(1, len(table) + 1)
     base = [0.0] * len(table)
     for i, rank in enumerate(table.columns):

@@ -31,13 +31,13 @@ STYLE = {
 Styles = dict[str, tuple[str, str]]  # method: colour and mark
 
 
-def styles(methods: Iterable[str]) -> Styles:
+def method_styles(methods: Iterable[str]) -> Styles:
     """A colour and a mark for each method, by name."""
     names = sorted(set(methods))
     return dict(zip(names, zip(cycle(COLOURS), cycle(MARKS), strict=False), strict=False))
 
 
-def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """The figure as PNG, SVG and PDF, without dates."""
     kinds = {
         "png": {"Software": None},
@@ -50,7 +50,7 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     return paths
 
 
-def plain(axes: Any) -> None:
+def style_axes(axes: Any) -> None:
     """A light grid behind, two spines."""
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -58,20 +58,20 @@ def plain(axes: Any) -> None:
         axes.spines[side].set_visible(False)
 
 
-def places(costs: Sequence[float]) -> Callable[[float], float]:
+def cost_position(costs: Sequence[float]) -> Callable[[float], float]:
     """x of a cost: itself, and a quarter of the cheapest for a cost of zero."""
     paid = [c for c in costs if c > 0]
     zero = min(paid) / 4 if paid else 1.0
     return lambda cost: cost if cost > 0 else zero
 
 
-def scale(
+def set_scale(
     axes: Any, way: str, quantity: Quantity, values: Sequence[float]
 ) -> Callable[[float], float]:
     """Set up the ``x`` or ``y`` axis of a quantity; returns where its values stand on it."""
     getattr(axes, f"set_{way}label")(quantity.axis)
     if quantity.log:
-        place = places(values)
+        place = cost_position(values)
         cost_axis(axes, values, place, way)
         return place
     low, high = min(values), max(values)
@@ -93,7 +93,7 @@ def cost_axis(
     getattr(axes, f"set_{way}lim")(left, right)
     axis = getattr(axes, f"{way}axis")
     axis.set_minor_locator(NullLocator())
-    axis.set_major_locator(FixedLocator([*([zero] if zero else []), *ticks(floor, right)]))
+    axis.set_major_locator(FixedLocator([*([zero] if zero else []), *log_ticks(floor, right)]))
     axis.set_major_formatter(
         FuncFormatter(lambda v, _: "0" if zero and v < floor / 1.01 else tick_text(v))
     )
@@ -107,7 +107,7 @@ def tick_text(value: float) -> str:
     return count_text(value) if value >= 10 else f"{value:.3g}"
 
 
-def ticks(low: float, high: float) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Round numbers on a logarithmic axis, the fewest kinds of them that give at least three."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     found: list[float] = []

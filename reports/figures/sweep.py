@@ -15,19 +15,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.spec.quantities import axis_label
-from reports.figures.style import COLOURS, MARKS, STYLE, cost_axis, places, plain, save
+from reports.figures.style import (
+    COLOURS,
+    MARKS,
+    STYLE,
+    cost_axis,
+    cost_position,
+    save_figure,
+    style_axes,
+)
 
 STYLES = ("-", "--", ":", "-.")
 GREY = "#555555"
 
 
-def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path) -> None:
+def draw_front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path) -> None:
     """The plane with the front as a staircase, and the dominated share over trials."""
     with _figure(png, (9.0, 4.2)) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         on = table["front"]
         rest, best = table[~on], table[on].sort_values([cost, quality])
-        place = places(table[cost].tolist())
+        place = cost_position(table[cost].tolist())
         left.scatter(
             rest[cost].map(place), rest[quality], c="#999999", marker="o", s=18, label="dominated"
         )
@@ -51,10 +59,10 @@ def front(table: pd.DataFrame, cost: str, quality: str, title: str, png: Path) -
         right.set_ylim(0, 1.02)
         right.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in (left, right):
-            plain(axes)
+            style_axes(axes)
 
 
-def heat_map(
+def draw_heat_map(
     cells: pd.DataFrame, keys: tuple[str, str], values: tuple[Sequence[Any], Sequence[Any]],
     quality: str, title: str, png: Path,
 ) -> None:  # fmt: skip
@@ -85,7 +93,7 @@ def heat_map(
         figure.colorbar(image, ax=axes, label=axis_label(quality), shrink=0.9)
 
 
-def importances(table: pd.DataFrame, title: str, png: Path) -> None:
+def draw_importances(table: pd.DataFrame, title: str, png: Path) -> None:
     """Bars, the longest on top, with their numbers."""
     with _figure(png, (6.0, 1.1 + 0.32 * len(table))) as figure:
         axes = figure.add_subplot()
@@ -96,10 +104,10 @@ def importances(table: pd.DataFrame, title: str, png: Path) -> None:
         axes.set_xlim(0, 1.1 * float(table["importance"].max()) or 1)
         axes.set_xlabel("share of importance (PED-ANOVA)")
         axes.set_title(title, loc="left", fontsize=8)
-        plain(axes)
+        style_axes(axes)
 
 
-def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path) -> None:
+def draw_tuning_curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path) -> None:
     """Best so far against budget, a line a method; its trials as faint marks."""
     with _figure(png, (6.4, 4.0)) as figure:
         axes = figure.add_subplot()
@@ -118,7 +126,7 @@ def curves(table: pd.DataFrame, aim: str, by: str, title: str, png: Path) -> Non
         axes.set_ylabel(f"best so far: {axis_label(aim)}")
         axes.set_title(title, loc="left", fontsize=8)
         _legend(figure, axes)
-        plain(axes)
+        style_axes(axes)
 
 
 @contextmanager
@@ -128,7 +136,7 @@ def _figure(png: Path, size: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=size, dpi=200, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        save(figure, png.parent, png.stem)
+        save_figure(figure, png.parent, png.stem)
 
 
 def _legend(figure: Figure, axes: Any) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from reports.analyses.task_affinity import MOST
+from reports.analyses.task_affinity import MAX_MATRICES
 from reports.figures.style import STYLE
 from reports.results.board import Board, board_title
 
@@ -22,7 +22,7 @@ DARK = 0.6  # of the scale; what lies beyond is written in white
 WIDTH = 34  # letters of a line over a map
 
 
-def draw(squares: Mapping[str, pd.DataFrame], title: str, png: Path, svg: Path) -> None:
+def draw_affinity(squares: Mapping[str, pd.DataFrame], title: str, png: Path, svg: Path) -> None:
     """A heat map a method, numbers inside, on one scale of colours that has 0 in its middle.
 
     The diagonal, which is 1 always, is left white.
@@ -70,7 +70,7 @@ def _heat(axes: Any, name: str, square: pd.DataFrame, end: float, names: bool) -
     return image
 
 
-def write(board: Board, found: pd.DataFrame, folder: Path) -> list[Path]:
+def write_affinity(board: Board, found: pd.DataFrame, folder: Path) -> list[Path]:
     """affinity.png and .svg; same rows, same bytes."""
     # matplotlib is slow to import
 
@@ -83,9 +83,9 @@ def write(board: Board, found: pd.DataFrame, folder: Path) -> list[Path]:
         f"{method}\n{dataset}" if len(board.datasets) > 1 else str(method): rows.pivot(
             index="task", columns="other", values="cosine"
         )
-        for (method, dataset), rows in parts[:MOST]
+        for (method, dataset), rows in parts[:MAX_MATRICES]
     }
     left = len(parts) - len(squares)
     note = f"; {left} more in affinity.csv" if left else ""
-    draw(squares, f"{board_title(board)}: cosine of the tasks' gradients{note}", *paths)
+    draw_affinity(squares, f"{board_title(board)}: cosine of the tasks' gradients{note}", *paths)
     return paths

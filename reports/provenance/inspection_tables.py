@@ -10,14 +10,14 @@ from harness.run.config import from_dict
 from harness.tracking.ledger import Ledger
 from harness.tracking.run_record import Run
 from reports.analyses import layer_redundancy, ring_anatomy
-from reports.analyses.layer_redundancy import Fit, Spectrum
-from reports.analyses.layer_stacks import stacks
+from reports.analyses.layer_redundancy import RingFit, Spectrum
+from reports.analyses.layer_stacks import stack_layers
 from reports.analyses.ring_anatomy import Anatomy
 from reports.provenance import manifest
 from reports.provenance.manifest import Tables
-from reports.results.board import frame
+from reports.results.board import runs_frame
 
-Repeats = tuple[list[Spectrum], list[Fit]]
+Repeats = tuple[list[Spectrum], list[RingFit]]
 COMMANDS = ("anatomy", "redundancy")
 
 
@@ -29,7 +29,7 @@ def look(ledger: Ledger, run: Run) -> Anatomy:
     """The inside of a trained ring. Raises UsageError for a run without one."""
     with ledger.artifacts(run) as folder:
         _, state = adapter_files.read(folder)
-        return ring_anatomy.read(state, ring_anatomy.usage(folder), run.tags["method"])
+        return ring_anatomy.read_anatomy(state, ring_anatomy.rank_usage(folder), run.tags["method"])
 
 
 def repeats(
@@ -38,10 +38,12 @@ def repeats(
     """How much the layers of a run repeat each other: of each matrix its spectrum and rings."""
     with ledger.artifacts(run) as folder:
         config, state = adapter_files.read(folder)
-    stacked = stacks(from_dict(config["spec"]), state, not as_trained)
-    spectra = [layer_redundancy.spectrum(name, stack) for name, stack in stacked.items()]
+    stacked = stack_layers(from_dict(config["spec"]), state, not as_trained)
+    spectra = [layer_redundancy.layer_spectrum(name, stack) for name, stack in stacked.items()]
     fitted = [
-        f for n, stack in stacked.items() for f in layer_redundancy.fits(n, stack, slices, rings)
+        f
+        for n, stack in stacked.items()
+        for f in layer_redundancy.fit_rings(n, stack, slices, rings)
     ]
     return spectra, fitted
 
@@ -70,5 +72,5 @@ def _tables(
     name: str, settings: dict[str, Any], parts: Mapping[str, pd.DataFrame], run: Run
 ) -> Tables:
     texts = {f"{n}.csv": t.to_csv(index=False, lineterminator="\n") for n, t in parts.items()}
-    told = manifest.told_of(frame([run], tested=False))
+    told = manifest.told_of(runs_frame([run], tested=False))
     return Tables(name, {"command": name, **settings}, texts, [], told, (run.id,))

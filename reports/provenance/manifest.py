@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from methods.kit.core.errors import UsageError
-from reports.results.annotations import ORIGIN
-from reports.results.board import AVERAGE, PAIRED, Board
+from reports.results.annotations import ORIGIN_TAGS
+from reports.results.board import AVERAGE, PAIRING_HASHES, Board
 
 CODE = (".py", ".html", ".css", ".js")
 
@@ -40,7 +40,14 @@ def _sources(folder: Traversable, before: str) -> Iterable[tuple[str, bytes]]:
 
 KIND, END = "ringbench tables", ".manifest.json"
 ROW = ("protocol", "backbone", "method", "settings", "configuration", "shots", "dataset")
-RUN = ("digest", "dataset", "shots", "seed", *PAIRED, *(o for o in ORIGIN if o != "test_parts"))
+RUN = (
+    "digest",
+    "dataset",
+    "shots",
+    "seed",
+    *PAIRING_HASHES,
+    *(o for o in ORIGIN_TAGS if o != "test_parts"),
+)
 
 
 @dataclass(frozen=True)

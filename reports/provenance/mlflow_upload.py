@@ -38,12 +38,12 @@ def suite(uri: str | None, run_id: str, digests: Collection[str]) -> None:
 
 def _front(board: Board, folder: Path) -> None:
     """Nothing where the grid of every configuration is incomplete."""
-    from reports.figures.pareto import write_pictures  # matplotlib is slow to import
+    from reports.figures.pareto import save_pareto  # matplotlib is slow to import
 
-    asked = pareto.axes(board, COST, board.headline)
-    if pareto.points(board, COST, board.headline, judged=False):
+    asked = pareto.find_axes(board, COST, board.headline)
+    if pareto.pareto_points(board, COST, board.headline, judged=False):
         found = rebuild.front(board, asked, per_data=False)
-        drawn = write_pictures(found.panels, board, asked, None, folder)
+        drawn = save_pareto(found.panels, board, asked, None, folder)
         manifest.write_manifest(rebuild.front_tables(found, board), folder, drawn)
 
 

@@ -9,15 +9,15 @@ from harness.spec.quantities import find_quantity
 from harness.tracking.ledger import Ledger
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
-from reports.analyses import dominated_share, pareto, rank_curves, requested_runs, task_affinity
-from reports.analyses.dominated_share import Family
-from reports.analyses.pareto import Axes, Point
-from reports.analyses.rank_curves import Picture
-from reports.analyses.requested_runs import Asked, Compared
+from reports.analyses import comparison_request, dominated_share, pareto, rank_curves, task_affinity
+from reports.analyses.comparison_request import ComparisonRequest, RequestedComparison
+from reports.analyses.dominated_share import DominatedShare
+from reports.analyses.pareto import Axes, ParetoPoint
+from reports.analyses.rank_curves import RankCurves
 from reports.provenance import inspection_tables, manifest
 from reports.provenance.manifest import Tables
 from reports.provenance.sweep_tables import COMMANDS, remake_tables
-from reports.results.board import Board, boards, frame
+from reports.results.board import Board, boards, runs_frame
 from reports.tables import comparison, paper_table
 from reports.tables.pareto import pareto_files
 
@@ -26,15 +26,15 @@ from reports.tables.pareto import pareto_files
 class Front:
     """The points of each panel, what the families dominate, and over which quantities."""
 
-    panels: list[list[Point]]
-    measured: list[Family]
+    panels: list[list[ParetoPoint]]
+    measured: list[DominatedShare]
     asked: Axes
     per_data: bool
 
 
 def leaderboard(found: list[Board], best: bool) -> Tables:
     settings = {"command": "leaderboard", "best": best}
-    return manifest.of_boards("leaderboard", settings, paper_table.texts(found), found)
+    return manifest.of_boards("leaderboard", settings, paper_table.leaderboard_files(found), found)
 
 
 def affinities(board: Board, best: bool, text: str) -> Tables:
@@ -48,10 +48,12 @@ def front(board: Board, asked: Axes, per_data: bool) -> Front:
     names = [q.name if q else None for q in (asked.cost, asked.quality, asked.third)]
     cost, quality, third = str(names[0]), str(names[1]), names[2]
     each = board.datasets if per_data else (None,)
-    panels = [pareto.points(board, cost, quality, third, d) for d in each]
+    panels = [pareto.pareto_points(board, cost, quality, third, d) for d in each]
     if not all(panels):
         raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
-    measured = [f for panel in panels for f in dominated_share.measure(board, panel, asked)]
+    measured = [
+        f for panel in panels for f in dominated_share.dominated_shares(board, panel, asked)
+    ]
     return Front(panels, measured, asked, per_data)
 
 
@@ -61,26 +63,29 @@ def front_tables(found: Front, board: Board) -> Tables:
     return manifest.of_boards("pareto", settings, texts, [board])
 
 
-def curve_tables(found: Picture, board: Board) -> Tables:
+def curve_tables(found: RankCurves, board: Board) -> Tables:
     settings = {"command": "pareto --curves", **_names(found.asked)}
     return manifest.of_boards(
-        rank_curves.STEM, settings, {f"{rank_curves.STEM}.csv": rank_curves.csv(found)}, [board]
+        rank_curves.STEM,
+        settings,
+        {f"{rank_curves.STEM}.csv": rank_curves.curves_csv(found)},
+        [board],
     )
 
 
-def sweep_tables(found: Picture, table: Any) -> Tables:
+def sweep_tables(found: RankCurves, table: Any) -> Tables:
     """The curves of sweeps, ``table`` with a row a run."""
     settings = {"command": "pareto --curves --sweep", **_names(found.asked)}
     rows = [
         {"method": method, "configuration": configuration, "runs": part["run_id"].tolist()}
         for (method, configuration), part in table.groupby(["method", "configuration"])
     ]
-    text = {f"{rank_curves.STEM}.csv": rank_curves.csv(found)}
+    text = {f"{rank_curves.STEM}.csv": rank_curves.curves_csv(found)}
     read = tuple(table["run_id"])
     return Tables(rank_curves.STEM, settings, text, rows, manifest.told_of(table), read)
 
 
-def compare_tables(asked: Asked, found: Compared) -> Tables:
+def compare_tables(asked: ComparisonRequest, found: RequestedComparison) -> Tables:
     rows, used = [], set()
     for one in found.pairs:
         for dataset, cells in one.paired.cells.groupby("dataset"):
@@ -91,7 +96,7 @@ def compare_tables(asked: Asked, found: Compared) -> Tables:
     table = found.table
     told = manifest.told_of(table[table["run_id"].isin(used)])
     settings = {"command": "compare", **asdict(asked)}
-    texts = comparison.texts(found.pairs, found.title)
+    texts = comparison.comparison_files(found.pairs, found.title)
     return Tables("compare", settings, texts, rows, told, tuple(table["run_id"]))
 
 
@@ -112,24 +117,26 @@ def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Table
         return remake_tables(settings, runs, cache(ledger.predictions))
     if command == "compare":
         words = {k: v for k, v in settings.items() if k != "command"}
-        asked = Asked(**{**words, "names": tuple(words["names"])})
+        asked = ComparisonRequest(**{**words, "names": tuple(words["names"])})
         fetch = cache(ledger.predictions)
-        return compare_tables(asked, requested_runs.requested_comparison(asked, runs, fetch))
+        return compare_tables(asked, comparison_request.compare_requested(asked, runs, fetch))
     if command == "pareto --curves --sweep":
         axes = Axes(find_quantity(settings["cost"]), find_quantity(settings["quality"]))
-        table = rank_curves.trials(frame(runs, tested=False), axes)
-        return sweep_tables(rank_curves.of_trials(table, axes, ""), table)
+        table = rank_curves.trial_frame(runs_frame(runs, tested=False), axes)
+        return sweep_tables(rank_curves.trial_curves(table, axes, ""), table)
     if command == "leaderboard":
         return leaderboard(boards(runs, settings["best"]), settings["best"])
     if command == "affinity":
         (board,) = boards(runs, settings["best"])
         return affinities(
-            board, settings["best"], task_affinity.csv(task_affinity.table(board, ledger.tables))
+            board,
+            settings["best"],
+            task_affinity.affinity_csv(task_affinity.affinity_table(board, ledger.tables)),
         )
     (board,) = boards(runs)
-    axes = pareto.axes(board, settings["cost"], settings["quality"], settings.get("third"))
+    axes = pareto.find_axes(board, settings["cost"], settings["quality"], settings.get("third"))
     if command == "pareto --curves":
-        return curve_tables(rank_curves.of_board(board, axes), board)
+        return curve_tables(rank_curves.board_curves(board, axes), board)
     if command == "pareto":
         return front_tables(front(board, axes, settings["per_data"]), board)
     raise ValueError(f"no command {command!r} is known")

@@ -18,7 +18,7 @@ def problems(
     """``file`` is where the runs are recorded, ``fetch`` gives a run's predictions.parquet."""
     for run in runs:
         told = fetch(run) if run.status == "finished" else None
-        for part in predictions.read(told).parts() if told else ():
+        for part in predictions.read_answers(told).parts() if told else ():
             yield from _equal(file, run, f"acc/{part.name}", part.accuracy)
         if {"acc/base", "acc/novel", "acc/hmean"} <= set(run.metrics):
             both = harmonic_mean(run.metrics["acc/base"], run.metrics["acc/novel"])

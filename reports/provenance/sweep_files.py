@@ -10,22 +10,22 @@ import pandas as pd
 
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
-from reports.analyses import requested_runs, sweep
+from reports.analyses import comparison_request, sweep
 from reports.analyses.comparison import Comparison
 from reports.analyses.sweep import (
     best_key,
     best_table,
     chosen_keys,
     front_table,
-    grid,
     importances,
     map_keys,
     map_table,
+    map_values,
     tuning_curve,
 )
 from reports.results.board import Board, boards
 from reports.results.sweeps import Sweep
-from reports.statistics.mcnemar import Fetch
+from reports.statistics.mcnemar import FetchPredictions
 from reports.tables import comparison, paper_table
 
 
@@ -79,7 +79,7 @@ def front(sweep: Sweep, stem: str, cost: str | None = None, quality: str | None 
     cost, quality = cost or sweep.cost, quality or sweep.quality
     table = front_table(sweep, cost, quality)
     title = _title(sweep)
-    return Part(stem, table, lambda pens, png: pens.front(table, cost, quality, title, png))
+    return Part(stem, table, lambda pens, png: pens.draw_front(table, cost, quality, title, png))
 
 
 def contest_curves(facts: dict[str, Any], tuned: Sequence[Sweep]) -> Part:
@@ -92,7 +92,7 @@ def contest_curves(facts: dict[str, Any], tuned: Sequence[Sweep]) -> Part:
     return _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed)
 
 
-def results(facts: dict[str, Any], runs: Sequence[Run], fetch: Fetch) -> Results:
+def results(facts: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions) -> Results:
     """Of a contest's winners among ``runs``. Raises UsageError before they are tested."""
     digests = {d for m in facts["methods"] for d in m["digests"]}
     mine = [r for r in runs if r.digest in digests and r.tested]
@@ -100,14 +100,14 @@ def results(facts: dict[str, Any], runs: Sequence[Run], fetch: Fetch) -> Results
     if not found:
         name = facts["name"]
         raise UsageError(f"contest {name}: no winner is tested yet; the same command goes on")
-    return Results(found, requested_runs.sweep_comparisons(facts, mine, fetch))
+    return Results(found, comparison_request.sweep_comparisons(facts, mine, fetch))
 
 
 def contest_texts(facts: dict[str, Any], found: Results, curves: Part) -> dict[str, str]:
     """The leaderboard of the winners, the winners compared, and the tuning curves."""
     title = f"contest {facts['name']}"
-    paired = comparison.texts(found.against, title) if found.against else {}
-    return {**paper_table.texts(found.boards), **paired, **texts([curves])}
+    paired = comparison.comparison_files(found.against, title) if found.against else {}
+    return {**paper_table.leaderboard_files(found.boards), **paired, **texts([curves])}
 
 
 def texts(found: Sequence[Part]) -> dict[str, str]:
@@ -129,22 +129,26 @@ def draw(found: Sequence[Part], folder: Path) -> list[Path]:
 
 def _map(sweep: Sweep, keys: tuple[str, str]) -> Part:
     cells, title = map_table(sweep, keys), _title(sweep)
-    values = (grid(sweep, keys[0]), grid(sweep, keys[1]))
+    values = (map_values(sweep, keys[0]), map_values(sweep, keys[1]))
     return Part(
         "map",
         cells,
-        lambda pens, png: pens.heat_map(cells, keys, values, sweep.quality, title, png),
+        lambda pens, png: pens.draw_heat_map(cells, keys, values, sweep.quality, title, png),
     )
 
 
 def _importances(sweep: Sweep, weights: pd.DataFrame) -> Part:
     title = _title(sweep)
-    return Part("importances", weights, lambda pens, png: pens.importances(weights, title, png))
+    return Part(
+        "importances", weights, lambda pens, png: pens.draw_importances(weights, title, png)
+    )
 
 
 def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool) -> Part:
     by = "seconds" if timed else "trial"
-    return Part("curves", table, lambda pens, png: pens.curves(table, aim, by, title, png))
+    return Part(
+        "curves", table, lambda pens, png: pens.draw_tuning_curves(table, aim, by, title, png)
+    )
 
 
 def _title(sweep: Sweep) -> str:

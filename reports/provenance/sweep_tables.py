@@ -11,9 +11,9 @@ from reports.provenance import manifest, sweep_files
 from reports.provenance.manifest import Tables
 from reports.provenance.sweep_files import Part, Results, Wanted
 from reports.results import sweeps
-from reports.results.board import frame
+from reports.results.board import runs_frame
 from reports.results.sweeps import Sweep
-from reports.statistics.mcnemar import Fetch
+from reports.statistics.mcnemar import FetchPredictions
 
 SWEEP, FRONT, CONTEST = "report --sweep", "pareto --sweep", "report --sweep, of a contest"
 COMMANDS = (SWEEP, FRONT, CONTEST)
@@ -51,7 +51,7 @@ def of_contest(
     )
 
 
-def remake_tables(settings: dict[str, Any], runs: Sequence[Run], fetch: Fetch) -> Tables:
+def remake_tables(settings: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions) -> Tables:
     """The tables of a manifest again, from the trials that are stored here and the runs read.
 
     What a sweep that has gone on since cannot say any more is left out: the importances of its
@@ -98,7 +98,7 @@ def _tables(
 ) -> Tables:
     """A row a trial: its runs that are in the ledger."""
     behind = [run for sweep in tuned for run in sweep.behind(runs)]
-    table = frame(behind, tested=False) if behind else None
+    table = runs_frame(behind, tested=False) if behind else None
     ids = {} if table is None else dict(zip(table["digest"], table["run_id"], strict=True))
     rows = [
         {

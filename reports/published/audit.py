@@ -14,7 +14,7 @@ from harness.spec.protocols import harmonic_mean
 from reports.published.numbers import HALVES, Published
 from reports.results.board import AVERAGE
 
-Verdict = Literal["consistent", "mean of H", "impossible"]
+AuditResult = Literal["consistent", "mean of H", "impossible"]
 
 VTAB = {
     "natural": ("cifar", "caltech101", "dtd", "flowers", "pets", "svhn", "sun397"),
@@ -31,7 +31,7 @@ VTAB |= {
 
 
 @dataclass(frozen=True)
-class Check:
+class AuditCheck:
     """One sum done again. ``cell`` names what is wrong where one change mends it."""
 
     title: str
@@ -42,7 +42,7 @@ class Check:
     shots: str
     stated: str
     recomputed: float
-    verdict: Verdict
+    verdict: AuditResult
     cell: str = ""
 
 
@@ -50,9 +50,9 @@ Key = tuple[str, str, str, str]  # protocol, backbone, title, shots
 Cells = Mapping[tuple[str, str], Published]  # data set, metric
 
 
-def audit_tables(numbers: Sequence[Published]) -> list[Check]:
+def audit_tables(numbers: Sequence[Published]) -> list[AuditCheck]:
     """Every mean and harmonic mean that the numbers allow to be done again."""
-    found: list[Check] = []
+    found: list[AuditCheck] = []
     for cells in _tables(numbers).values():
         found += _with_cells([*_means(cells), *_harmonic_means(cells)], cells)
     return found
@@ -66,7 +66,7 @@ def _tables(numbers: Sequence[Published]) -> dict[Key, dict[tuple[str, str], Pub
     return tables
 
 
-def _means(cells: Cells) -> Iterator[Check]:
+def _means(cells: Cells) -> Iterator[AuditCheck]:
     wholes = {AVERAGE: public_sets.collections()["all11"]}
     if any(n.protocol == "vtab1k" for n in cells.values()):
         wholes = VTAB
@@ -81,7 +81,7 @@ def _means(cells: Cells) -> Iterator[Check]:
         yield _check(stated, "mean", mean, "consistent" if good else "impossible")
 
 
-def _harmonic_means(cells: Cells) -> Iterator[Check]:
+def _harmonic_means(cells: Cells) -> Iterator[AuditCheck]:
     for (dataset, metric), stated in cells.items():
         halves = [cells.get((dataset, half)) for half in HALVES]
         base, novel = halves
@@ -91,7 +91,7 @@ def _harmonic_means(cells: Cells) -> Iterator[Check]:
             harmonic_mean(base.number + s * base.half_digit, novel.number + s * novel.half_digit)
             for s in (-1, 1)
         )
-        verdict: Verdict = "consistent"
+        verdict: AuditResult = "consistent"
         if not low - 1e-9 <= stated.number + stated.half_digit:
             # the mean of several H is at most the H of their means
             verdict = "mean of H" if dataset == AVERAGE else "impossible"
@@ -100,8 +100,8 @@ def _harmonic_means(cells: Cells) -> Iterator[Check]:
         yield _check(stated, "H", harmonic_mean(base.number, novel.number), verdict)
 
 
-def _check(stated: Published, what: str, recomputed: float, verdict: Verdict) -> Check:
-    return Check(
+def _check(stated: Published, what: str, recomputed: float, verdict: AuditResult) -> AuditCheck:
+    return AuditCheck(
         stated.title,
         stated.protocol,
         stated.dataset,
@@ -114,7 +114,7 @@ def _check(stated: Published, what: str, recomputed: float, verdict: Verdict) ->
     )
 
 
-def _with_cells(checks: Sequence[Check], cells: Cells) -> list[Check]:
+def _with_cells(checks: Sequence[AuditCheck], cells: Cells) -> list[AuditCheck]:
     """Where a mean and one data set's H are both impossible, the cell that mends both."""
     wrong = {c.metric: c for c in checks if c.what == "mean" and c.verdict == "impossible"}
     named = []
@@ -126,7 +126,7 @@ def _with_cells(checks: Sequence[Check], cells: Cells) -> list[Check]:
     return named
 
 
-def _named(check: Check, half: str, mean: Check, cells: Cells) -> Check:
+def _named(check: AuditCheck, half: str, mean: AuditCheck, cells: Cells) -> AuditCheck:
     other = next(h for h in HALVES if h != half)
     stated, known = float(check.stated), cells[check.dataset, other].number
     printed = cells[check.dataset, half]
@@ -135,7 +135,7 @@ def _named(check: Check, half: str, mean: Check, cells: Cells) -> Check:
     if abs(by_h - by_mean) > 0.15:  # eleven cells and a mean, each rounded
         return check
     cell = f"{half} of {check.dataset} is {printed.value}; {by_h:.2f} would agree with H and mean"
-    return Check(**{**vars(check), "cell": cell})
+    return AuditCheck(**{**vars(check), "cell": cell})
 
 
 AUDIT_COLUMNS = (
@@ -151,7 +151,7 @@ AUDIT_COLUMNS = (
 )
 
 
-def audit_rows(checks: Sequence[Check]) -> list[list[object]]:
+def audit_rows(checks: Sequence[AuditCheck]) -> list[list[object]]:
     """Cells of a table."""
     return [
         [c.title, c.dataset, c.what, c.metric, c.shots, c.stated, c.recomputed, c.verdict, c.cell]

@@ -17,7 +17,7 @@ from harness.data import public_sets
 from harness.data.registry import GENERIC_TEMPLATE
 from harness.spec.protocols import harmonic_mean
 from harness.tracking.run_record import Run
-from reports.results.board import AVERAGE, frame
+from reports.results.board import AVERAGE, runs_frame
 from reports.statistics.intervals import Estimate, t_interval
 
 HALVES = ("acc/base", "acc/novel")
@@ -55,7 +55,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Beside:
+class PublishedMatch:
     """Our mean over seeds and a printed number of the same thing."""
 
     ours: Estimate
@@ -74,7 +74,7 @@ class Beside:
 
 
 @cache
-def numbers() -> tuple[Published, ...]:
+def published_numbers() -> tuple[Published, ...]:
     """Every published number, file by file."""
     folder = files("reports") / "published"
     found = []
@@ -85,9 +85,9 @@ def numbers() -> tuple[Published, ...]:
     return tuple(found)
 
 
-def beside(runs: Iterable[Run]) -> list[Beside]:
+def match_published(runs: Iterable[Run]) -> list[PublishedMatch]:
     """Each finished configuration next to the numbers published for it."""
-    table = frame(runs)
+    table = runs_frame(runs)
     done = table[table["finished"]]
     found = []
     keys = ["protocol", "backbone", "method", "configuration", "shots"]
@@ -113,12 +113,12 @@ def _average(group: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def _matches(group: pd.DataFrame, dataset: str, part: pd.DataFrame) -> list[Beside]:
+def _matches(group: pd.DataFrame, dataset: str, part: pd.DataFrame) -> list[PublishedMatch]:
     first = group.iloc[0]
     facts = {**first["params"]}
     ours = (first["protocol"], first["backbone"], facts.get("backbone.pretrained", ""))
     found = []
-    for theirs in numbers():
+    for theirs in published_numbers():
         same = (theirs.protocol, theirs.backbone, theirs.pretrained) == ours
         if not same or (theirs.method, theirs.dataset) != (first["method"], dataset):
             continue
@@ -129,7 +129,7 @@ def _matches(group: pd.DataFrame, dataset: str, part: pd.DataFrame) -> list[Besi
             continue
         if _same_template(theirs, facts, dataset) and _same_settings(theirs, facts):
             estimate = t_interval(part[theirs.metric].dropna().tolist())
-            found.append(Beside(estimate, theirs, str(first["configuration"])))
+            found.append(PublishedMatch(estimate, theirs, str(first["configuration"])))
     return found
 
 
@@ -157,13 +157,13 @@ def _same_settings(theirs: Published, facts: dict[str, str]) -> bool:
     return all(facts.get(key) == value for key, _, value in pairs)
 
 
-HEADS = (
+MATCH_COLUMNS = (
     *("protocol", "data set", "method", "shots", "metric", "ours", "seeds"),
     *("published", "tolerance", "verdict", "by", "source"),
 )
 
 
-def rows(found: Sequence[Beside]) -> list[list[object]]:
+def match_rows(found: Sequence[PublishedMatch]) -> list[list[object]]:
     """Cells of a table, the printed numbers as printed."""
     return [
         [
@@ -187,6 +187,6 @@ def rows(found: Sequence[Beside]) -> list[list[object]]:
 COLOURS = {"agrees": "[green]agrees[/green]", "differs": "[red]differs[/red]"}
 
 
-def coloured(cells: Sequence[Sequence[object]]) -> list[list[object]]:
+def coloured_cells(cells: Sequence[Sequence[object]]) -> list[list[object]]:
     """The same cells for a terminal: green or red."""
     return [[COLOURS.get(str(cell), cell) for cell in row] for row in cells]

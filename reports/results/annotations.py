@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from reports.statistics.mcnemar import slopes
-from reports.statistics.shared_ranks import shared
+from reports.statistics.mcnemar import part_slopes
+from reports.statistics.shared_ranks import shared_ranks
 
-REFERENCE = "zero_shot"
-ORIGIN = ("versions", "git_commit", "test_parts")  # tags that say how a run came about
+REFERENCE_METHOD = "zero_shot"
+ORIGIN_TAGS = ("versions", "git_commit", "test_parts")  # tags that say how a run came about
 
 
-def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+def annotate_rows(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """The rows with the columns ``rank``, ``gain``, ``items`` and ``flags``.
 
     ``metrics`` are the accuracies of the protocol, the one that ranks last. ``gain`` is the mean
@@ -22,7 +22,7 @@ def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.D
     choice of test images alone gives the ranking metric (NaN where it is not known).
     """
     parts = metrics[:-1] or metrics
-    ranks = shared(cells, parts)
+    ranks = shared_ranks(cells, parts)
     cells = _needed(cells, parts)
     found = rows.copy()
     found["rank"] = [ranks.get(group, math.nan) for group in rows["group"]]
@@ -31,7 +31,7 @@ def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.D
     runs: dict[str, dict[str, pd.DataFrame]] = {}
     for (group, dataset), part in cells.groupby(["group", "dataset"]):
         runs.setdefault(str(group), {})[str(dataset)] = part
-    zero = cells[cells["method"] == REFERENCE]
+    zero = cells[cells["method"] == REFERENCE_METHOD]
     found["flags"] = [
         _flags(row, found, runs.get(row["group"], {}), zero, parts) for _, row in found.iterrows()
     ]
@@ -40,13 +40,13 @@ def add(rows: pd.DataFrame, cells: pd.DataFrame, metrics: Sequence[str]) -> pd.D
 
 def _needed(cells: pd.DataFrame, parts: Sequence[str]) -> pd.DataFrame:
     """The columns that are looked at here, texts as plain objects: rows are picked many times."""
-    texts = dict.fromkeys(("group", "method", "dataset", *ORIGIN), object)
+    texts = dict.fromkeys(("group", "method", "dataset", *ORIGIN_TAGS), object)
     numbers = ("shots", "seed", "params/trainable", *parts)
     return cells[[c for c in (*texts, *numbers) if c in cells]].astype(texts)
 
 
 def _gains(rows: pd.DataFrame, headline: str) -> list[float]:
-    zero = rows[rows["method"] == REFERENCE].drop_duplicates("dataset").set_index("dataset")
+    zero = rows[rows["method"] == REFERENCE_METHOD].drop_duplicates("dataset").set_index("dataset")
     means = zero[f"{headline}_mean"]
     return [
         float(row[f"{headline}_mean"] - means[row["dataset"]])
@@ -73,7 +73,7 @@ def _items(rows: pd.DataFrame, cells: pd.DataFrame, parts: Sequence[str]) -> lis
         own = [halves[row["group"], name] for name in names]
         noise = np.sqrt((np.array(own) ** 2).sum(0)) / len(own)  # (part,)
         at = [float(row[f"{part}_mean"]) / 100 for part in parts]
-        found.append(float(np.sqrt(((np.array(slopes(at)) * noise) ** 2).sum())))
+        found.append(float(np.sqrt(((np.array(part_slopes(at)) * noise) ** 2).sum())))
     return found
 
 
@@ -117,7 +117,7 @@ def _flags(
     if not own:
         return "no finished run"
     flags = ["chance level"] if any(_at_chance(r, parts) for r in own) else []
-    if row["method"] != REFERENCE:
+    if row["method"] != REFERENCE_METHOD:
         flags += _below(row, rows)
         if not zero.empty and _dead(pd.concat(own), zero, parts):
             flags.append("dead adapter")

@@ -37,8 +37,12 @@ COSTS = (
 )
 OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
-SAME_DATA = ("data_hash", "template_hash", "transform_hash", "names_hash")
-PAIRED = (*SAME_DATA, "subset_hash", "backbone_hash")  # equal in runs that are set side by side
+DATA_HASHES = ("data_hash", "template_hash", "transform_hash", "names_hash")
+PAIRING_HASHES = (
+    *DATA_HASHES,
+    "subset_hash",
+    "backbone_hash",
+)  # equal in runs that are set side by side
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Board:
         return self.rows[self.rows["dataset"] == AVERAGE]
 
 
-def frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
+def runs_frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
     """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins.
 
     Runs that only served to choose settings are not among them unless ``tested`` is False.
@@ -91,7 +95,7 @@ def frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
                 "shots": int(run.tags["shots"]),
                 "seed": int(run.tags["seed"]),
                 "params": params,
-                **{h: run.tags.get(h, "") for h in (*PAIRED, *annotations.ORIGIN)},
+                **{h: run.tags.get(h, "") for h in (*PAIRING_HASHES, *annotations.ORIGIN_TAGS)},
                 **run.metrics,
             }
         )
@@ -108,7 +112,7 @@ def boards(runs: Iterable[Run], best: bool = False) -> list[Board]:
 
     With ``best`` a row a method, its best configuration by validation.
     """
-    table = frame(runs)
+    table = runs_frame(runs)
     return [
         _board(str(protocol), str(backbone), part.copy(), best)
         for (protocol, backbone), part in table.groupby(["protocol", "backbone"])
@@ -116,7 +120,9 @@ def boards(runs: Iterable[Run], best: bool = False) -> list[Board]:
     ]
 
 
-def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> list[Board]:
+def select_boards(
+    found: Sequence[Board], protocol: str | None, backbone: str | None
+) -> list[Board]:
     """The boards asked for. Raises UsageError when there is none."""
     kept = [
         b
@@ -133,7 +139,7 @@ def pick(found: Sequence[Board], protocol: str | None, backbone: str | None) -> 
 def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
     read = tuple(sorted(part["run_id"]))
     part, notes = _same_data(part)
-    part["settings"] = settings_of(part)
+    part["settings"] = varying_settings(part)
     if best:
         part, chosen = _best(part)
         notes += chosen
@@ -164,7 +170,7 @@ def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Boar
     table["average"] = table["dataset"] == AVERAGE
     table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
     cells = part[part["finished"]]
-    table = annotations.add(table, cells, ACCURACY[protocol])
+    table = annotations.annotate_rows(table, cells, ACCURACY[protocol])
     table = table.drop(columns="average")
     return Board(protocol, backbone, table, seeds, datasets, notes, cells, read)
 
@@ -194,7 +200,7 @@ def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Only runs that saw the same data; older ones with other hashes are left out, and said so."""
     notes = []
     for dataset, runs in part[part["finished"]].groupby("dataset"):
-        prints = runs[SAME_DATA[0]].str.cat(runs[list(SAME_DATA[1:])], sep="|")
+        prints = runs[DATA_HASHES[0]].str.cat(runs[list(DATA_HASHES[1:])], sep="|")
         newest = prints[runs["started"].idxmax()]
         odd = prints[prints != newest].index
         if len(odd):
@@ -206,7 +212,7 @@ def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     return part, tuple(notes)
 
 
-def settings_of(part: pd.DataFrame) -> list[str]:
+def varying_settings(part: pd.DataFrame) -> list[str]:
     """For each run the method's settings that differ among the runs of that method."""
     shown = []
     varying: dict[str, list[str]] = {}

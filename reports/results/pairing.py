@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from methods.kit.core.errors import UsageError
-from reports.results.board import PAIRED
+from reports.results.board import PAIRING_HASHES
 from reports.results.selection import Candidate
 
 CELL = ["dataset", "shots", "seed"]
@@ -48,23 +48,24 @@ class Paired:
             rows = self.cells[self.cells["dataset"] == name].sort_values("seed")
             found.append(
                 np.array(
-                    [[rows[f"{p}_{side}"] for p in parts_of(metric)] for side in "ab"], dtype=float
+                    [[rows[f"{p}_{side}"] for p in metric_parts(metric)] for side in "ab"],
+                    dtype=float,
                 )
             )
         return found
 
 
-def parts_of(metric: str) -> tuple[str, ...]:
+def metric_parts(metric: str) -> tuple[str, ...]:
     """The accuracies a metric is made of: itself, or the two that H is the harmonic mean of."""
     return PARTS.get(metric, (metric,))
 
 
-def pair(a: Candidate, b: Candidate, metric: str) -> Paired:
+def pair_runs(a: Candidate, b: Candidate, metric: str) -> Paired:
     """What two entrants have in common. Raises UsageError, with the reason, when it is nothing."""
-    needed = {metric, *parts_of(metric)}
+    needed = {metric, *metric_parts(metric)}
     left, right = _with(a, needed), _with(b, needed)
     both = left.merge(right, on=CELL, suffixes=("_a", "_b"))
-    same = np.all([both[f"{h}_a"] == both[f"{h}_b"] for h in PAIRED], axis=0)
+    same = np.all([both[f"{h}_a"] == both[f"{h}_b"] for h in PAIRING_HASHES], axis=0)
     cells = both[same].sort_values(["started_a", "started_b"])
     cells = cells.drop_duplicates(CELL, keep="last").sort_values(CELL, ignore_index=True)
     notes = _refused(both, cells) + _alone(a, left, cells) + _alone(b, right, cells)

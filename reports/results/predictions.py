@@ -24,7 +24,7 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Wrong:
+class WrongAnswer:
     """An image that was told wrong, and how sure the model was of either name."""
 
     part: str
@@ -36,7 +36,7 @@ class Wrong:
 
 
 @dataclass(frozen=True)
-class Part:
+class TestPart:
     """The answers on one test part. ``confusion`` counts (label, predicted) of ``names``."""
 
     name: str
@@ -66,11 +66,11 @@ class Answers:
     images that were most wrong: that is all that a site carries along."""
 
     table: pa.Table
-    wrong: tuple[Wrong, ...]
+    wrong: tuple[WrongAnswer, ...]
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[TestPart]:
         """Test parts in the order of their names; class names in alphabetical order."""
-        part, label, predicted = (_codes(self.table, n) for n in ("part", "label", "predicted"))
+        part, label, predicted = (_NameCodes(self.table, n) for n in ("part", "label", "predicted"))
         found = []
         for name in sorted(part.names):
             mine = part.codes == part.names.index(name)
@@ -79,11 +79,11 @@ class Answers:
             names = tuple(sorted(seen))
             rows = label.within(names)[mine] * len(names) + predicted.within(names)[mine]
             counts = np.bincount(rows, minlength=len(names) ** 2)
-            found.append(Part(name, names, counts.reshape(len(names), len(names))))
+            found.append(TestPart(name, names, counts.reshape(len(names), len(names))))
         return found
 
 
-class _codes:
+class _NameCodes:
     """A column of names as numbers."""
 
     def __init__(self, table: pa.Table, column: str) -> None:
@@ -99,12 +99,12 @@ class _codes:
         return np.array([place.get(name, 0) for name in self.names], dtype=np.int64)[self.codes]
 
 
-def read(file: bytes) -> Answers:
+def read_answers(file: bytes) -> Answers:
     """The answers of a run's predictions.parquet, or of what a site keeps of it."""
-    return condensed(pq.read_table(io.BytesIO(file), columns=SCHEMA.names))
+    return condense(pq.read_table(io.BytesIO(file), columns=SCHEMA.names))
 
 
-def condensed(table: pa.Table) -> Answers:
+def condense(table: pa.Table) -> Answers:
     """Of all images label and answer, of the most wrong ones their probabilities as well."""
     p = table["p_predicted"].to_numpy(zero_copy_only=False).astype(float)  # null becomes NaN
     unequal = pc.not_equal(table["label"].cast(pa.string()), table["predicted"].cast(pa.string()))
@@ -122,19 +122,19 @@ def condensed(table: pa.Table) -> Answers:
     return Answers(plain, tuple(_wrong(plain, int(row)) for row in kept))
 
 
-def _wrong(table: pa.Table, row: int) -> Wrong:
+def _wrong(table: pa.Table, row: int) -> WrongAnswer:
     one = {name: table[name][row].as_py() for name in SCHEMA.names}
-    return Wrong(**one)
+    return WrongAnswer(**one)
 
 
-def encoded(table: pa.Table) -> bytes:
+def to_parquet(table: pa.Table) -> bytes:
     """A table of answers as Parquet."""
     file = io.BytesIO()
     pq.write_table(table, file)
     return file.getvalue()
 
 
-def bins(losses: Sequence[float], most: int = 96) -> list[tuple[int, float]]:
+def binned_losses(losses: Sequence[float], most: int = 96) -> list[tuple[int, float]]:
     """A loss curve in at most so many points: (last step, mean) of equal stretches."""
     values = np.asarray(losses, dtype=float)
     edges = np.unique(np.linspace(0, len(values), min(most, len(values)) + 1).astype(int))

@@ -30,7 +30,9 @@ class Candidate:
     rows: pd.DataFrame
 
 
-def find(table: pd.DataFrame, asked: Sequence[str], several: Several) -> list[Candidate]:
+def select_candidates(
+    table: pd.DataFrame, asked: Sequence[str], several: Several
+) -> list[Candidate]:
     """The entrants that were asked for, in that order; ``table`` is of one protocol and backbone.
 
     Raises UsageError for a name or setting without runs, and for several configurations of one
@@ -45,7 +47,7 @@ def find(table: pd.DataFrame, asked: Sequence[str], several: Several) -> list[Ca
     return [_entrant(rows, table) for rows in chosen.values()]
 
 
-def title(method: str, settings: str) -> str:
+def configuration_title(method: str, settings: str) -> str:
     """What a configuration is called in sentences; methods that are gone keep their names."""
     kind = methods.find(method).__name__ if method in methods.names() else method
     return f"{kind} ({settings})" if settings else kind
@@ -154,7 +156,9 @@ def _entrant(rows: pd.DataFrame, table: pd.DataFrame) -> Candidate:
     method, configuration = str(rows["method"].iloc[0]), rows["configuration"].iloc[0]
     parts = dict(list(table[table["method"] == method].groupby("configuration")))
     settings = _settings(list(parts.values()))[list(parts).index(configuration)]
-    return Candidate(method, f"{method} {settings}".strip(), title(method, settings), rows)
+    return Candidate(
+        method, f"{method} {settings}".strip(), configuration_title(method, settings), rows
+    )
 
 
 def _settings(parts: Sequence[pd.DataFrame]) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reports.figures import distributions
-from reports.figures.pareto import write_plain
+from reports.figures.pareto import write_pareto
 from reports.site import content, image_licences, links, page
 from reports.site.content import Site
 from reports.site.links import File
@@ -48,10 +48,10 @@ def papers(site: Site) -> Iterator[File]:
     boards = zip(site.best, site.whole, site.fronts, site.distributions, strict=True)
     for best, whole, front, known in boards:
         texts = {
-            "leaderboard.csv": leaderboard.csv([best]),
-            "leaderboard.md": "# Leaderboard\n\n" + leaderboard.markdown(best),
+            "leaderboard.csv": leaderboard.boards_csv([best]),
+            "leaderboard.md": "# Leaderboard\n\n" + leaderboard.board_markdown(best),
             "leaderboard.tex": paper_table.latex_document([best]),
-            "configurations.csv": leaderboard.csv([whole]),
+            "configurations.csv": leaderboard.boards_csv([whole]),
             **pareto.pareto_files(front.panels, front.measured, front.asked),
         }
         for name, table in known.items():
@@ -65,8 +65,8 @@ def pictures(site: Site) -> Iterator[File]:
     for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
         with TemporaryDirectory() as scrap:
             folder = Path(scrap)
-            write_plain(whole, folder, content.COST, whole.headline)
-            distributions.write(best, folder, known)
+            write_pareto(whole, folder, content.COST, whole.headline)
+            distributions.write_distributions(best, folder, known)
             for path in sorted(folder.iterdir()):
                 if path.suffix in PRINTED:
                     yield File(f"{links.board_link(best)}/files/{path.name}", path.read_bytes())

@@ -10,8 +10,8 @@ from methods.kit.core.errors import UsageError
 from reports.analyses import dominated_share, pareto
 from reports.analyses.distributions import tables_of
 from reports.provenance.rebuild import Front
-from reports.results.annotations import REFERENCE
-from reports.results.board import SAME_DATA, Board, boards
+from reports.results.annotations import REFERENCE_METHOD
+from reports.results.board import DATA_HASHES, Board, boards
 from reports.site import links
 from reports.site.records import Source
 
@@ -79,7 +79,7 @@ class Site:
         return {
             key: run
             for run in self.finished
-            if run.tags["method"] == REFERENCE
+            if run.tags["method"] == REFERENCE_METHOD
             for key in (_key(run), (*_key(run), run.tags["seed"]))
         }
 
@@ -90,13 +90,15 @@ class Site:
 
 def _front(board: Board) -> Front:
     """Without points where no configuration has a whole grid."""
-    asked = pareto.axes(board, COST, board.headline)
-    found = pareto.points(board, COST, board.headline)
-    return Front([found], dominated_share.measure(board, found, asked), asked, per_data=False)
+    asked = pareto.find_axes(board, COST, board.headline)
+    found = pareto.pareto_points(board, COST, board.headline)
+    return Front(
+        [found], dominated_share.dominated_shares(board, found, asked), asked, per_data=False
+    )
 
 
 def _key(run: Run) -> tuple[str, ...]:
-    names = ("protocol", "backbone", "dataset", "backbone_hash", *SAME_DATA)
+    names = ("protocol", "backbone", "dataset", "backbone_hash", *DATA_HASHES)
     return tuple(run.tags.get(name, "") for name in names)
 
 

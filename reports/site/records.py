@@ -83,7 +83,7 @@ class FromLedger:
         file = self.ledger.artifact(run.id, "curve.parquet")
         if file is None:
             return []
-        return predictions.bins(pq.read_table(io.BytesIO(file))["loss"].to_pylist())
+        return predictions.binned_losses(pq.read_table(io.BytesIO(file))["loss"].to_pylist())
 
 
 def stored_runs() -> dict[str, Stored]:
@@ -154,7 +154,7 @@ class FromRecords:
 
     def file(self, run: Run) -> bytes | None:
         group = self._records[run.id]["answers"]
-        return None if group is None else predictions.encoded(self._groups.read_row_group(group))
+        return None if group is None else predictions.to_parquet(self._groups.read_row_group(group))
 
     def curve(self, run: Run) -> Curve:
         return [(int(step), float(loss)) for step, loss in self._records[run.id]["curve"]]
@@ -194,4 +194,4 @@ def _run(record: dict[str, Any]) -> Run:
 def read_records(source: Source, run: Run) -> Answers | None:
     """What a run answered, where it is stored."""
     file = source.file(run)
-    return None if file is None else predictions.read(file)
+    return None if file is None else predictions.read_answers(file)

@@ -23,7 +23,7 @@ def iqm(values: np.ndarray) -> float:
     return float(stats.trim_mean(values, 0.25, axis=None))
 
 
-def summary(all_scores: Scores) -> pd.DataFrame:
+def aggregate_table(all_scores: Scores) -> pd.DataFrame:
     """For each method IQM, mean and median over runs with stratified bootstrap intervals."""
     rows = []
     for name, strata in all_scores.items():
@@ -44,7 +44,7 @@ def summary(all_scores: Scores) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["iqm", "method"], ascending=[False, True])
 
 
-def improvement(all_scores: Scores) -> pd.DataFrame:
+def improvement_table(all_scores: Scores) -> pd.DataFrame:
     """P(a run of ``first`` beats one of ``second``), mean over data sets, ties half."""
     rows = []
     for a, first in all_scores.items():
@@ -76,7 +76,7 @@ def beats(x: np.ndarray, y: np.ndarray) -> float:
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
-def profile(all_scores: Scores, points: int = 301) -> pd.DataFrame:
+def profile_table(all_scores: Scores, points: int = 301) -> pd.DataFrame:
     """The share of runs above each threshold, data sets weighing the same, with intervals."""
     flat = np.concatenate([s for strata in all_scores.values() for s in strata])
     thresholds = np.linspace(flat.min(), flat.max(), points)

@@ -34,7 +34,7 @@ class Difference(NamedTuple):
     freedom: float
 
 
-def score(parts: np.ndarray, axis: int) -> np.ndarray:
+def combined_score(parts: np.ndarray, axis: int) -> np.ndarray:
     """One part as it is; of two their harmonic mean, 0 where both are 0."""
     if parts.shape[axis] == 1:
         return parts.take(0, axis)
@@ -44,51 +44,51 @@ def score(parts: np.ndarray, axis: int) -> np.ndarray:
     return found
 
 
-def gap(parts: np.ndarray) -> np.ndarray:
+def score_difference(parts: np.ndarray) -> np.ndarray:
     """(method, part, ...) to the difference of the two methods' scores (...)."""
-    both = score(parts, 1)
+    both = combined_score(parts, 1)
     found: np.ndarray = both[0] - both[1]
     return found
 
 
-def difference(values: Values) -> float:
+def mean_difference(values: Values) -> float:
     """As on the leaderboard: parts averaged over data sets seed by seed, their score, its mean.
 
     Where data sets have different numbers of seeds, of the averages over seeds instead.
     """
     if len({x.shape[2] for x in values}) == 1:
-        return float(gap(np.mean(values, axis=0)).mean())
-    return float(gap(np.mean([x.mean(2) for x in values], axis=0)))
+        return float(score_difference(np.mean(values, axis=0)).mean())
+    return float(score_difference(np.mean([x.mean(2) for x in values], axis=0)))
 
 
-def by_dataset(values: Values) -> np.ndarray:
+def dataset_differences(values: Values) -> np.ndarray:
     """The mean difference on each data set."""
-    return np.array([gap(x).mean() for x in values])
+    return np.array([score_difference(x).mean() for x in values])
 
 
 def over_seeds(values: Values, draws: int = DRAWS) -> Difference:
     """On these data sets, were the seeds others. Needs two seeds on every data set."""
-    value = difference(values)
+    value = mean_difference(values)
     if min(x.shape[2] for x in values) < 2:
-        return unknown(value)
+        return unknown_difference(value)
     rng = np.random.default_rng(0)
     total = np.zeros((*values[0].shape[:2], draws))
     for x in values:
         n = x.shape[2]
         total += x[:, :, rng.integers(0, n, (draws, n - 1))].mean(3)
-    error = float(gap(total / len(values)).std())
+    error = float(score_difference(total / len(values)).std())
     return interval(value, error, _freedom(values))
 
 
 def over_datasets(values: Values, draws: int = DRAWS) -> Difference:
     """On data sets like these. Needs two of them."""
-    value, n = difference(values), len(values)
+    value, n = mean_difference(values), len(values)
     if n < 2:
-        return unknown(value)
+        return unknown_difference(value)
     rng = np.random.default_rng(0)
     means = np.stack([x.mean(2) for x in values])  # (data set, method, part)
     drawn = means[rng.integers(0, n, (draws, n - 1))].mean(1)  # (draw, method, part)
-    return interval(value, float(gap(np.moveaxis(drawn, 0, 2)).std()), n - 1)
+    return interval(value, float(score_difference(np.moveaxis(drawn, 0, 2)).std()), n - 1)
 
 
 def interval(value: float, error: float, freedom: float, level: float = 0.95) -> Difference:
@@ -100,13 +100,13 @@ def interval(value: float, error: float, freedom: float, level: float = 0.95) ->
     return Difference(value, value - half, value + half, p, error, freedom)
 
 
-def unknown(value: float) -> Difference:
+def unknown_difference(value: float) -> Difference:
     return Difference(value, math.nan, math.nan, math.nan, math.nan, math.nan)
 
 
 def _freedom(values: Values) -> float:
     """Welch and Satterthwaite: data sets differ in how much seeds matter."""
-    own = np.array([gap(x).var(ddof=1) / x.shape[2] for x in values])
+    own = np.array([score_difference(x).var(ddof=1) / x.shape[2] for x in values])
     n = np.array([x.shape[2] - 1 for x in values])
     if own.sum() < 1e-12:
         return float(n.sum())

@@ -42,7 +42,7 @@ def _on_front_of_two(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def volume(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def hypervolume(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """(..., point, quantity) to (...): the area, or volume, between the points and a reference
     that is worse than them; a point that is worse than the reference adds nothing."""
     inside = np.minimum(values, reference)
@@ -67,7 +67,7 @@ def _area(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return found
 
 
-def front(pairs: Sequence[tuple[float, float]]) -> set[int]:
+def front_of_pairs(pairs: Sequence[tuple[float, float]]) -> set[int]:
     """Indices of the pairs (cost, quality) that no other beats: cheaper-or-equal and
     better-or-equal, one of them strictly."""
     kept: set[int] = set()

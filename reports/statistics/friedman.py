@@ -29,7 +29,7 @@ class Ranking:
     nemenyi: pd.DataFrame
 
 
-def ranking(table: pd.DataFrame, enough: int = ENOUGH) -> Ranking | None:
+def friedman_ranking(table: pd.DataFrame, enough: int = ENOUGH) -> Ranking | None:
     """Of scores (data set x method), higher is better. None below five of either."""
     n, k = table.shape
     if n < enough or k < enough:
@@ -59,7 +59,7 @@ def critical_distance(methods: int, datasets: int, level: float = 0.05) -> float
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def sentence(found: Ranking) -> str:
+def friedman_sentence(found: Ranking) -> str:
     """What the test says, with its n."""
     first = found.ranks.index[0]
     head = f"Friedman over {found.datasets} data sets and {len(found.ranks)} methods"
@@ -72,7 +72,7 @@ def sentence(found: Ranking) -> str:
     return f"{text}{first} (rank {found.ranks[first]:.2f}) is ahead of {', '.join(apart)}."
 
 
-def table(found: Ranking) -> pd.DataFrame:
+def ranking_table(found: Ranking) -> pd.DataFrame:
     """A row a method: its mean rank, and Nemenyi's p against every other."""
     rows = found.nemenyi.add_prefix("nemenyi_p ")
     rows.insert(0, "mean_rank", found.ranks)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from scipy import stats
 
 FEW = 25  # discordant images below which a test is exact
-Fetch = Callable[[str], bytes | None]  # from a run's id to its predictions.parquet
+FetchPredictions = Callable[[str], bytes | None]  # from a run's id to its predictions.parquet
 
 
 class McNemar(NamedTuple):
@@ -31,7 +31,7 @@ class McNemar(NamedTuple):
     exact: bool
 
 
-def right(file: bytes, parts: Sequence[str]) -> pd.Series:
+def correct_answers(file: bytes, parts: Sequence[str]) -> pd.Series:
     """Whether each image of the parts (base, novel, test) is told right, by (part, image)."""
     return _right(file, tuple(parts))
 
@@ -46,8 +46,8 @@ def _right(file: bytes, parts: tuple[str, ...]) -> pd.Series:
     return found[np.isin(rows[0], parts)].sort_index()
 
 
-def matrices(
-    pairs: Sequence[tuple[str, str]], parts: Sequence[str], fetch: Fetch
+def answer_matrices(
+    pairs: Sequence[tuple[str, str]], parts: Sequence[str], fetch: FetchPredictions
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
     """Both methods' right (1) and wrong (0) answers, a row an image, a column a seed.
 
@@ -59,12 +59,12 @@ def matrices(
         stored = [f for f in files if f is not None]
         if not stored or len(stored) < len(files):
             return None
-        sides.append(pd.concat([right(f, parts) for f in stored], axis=1, join="inner"))
+        sides.append(pd.concat([correct_answers(f, parts) for f in stored], axis=1, join="inner"))
     both = sides[0].index.intersection(sides[1].index)
     return sides[0].loc[both], sides[1].loc[both]
 
 
-def mcnemar(a: np.ndarray, b: np.ndarray) -> McNemar:
+def mcnemar_test(a: np.ndarray, b: np.ndarray) -> McNemar:
     """McNemar's test on (image, seed) arrays of right (1) and wrong (0) answers.
 
     One seed: the usual one, exact below 25 discordant images. Several seeds answer the same images,
@@ -100,13 +100,13 @@ def sign_flips(change: np.ndarray) -> float:
     return float(min(1.0, chance[np.abs(sums) >= abs(int(change.sum()))].sum()))
 
 
-def error_of_items(a: pd.DataFrame, b: pd.DataFrame, parts: Sequence[str]) -> float:
+def image_standard_error(a: pd.DataFrame, b: pd.DataFrame, parts: Sequence[str]) -> float:
     """Standard error, in points, of the difference of scores were the test images others.
 
     The seeds stay as they are: their mean answer to an image is one number. With two parts the
     score is the harmonic mean, made linear at the accuracies found (delta method).
     """
-    weights = [slopes([float(x.loc[p].to_numpy().mean()) for p in parts]) for x in (a, b)]
+    weights = [part_slopes([float(x.loc[p].to_numpy().mean()) for p in parts]) for x in (a, b)]
     variance = 0.0
     for i, part in enumerate(parts):
         mine, other = a.loc[part].mean(axis=1), b.loc[part].mean(axis=1)
@@ -115,7 +115,7 @@ def error_of_items(a: pd.DataFrame, b: pd.DataFrame, parts: Sequence[str]) -> fl
     return 100 * float(np.sqrt(variance))
 
 
-def slopes(accuracies: Sequence[float]) -> list[float]:
+def part_slopes(accuracies: Sequence[float]) -> list[float]:
     """How much the score moves with each part's accuracy (a share of 1)."""
     if len(accuracies) == 1:
         return [1.0]

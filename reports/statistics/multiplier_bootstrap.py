@@ -31,7 +31,7 @@ class Draws:
     known: np.ndarray
 
 
-def draw(cells: pd.DataFrame, groups: Sequence[str], quantities: Sequence[str]) -> Draws:
+def draw_means(cells: pd.DataFrame, groups: Sequence[str], quantities: Sequence[str]) -> Draws:
     """Draws of configurations (``group`` in the cells), over seeds that have every data set. The
     last quantity is the one whose noise decides how many clusters there are in effect."""
     datasets = sorted(cells["dataset"].unique())

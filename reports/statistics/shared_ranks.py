@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from reports.statistics.bootstrap import score
+from reports.statistics.bootstrap import combined_score
 
 DRAWS = 2000
 LEVEL = 0.05
 SAME = ["subset_hash", "backbone_hash"]
 
 
-def shared(cells: pd.DataFrame, parts: Sequence[str]) -> dict[str, int]:
+def shared_ranks(cells: pd.DataFrame, parts: Sequence[str]) -> dict[str, int]:
     """For each group one more than the number of groups that are surely ahead of it.
 
     Surely: the paired difference over seeds on these data sets (reports/statistics/bootstrap.py),
@@ -23,7 +23,7 @@ def shared(cells: pd.DataFrame, parts: Sequence[str]) -> dict[str, int]:
     values, names = _values(cells, parts)
     if len(names) < 2:
         return {}
-    p, ahead = chances(values)
+    p, ahead = pairwise_p(values)
     first, second = np.triu_indices(len(names), 1)
     sure = np.zeros_like(ahead, dtype=bool)
     sure[first, second] = _holm(p[first, second]) < LEVEL
@@ -31,7 +31,7 @@ def shared(cells: pd.DataFrame, parts: Sequence[str]) -> dict[str, int]:
     return {name: 1 + int(beaten[i].sum()) for i, name in enumerate(names)}
 
 
-def chances(values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def pairwise_p(values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """p and difference (row minus column) of every pair; ``values`` as in
     reports/statistics/bootstrap.py, with any number of methods: (method, part, seed) a data set."""
     rng = np.random.default_rng(0)
@@ -39,10 +39,10 @@ def chances(values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     for x in values:
         n = x.shape[2]
         total += x[:, :, rng.integers(0, n, (DRAWS, n - 1))].mean(3)
-    error = np.sqrt(_of_differences(score(total / len(values), 1)))
-    means = score(np.mean([x.mean(2) for x in values], axis=0), 1)
+    error = np.sqrt(_of_differences(combined_score(total / len(values), 1)))
+    means = combined_score(np.mean([x.mean(2) for x in values], axis=0), 1)
     ahead = means[:, None] - means[None]
-    own = np.array([_of_differences(score(x, 1)) / x.shape[2] for x in values])
+    own = np.array([_of_differences(combined_score(x, 1)) / x.shape[2] for x in values])
     n = np.array([x.shape[2] - 1 for x in values])[:, None, None]
     still = own.sum(0) < 1e-12
     freedom = own.sum(0) ** 2 / np.where(still, 1, (own**2 / n).sum(0))

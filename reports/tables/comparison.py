@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from reports.analyses.comparison import Comparison, OnDataset
+from reports.analyses.comparison import Comparison, DatasetComparison
 from reports.tables.leaderboard import LABELS, MISSING
-from reports.tables.sentence import sentence
+from reports.tables.sentence import comparison_sentence
 
-HEADS = [
+PAIR_COLUMNS = [
     "first",
     "second",
     "difference",
@@ -25,8 +25,8 @@ HEADS = [
     "seeds",
     "data sets",
 ]
-OPTIONAL = ("effect", "Wilcoxon p", "parameters", "better/same/worse")
-EACH = [
+OPTIONAL_COLUMNS = ("effect", "Wilcoxon p", "parameters", "better/same/worse")
+DATASET_COLUMNS = [
     "first",
     "second",
     "data set",
@@ -42,21 +42,21 @@ EACH = [
 ]
 
 
-def rows(found: Sequence[Comparison]) -> list[list[str]]:
+def pair_rows(found: Sequence[Comparison]) -> list[list[str]]:
     """A line a pair, under HEADS."""
     return [
         [
             c.paired.a.name,
             c.paired.b.name,
             f"{c.value:+.2f}",
-            between(c.seeds.low, c.seeds.high),
-            chance(c.seeds_holm),
-            between(c.datasets.low, c.datasets.high),
-            chance(c.datasets_holm),
+            interval_text(c.seeds.low, c.seeds.high),
+            p_text(c.seeds_holm),
+            interval_text(c.datasets.low, c.datasets.high),
+            p_text(c.datasets_holm),
             "/".join(str(n) for n in c.wins),
-            chance(c.wilcoxon_holm),
+            p_text(c.wilcoxon_holm),
             MISSING if math.isnan(c.effect) else f"{c.effect:+.2f}",
-            ratio(*c.trainable),
+            ratio_text(*c.trainable),
             str(c.paired.seeds),
             str(len(c.each)),
         ]
@@ -64,29 +64,29 @@ def rows(found: Sequence[Comparison]) -> list[list[str]]:
     ]
 
 
-def each(found: Sequence[Comparison]) -> list[list[str]]:
+def dataset_rows(found: Sequence[Comparison]) -> list[list[str]]:
     """A line a pair and data set, under EACH."""
     return [[c.paired.a.name, c.paired.b.name, *_each(e)] for c in found for e in c.each]
 
 
-def _each(e: OnDataset) -> list[str]:
+def _each(e: DatasetComparison) -> list[str]:
     m = e.mcnemar
     half = 1.96 * e.item_error  # thousands of images: the normal is right here
     return [
         e.dataset,
         f"{e.estimate.mean:+.2f}",
-        between(e.estimate.low, e.estimate.high),
-        chance(e.p),
+        interval_text(e.estimate.low, e.estimate.high),
+        p_text(e.p),
         str(e.estimate.n),
         str(m.images) if m else MISSING,
-        between(e.estimate.mean - half, e.estimate.mean + half),
+        interval_text(e.estimate.mean - half, e.estimate.mean + half),
         str(m.a) if m else MISSING,
         str(m.b) if m else MISSING,
-        chance(e.mcnemar_holm) + (" (exact)" if m and m.exact else ""),
+        p_text(e.mcnemar_holm) + (" (exact)" if m and m.exact else ""),
     ]
 
 
-def legend(found: Sequence[Comparison]) -> list[str]:
+def comparison_notes(found: Sequence[Comparison]) -> list[str]:
     """What the numbers are, and what could not be compared."""
     label = LABELS.get(found[0].metric, found[0].metric)
     notes = [
@@ -136,7 +136,7 @@ def _record(c: Comparison) -> dict[str, Any]:
         "seeds_for_half_a_point": c.seeds_needed,
         "params/trainable_first": c.trainable[0],
         "params/trainable_second": c.trainable[1],
-        "sentence": sentence(c),
+        "sentence": comparison_sentence(c),
         "left_out": "; ".join(c.paired.notes),
     }
 
@@ -146,7 +146,7 @@ def datasets_table(found: Sequence[Comparison]) -> pd.DataFrame:
     return pd.DataFrame([_dataset_record(c, e) for c in found for e in c.each])
 
 
-def _dataset_record(c: Comparison, e: OnDataset) -> dict[str, Any]:
+def _dataset_record(c: Comparison, e: DatasetComparison) -> dict[str, Any]:
     cells = c.paired.cells[c.paired.cells["dataset"] == e.dataset]
     row: dict[str, Any] = {
         "first": c.paired.a.name,
@@ -176,23 +176,28 @@ def _dataset_record(c: Comparison, e: OnDataset) -> dict[str, Any]:
     }
 
 
-def markdown(found: Sequence[Comparison], title: str) -> str:
+def comparison_markdown(found: Sequence[Comparison], title: str) -> str:
     """Sentences, then the tables, then what they mean."""
-    lines = [f"# Comparison: {title}", "", *(f"- {sentence(c)}" for c in found), ""]
-    lines += [*_md(HEADS, rows(found)), "", *_md(EACH, each(found)), ""]
-    return "\n".join([*lines, *(f"- {note}" for note in legend(found))]) + "\n"
+    lines = [f"# Comparison: {title}", "", *(f"- {comparison_sentence(c)}" for c in found), ""]
+    lines += [
+        *_md(PAIR_COLUMNS, pair_rows(found)),
+        "",
+        *_md(DATASET_COLUMNS, dataset_rows(found)),
+        "",
+    ]
+    return "\n".join([*lines, *(f"- {note}" for note in comparison_notes(found))]) + "\n"
 
 
-def texts(found: Sequence[Comparison], title: str) -> dict[str, str]:
+def comparison_files(found: Sequence[Comparison], title: str) -> dict[str, str]:
     """compare.md, compare.csv (pairs) and compare-datasets.csv."""
     return {
-        "compare.md": markdown(found, title),
+        "compare.md": comparison_markdown(found, title),
         "compare.csv": pairs_table(found).to_csv(index=False, lineterminator="\n"),
         "compare-datasets.csv": datasets_table(found).to_csv(index=False, lineterminator="\n"),
     }
 
 
-def records(found: Sequence[Comparison]) -> list[dict[str, Any]]:
+def comparison_records(found: Sequence[Comparison]) -> list[dict[str, Any]]:
     """As JSON: a record a pair, its data sets inside; what is unknown is None."""
     each = _plain(datasets_table(found))
     pairs = _plain(pairs_table(found))
@@ -208,17 +213,17 @@ def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
     return found
 
 
-def between(low: float, high: float) -> str:
+def interval_text(low: float, high: float) -> str:
     return MISSING if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
 
 
-def chance(p: float) -> str:
+def p_text(p: float) -> str:
     if math.isnan(p):
         return MISSING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def ratio(mine: float, other: float) -> str:
+def ratio_text(mine: float, other: float) -> str:
     """Trainable parameters of the first as a multiple of the second's."""
     if math.isnan(mine) or math.isnan(other):
         return MISSING

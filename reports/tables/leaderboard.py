@@ -17,20 +17,22 @@ WORDS = ("method", "settings", "data set", "flags")
 
 
 # What a narrow terminal can do without, the first to go first; the files have everything.
-OPTIONAL = (
+OPTIONAL_COLUMNS = (
     *("bytes", "stored", "peak MB", "inference", "train s", "ms/step", "shots", "missing"),
     *("± images", "seeds", "base", "novel", "over zero-shot"),
 )
 # Columns that go where no row has anything to say in them.
-SPARSE = ("rank", "settings", "failed", "missing", "over zero-shot", "± images", "flags")
+SPARSE_COLUMNS = ("rank", "settings", "failed", "missing", "over zero-shot", "± images", "flags")
 
 
-def shown(board: Board) -> tuple[list[str], list[list[str]]]:
+def visible_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """Headings and cells, best method first; columns that say nothing are left out."""
     heads = _heads(board)
     cells = [_cells(board, row) for _, row in board.rows.iterrows()]
     empty = {
-        i for i, head in enumerate(heads) if head in SPARSE and not any(row[i] for row in cells)
+        i
+        for i, head in enumerate(heads)
+        if head in SPARSE_COLUMNS and not any(row[i] for row in cells)
     }
     kept = [i for i in range(len(heads)) if i not in empty]
     return [heads[i] for i in kept], [[row[i] for i in kept] for row in cells]
@@ -43,7 +45,7 @@ def _heads(board: Board) -> list[str]:
         "settings",
         "data set",
         "shots",
-        *(m.removeprefix("acc/") for m in tasks(board)),
+        *(m.removeprefix("acc/") for m in task_metrics(board)),
         *(LABELS[m] for m in ACCURACY[board.protocol]),
         "± images",
         "over zero-shot",
@@ -70,7 +72,7 @@ def _cells(board: Board, row: Any) -> list[str]:
         row["settings"],
         row["dataset"],
         row["shots"],
-        *(interval(row, m) for m in (*tasks(board), *ACCURACY[board.protocol])),
+        *(mean_text(row, m) for m in (*task_metrics(board), *ACCURACY[board.protocol])),
         "" if math.isnan(row["items"]) else f"{row['items']:.2f}",
         "" if math.isnan(row["gain"]) else f"{row['gain']:+.2f}",
         *(_count(row[f"params/{p}_mean"]) for p in ("trainable", "stored", "inference")),
@@ -85,7 +87,7 @@ def _cells(board: Board, row: Any) -> list[str]:
     ]
 
 
-def tasks(board: Board) -> list[str]:
+def task_metrics(board: Board) -> list[str]:
     """The accuracies on each of the data sets that are trained together."""
     if board.protocol != MULTI_TASK:
         return []
@@ -94,7 +96,7 @@ def tasks(board: Board) -> list[str]:
     return [n for n in names if n not in ACCURACY[MULTI_TASK] and not n.startswith("acc/val")]
 
 
-def interval(row: Any, metric: str) -> str:
+def mean_text(row: Any, metric: str) -> str:
     """``64.62 ± 1.31``: the mean and half of the 95 % t interval over seeds."""
     mean, high = row[f"{metric}_mean"], row[f"{metric}_high"]
     if math.isnan(mean):
@@ -102,20 +104,20 @@ def interval(row: Any, metric: str) -> str:
     return f"{mean:.2f}" if math.isnan(high) else f"{mean:.2f} ± {high - mean:.2f}"
 
 
-def markdown(board: Board) -> str:
+def board_markdown(board: Board) -> str:
     """The table as GitHub Markdown, with what its columns mean."""
-    heads, cells = shown(board)
+    heads, cells = visible_table(board)
     numeric = {i for i, head in enumerate(heads) if head not in WORDS}
     lines = [f"## {board_title(board)}", "", _md(heads)]
     lines.append("|" + "|".join("---:" if i in numeric else "---" for i in range(len(heads))) + "|")
     for row, dataset in zip(cells, board.rows["dataset"], strict=True):
         bold = dataset == AVERAGE
         lines.append(_md([f"**{c}**" if c and bold else c for c in row]))
-    lines += ["", *(f"- {note}" for note in (*board.notes, *legend(board)))]
+    lines += ["", *(f"- {note}" for note in (*board.notes, *board_notes(board)))]
     return "\n".join(lines) + "\n"
 
 
-def legend(board: Board) -> list[str]:
+def board_notes(board: Board) -> list[str]:
     """What the numbers are."""
     notes = ["accuracies in per cent; ± is half of the 95 % t interval over seeds"]
     if board.protocol == "base_to_novel":
@@ -149,7 +151,7 @@ def leaderboard_records(board: Board) -> list[dict[str, Any]]:
     return found
 
 
-def csv(found: list[Board]) -> str:
+def boards_csv(found: list[Board]) -> str:
     """All boards as one tidy table, numbers in full precision."""
     return pd.concat([b.rows for b in found]).to_csv(index=False, lineterminator="\n")
 

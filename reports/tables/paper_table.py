@@ -9,7 +9,7 @@ import pandas as pd
 
 from harness.spec.quantities import count_text
 from reports.results.board import ACCURACY, AVERAGE, Board, board_title
-from reports.tables.leaderboard import LABELS, MISSING, csv, legend, markdown
+from reports.tables.leaderboard import LABELS, MISSING, board_markdown, board_notes, boards_csv
 
 # The order in which the field lists its data sets (CoOp, Zhou et al., 2022); others follow.
 ORDER = (
@@ -18,7 +18,7 @@ ORDER = (
 )
 
 
-class Cell(NamedTuple):
+class RankedCell(NamedTuple):
     """A printed number; ``place`` is 1 for the best of its column, 2 for the second, else 0.
 
     Equal as printed is equal in place.
@@ -29,25 +29,25 @@ class Cell(NamedTuple):
     place: int
 
 
-class Wide(NamedTuple):
+class PaperTable(NamedTuple):
     """``heads`` name the columns of ``cells``; ``names``, ``ranks`` and ``flags`` go with rows."""
 
     heads: list[str]
     names: list[str]
     ranks: list[str]
     parameters: list[str]
-    cells: list[list[Cell]]
+    cells: list[list[RankedCell]]
     flags: list[str]
 
 
-def ordered(datasets: Sequence[str]) -> list[str]:
+def field_order(datasets: Sequence[str]) -> list[str]:
     """Data sets in the field's order, unknown ones after them by name."""
     return sorted(datasets, key=lambda d: (ORDER.index(d) if d in ORDER else len(ORDER), d))
 
 
-def wide(board: Board) -> Wide:
+def build_paper_table(board: Board) -> PaperTable:
     """The ranking metric on each data set, then every accuracy of the average."""
-    columns = [(d, board.headline) for d in ordered(board.datasets)]
+    columns = [(d, board.headline) for d in field_order(board.datasets)]
     heads = [d for d, _ in columns]
     last = AVERAGE if len(board.datasets) > 1 else board.datasets[0]
     if last == AVERAGE or len(ACCURACY[board.protocol]) > 1:
@@ -60,7 +60,7 @@ def wide(board: Board) -> Wide:
     by_column = [
         _column([rows.loc[(group, d)] for group in main["group"]], metric) for d, metric in columns
     ]
-    return Wide(
+    return PaperTable(
         heads,
         [f"{r['method']} {r['settings']}".strip() for _, r in main.iterrows()],
         [rank_text(r["rank"]) for _, r in main.iterrows()],
@@ -74,14 +74,14 @@ def rank_text(rank: float) -> str:
     return MISSING if math.isnan(rank) else str(int(rank))
 
 
-def _column(rows: Sequence[pd.Series], metric: str) -> list[Cell]:
+def _column(rows: Sequence[pd.Series], metric: str) -> list[RankedCell]:
     means = [float(r[f"{metric}_mean"]) for r in rows]
     texts = [MISSING if math.isnan(m) else f"{m:.2f}" for m in means]
     best = sorted({t for t in texts if t != MISSING}, key=float, reverse=True)
     places = {text: i + 1 for i, text in enumerate(best[:2])}
     halves = [float(r[f"{metric}_high"] - r[f"{metric}_mean"]) for r in rows]
     return [
-        Cell(text, "" if math.isnan(half) else f"{half:.2f}", places.get(text, 0))
+        RankedCell(text, "" if math.isnan(half) else f"{half:.2f}", places.get(text, 0))
         for text, half in zip(texts, halves, strict=True)
     ]
 
@@ -96,9 +96,9 @@ SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"}
 
 def latex_table(board: Board) -> str:
     """A table environment; needs the packages booktabs and graphicx."""
-    found = wide(board)
+    found = build_paper_table(board)
     heads = ["Rank", "Method", "Params", *found.heads]
-    caption = f"{board_title(board)}. {'; '.join(legend(board))}"
+    caption = f"{board_title(board)}. {'; '.join(board_notes(board))}"
     lines = [
         r"\begin{table}[t]",
         r"\centering",
@@ -123,7 +123,7 @@ def latex_document(boards: list[Board]) -> str:
     return head + "\n".join(latex_table(board) for board in boards)
 
 
-def _latex_cell(cell: Cell) -> str:
+def _latex_cell(cell: RankedCell) -> str:
     mark = {1: r"\textbf{%s}", 2: r"\underline{%s}"}.get(cell.place, "%s")
     half = rf"\,{{\scriptsize$\pm${cell.half}}}" if cell.half else ""
     return mark % cell.text + half
@@ -161,7 +161,7 @@ def html_page(boards: list[Board]) -> str:
 
 
 def _section(board: Board) -> str:
-    found = wide(board)
+    found = build_paper_table(board)
     heads = ["rank", "method", "trainable", *found.heads]
     flagged = any(found.flags)
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
@@ -177,23 +177,23 @@ def _section(board: Board) -> str:
         first = "".join(f"<td>{escape(text)}</td>" for text in (rank, name, parameters))
         last = f'<td class="flags">{escape(flags)}</td>' if flagged else ""
         lines.append(f"<tr>{first}{''.join(_html_cell(c) for c in cells)}{last}</tr>")
-    notes = "".join(f"<li>{escape(note)}</li>" for note in (*board.notes, *legend(board)))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in (*board.notes, *board_notes(board)))
     return "\n".join([*lines, "</tbody>", "</table></div>", f"<ul>{notes}</ul>"])
 
 
-def _html_cell(cell: Cell) -> str:
+def _html_cell(cell: RankedCell) -> str:
     tag = {1: "b", 2: "u"}.get(cell.place)
     text = f"<{tag}>{cell.text}</{tag}>" if tag else cell.text
     return f"<td>{text}" + (f" <small>± {cell.half}</small>" if cell.half else "") + "</td>"
 
 
-def texts(found: list[Board]) -> dict[str, str]:
+def leaderboard_files(found: list[Board]) -> dict[str, str]:
     """leaderboard.md, .csv, .tex and .html."""
     # they print what is defined here
 
     return {
-        "leaderboard.md": "# Leaderboard\n\n" + "\n".join(markdown(b) for b in found),
-        "leaderboard.csv": csv(found),
+        "leaderboard.md": "# Leaderboard\n\n" + "\n".join(board_markdown(b) for b in found),
+        "leaderboard.csv": boards_csv(found),
         "leaderboard.tex": latex_document(found),
         "leaderboard.html": html_page(found),
     }

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.analyses.dominated_share import Family
-from reports.analyses.pareto import Axes, Point
+from reports.analyses.dominated_share import DominatedShare
+from reports.analyses.pareto import Axes, ParetoPoint
 
 
-def csv(found: Sequence[Point], asked: Axes) -> str:
+def points_csv(found: Sequence[ParetoPoint], asked: Axes) -> str:
     """The numbers of the picture in full precision."""
     quality = asked.quality.name
     rows = []
@@ -32,17 +32,17 @@ def csv(found: Sequence[Point], asked: Axes) -> str:
 
 
 def pareto_files(
-    panels: Sequence[Sequence[Point]], measured: Sequence["Family"], asked: Axes
+    panels: Sequence[Sequence[ParetoPoint]], measured: Sequence["DominatedShare"], asked: Axes
 ) -> dict[str, str]:
     """The tables of one front or of one a data set, with what its families dominate."""
 
     return {
-        "pareto.csv": csv([p for panel in panels for p in panel], asked),
+        "pareto.csv": points_csv([p for panel in panels for p in panel], asked),
         "pareto-families.csv": shares_csv(measured, asked),
     }
 
 
-def shares_csv(found: Sequence[Family], asked: Axes) -> str:
+def shares_csv(found: Sequence[DominatedShare], asked: Axes) -> str:
     """A row a method and picture, with the reference point and the best values."""
     rows = [
         {
@@ -61,7 +61,7 @@ def shares_csv(found: Sequence[Family], asked: Axes) -> str:
     return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
 
 
-def shares_legend(found: Sequence[Family], asked: Axes) -> str:
+def shares_note(found: Sequence[DominatedShare], asked: Axes) -> str:
     """What a dominated share is measured against."""
     first = found[0]
     pairs = zip(asked.all, first.reference, first.ideal, strict=True)

@@ -19,7 +19,7 @@ LIMIT = 100  # a number of seeds beyond which it does not matter how many
 MANY_PAIRS = "it does not survive Holm's correction for all comparisons made"
 
 
-def sentence(found: Comparison) -> str:
+def comparison_sentence(found: Comparison) -> str:
     """Who is ahead, by how much, how sure that is and of what, and what it costs."""
     datasets, seeds = len(found.each), found.paired.seeds
     where = f"{_many(seeds, 'seed')}, {_many(datasets, 'data set')}, paired"

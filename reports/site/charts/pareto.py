@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from reports.site.charts import axes, marks
 from reports.site.charts.axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis
-from reports.statistics.dominance import front
+from reports.statistics.dominance import front_of_pairs
 
 LETTER = 7.4  # user units that a letter of a name takes at most, on average
 LONGEST = 40  # letters of a name
@@ -33,7 +33,7 @@ class Dot:
 
 def best(dots: Sequence[Dot]) -> set[int]:
     """Indices of the dots on the front."""
-    return front([(d.cost, d.mean) for d in dots])
+    return front_of_pairs([(d.cost, d.mean) for d in dots])
 
 
 def picture(

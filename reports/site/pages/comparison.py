@@ -11,7 +11,7 @@ from reports.analyses.comparison import Comparison, compare_methods
 from reports.results import pairing
 from reports.results.board import Board, board_title
 from reports.results.selection import Candidate
-from reports.results.selection import title as spelt
+from reports.results.selection import configuration_title as spelt
 from reports.site import content, links
 from reports.site.content import Site
 from reports.site.html_table import Cell, Head, Table
@@ -20,7 +20,7 @@ from reports.site.page import page
 from reports.site.pages import pair
 from reports.tables import comparison
 from reports.tables.leaderboard import MISSING
-from reports.tables.sentence import sentence
+from reports.tables.sentence import comparison_sentence
 
 TOGETHER = (
     ("aggregate", "All runs together"),
@@ -49,8 +49,8 @@ def comparison_pages(site: Site) -> Iterator[File]:
             tables,
             board=board_title(board),
             folder=folder,
-            sentences=[sentence(c) for c in found],
-            notes=[*notes, *(comparison.legend(found) if found else ())],
+            sentences=[comparison_sentence(c) for c in found],
+            notes=[*notes, *(comparison.comparison_notes(found) if found else ())],
             names=[t.name for t in tables],
         )
         if found:
@@ -73,7 +73,7 @@ def comparisons(site: Site, board: Board) -> tuple[list[Comparison], list[str]]:
         try:
             few = len(entrants) <= MANY
             for earlier in kept if few else [first]:
-                pairing.pair(earlier, other, board.headline)
+                pairing.pair_runs(earlier, other, board.headline)
             kept.append(other)
         except UsageError as error:
             notes.append(str(error))
@@ -105,23 +105,24 @@ class _Links:
 
     def pairs(self, found: Sequence[Comparison]) -> Table:
         heads = [
-            Head(h, "text" if h in ("first", "second") else "number") for h in comparison.HEADS
+            Head(h, "text" if h in ("first", "second") else "number")
+            for h in comparison.PAIR_COLUMNS
         ]
         rows = [
             [Cell(text, self._of_pair(i, line, "")) for i, text in enumerate(line)]
-            for line in comparison.rows(found)
+            for line in comparison.pair_rows(found)
         ]
         return Table("pairs", "Each pair over all data sets", heads, rows)
 
     def each(self, found: Sequence[Comparison]) -> Table:
         words = ("first", "second", "data set")
-        heads = [Head(h, "text" if h in words else "number") for h in comparison.EACH]
+        heads = [Head(h, "text" if h in words else "number") for h in comparison.DATASET_COLUMNS]
         rows = [
             [
                 Cell(text, self._of_pair(i, line, f"#{links.slug(line[2])}"))
                 for i, text in enumerate(line)
             ]
-            for line in comparison.each(found)
+            for line in comparison.dataset_rows(found)
         ]
         return Table("each", "Each pair on each data set", heads, rows)
 

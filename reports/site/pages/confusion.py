@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports.results.predictions import Part
+from reports.results.predictions import TestPart
 from reports.site import links
 from reports.site.html_table import Cell, Head, Table
 
@@ -14,12 +14,12 @@ CLASSES = 12  # classes with the largest gains, and losses, where there are more
 SHADES = 8  # classes h0 to h8 of the style sheet
 
 
-def tables(parts: Sequence[Part]) -> list[Table]:
+def tables(parts: Sequence[TestPart]) -> list[Table]:
     """A matrix of a few classes, else the most frequent confusions."""
     return [_matrix(p) if len(p.names) <= MATRIX else _pairs(p) for p in parts]
 
 
-def _matrix(part: Part) -> Table:
+def _matrix(part: TestPart) -> Table:
     """Rows are true classes."""
     counts = part.confusion
     whole = np.maximum(counts.sum(1, keepdims=True), 1)
@@ -42,7 +42,7 @@ def _matrix(part: Part) -> Table:
     return Table(f"confusion-{links.slug(part.name)}", caption, heads, rows, sorts=False)
 
 
-def _pairs(part: Part) -> Table:
+def _pairs(part: TestPart) -> Table:
     counts = part.confusion.copy()
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:PAIRS]
@@ -57,13 +57,13 @@ def _pairs(part: Part) -> Table:
     return Table(f"confusion-{links.slug(part.name)}", caption, heads, rows)
 
 
-def changes(parts: Sequence[Part], zero: Sequence[Part], href: str) -> list[Table]:
+def changes(parts: Sequence[TestPart], zero: Sequence[TestPart], href: str) -> list[Table]:
     """Accuracy of each class against zero-shot's on the same images."""
     theirs = {p.name: p.by_class for p in zero}
     return [_changes(p, theirs[p.name], href) for p in parts if p.name in theirs]
 
 
-def _changes(part: Part, zero: dict[str, float], href: str) -> Table:
+def _changes(part: TestPart, zero: dict[str, float], href: str) -> Table:
     found = [(v - zero[n], n, v) for n, v in part.by_class.items() if n in zero]
     found.sort(key=lambda f: (-f[0], f[1]))
     caption = f"Accuracy by class on {part.name}, and its change against zero-shot in points"

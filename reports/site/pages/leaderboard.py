@@ -15,8 +15,8 @@ from reports.site.html_table import Cell, Head, Table
 from reports.site.links import File
 from reports.site.page import page
 from reports.statistics import friedman
-from reports.tables.leaderboard import LABELS, interval, legend
-from reports.tables.paper_table import wide
+from reports.tables.leaderboard import LABELS, board_notes, mean_text
+from reports.tables.paper_table import build_paper_table
 
 PLACES = {1: "best", 2: "second", 0: ""}
 COST_HEADS = (
@@ -42,7 +42,7 @@ def leaderboard_pages(site: Site) -> Iterator[File]:
 
 
 def _page(board: Board, path: str, other: str, whole: bool) -> File:
-    ranking = friedman.ranking(distributions.scores_by_dataset(board))
+    ranking = friedman.friedman_ranking(distributions.scores_by_dataset(board))
     return page(
         path,
         "board.html",
@@ -52,15 +52,15 @@ def _page(board: Board, path: str, other: str, whole: bool) -> File:
         folder=links.board_link(board),
         other=other,
         whole=whole,
-        notes=[*board.notes, *legend(board)],
-        friedman="" if ranking is None else friedman.sentence(ranking),
+        notes=[*board.notes, *board_notes(board)],
+        friedman="" if ranking is None else friedman.friedman_sentence(ranking),
         datasets=board.datasets,
     )
 
 
 def ranked(board: Board) -> Table:
     """The leaderboard: accuracies as papers print them, then what they cost."""
-    found, rows = wide(board), content.main(board)
+    found, rows = build_paper_table(board), content.main(board)
     gains, items = rows["gain"].notna().any(), rows["items"].notna().any()
     heads = [Head("method", "text"), Head("rank"), *(Head(h) for h in found.heads)]
     heads += (
@@ -118,7 +118,7 @@ def each(board: Board) -> Table:
 
 def spread(row: Any, metric: str, at: str) -> Cell:
     """A mean and half of its interval."""
-    text, _, half = interval(row, metric).partition(" ± ")
+    text, _, half = mean_text(row, metric).partition(" ± ")
     return Cell(text, at if text != "-" else "", f"± {half}" if half else "")
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime
 
-from reports.analyses.pareto import where
+from reports.analyses.pareto import measured_on
 from reports.results.board import ACCURACY, Board, board_title
 from reports.site import content, links
 from reports.site.content import Site
@@ -27,7 +27,7 @@ def overview_pages(site: Site) -> list[File]:
         boards.append(
             {
                 "title": board_title(best),
-                "where": where(best),
+                "where": measured_on(best),
                 "table": tables[-1].name,
                 "folder": links.board_link(best),
                 "rows": len(content.main(best)),

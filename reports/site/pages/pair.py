@@ -6,14 +6,14 @@ import pandas as pd
 
 from reports.analyses.comparison import Comparison
 from reports.results.board import Board, board_title
-from reports.results.pairing import parts_of
+from reports.results.pairing import metric_parts
 from reports.site import links
 from reports.site.html_table import Cell, Head, Table
 from reports.site.links import File
 from reports.site.page import page
 from reports.site.pages.leaderboard import number
 from reports.tables.leaderboard import LABELS
-from reports.tables.sentence import sentence
+from reports.tables.sentence import comparison_sentence
 
 
 def pair_pages(board: Board, found: Sequence[Comparison]) -> Iterator[File]:
@@ -30,14 +30,14 @@ def pair_pages(board: Board, found: Sequence[Comparison]) -> Iterator[File]:
             board=board_title(board),
             folder=links.board_link(board),
             pair=(first, second),
-            sentence=sentence(one),
+            sentence=comparison_sentence(one),
             names=[t.name for t in tables],
         )
 
 
 def _table(one: Comparison, dataset: str, cells: pd.DataFrame) -> Table:
     """A row a seed: both runs, and the accuracies that are compared."""
-    metrics = list(dict.fromkeys((*parts_of(one.metric), one.metric)))
+    metrics = list(dict.fromkeys((*metric_parts(one.metric), one.metric)))
     heads = [Head("seed", "text"), Head("first", "text"), Head("second", "text")]
     for metric in metrics:
         heads += [Head(f"{LABELS.get(metric, metric)} {which}") for which in ("first", "second")]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from reports.analyses.pareto import points, where
+from reports.analyses.pareto import measured_on, pareto_points
 from reports.provenance.rebuild import Front
 from reports.results.board import Board, board_title
 from reports.site import content, links
@@ -14,7 +14,7 @@ from reports.site.html_table import Cell, Head, Table
 from reports.site.links import File
 from reports.site.page import page
 from reports.site.pages.leaderboard import count, number
-from reports.tables.pareto import shares_legend
+from reports.tables.pareto import shares_note
 from reports.tables.sentence import OF
 
 
@@ -40,9 +40,9 @@ def pareto_pages(site: Site) -> Iterator[File]:
             f"Accuracy against cost: {board_title(board)}",
             tables,
             charts=charts,
-            dominated=shares_legend(front.measured, front.asked) if front.measured else "",
+            dominated=shares_note(front.measured, front.asked) if front.measured else "",
             board=board_title(board),
-            where=where(board),
+            where=measured_on(board),
             folder=links.board_link(board),
         )
 
@@ -63,7 +63,7 @@ def dots(board: Board, cost: str, front: Front) -> list[Dot]:
     rows = content.main(board)
     rows = rows[rows[f"{board.headline}_mean"].notna() & rows[f"{cost}_mean"].notna()]
     known = front.asked.cost.name == cost
-    judged = front.panels[0] if known else points(board, cost, board.headline)
+    judged = front.panels[0] if known else pareto_points(board, cost, board.headline)
     chances = {p.group: p.chance for p in judged}
     found = []
     for _, row in rows.iterrows():

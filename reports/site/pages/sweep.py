@@ -14,11 +14,11 @@ from reports.analyses import sweep
 from reports.analyses.sweep import (
     best_key,
     best_table,
-    grid,
     importances,
     map_keys,
     map_table,
-    sweep_as_dict,
+    map_values,
+    plain_value,
     tuning_curve,
 )
 from reports.results.sweeps import Sweep
@@ -31,7 +31,7 @@ from reports.site.page import page
 from reports.site.pages.comparison import plain
 from reports.site.pages.trial import Trials
 from reports.site.records import Stored
-from reports.statistics.dominance import front
+from reports.statistics.dominance import front_of_pairs
 
 SHADES = 8
 
@@ -155,7 +155,7 @@ def _front(sweep: Sweep) -> Markup:
     pairs = [
         (float(c), float(q)) for c, q in zip(table[sweep.cost], table[sweep.quality], strict=True)
     ]
-    on = front(pairs)
+    on = front_of_pairs(pairs)
     x = axes.costs([c for c, _ in pairs], sweep.cost)
     low, high = min(q for _, q in pairs), max(q for _, q in pairs)
     room = 0.06 * (high - low) or 0.5
@@ -192,9 +192,9 @@ def _curve(curves: dict[str, pd.DataFrame], aim: str, by: str) -> Markup:
 def _map(name: str, sweep: Sweep, keys: tuple[str, str]) -> Table:
     """The best value in each cell of two keys, shaded."""
     cells = map_table(sweep, keys)
-    down, along = (grid(sweep, k) for k in keys)
+    down, along = (map_values(sweep, k) for k in keys)
     known = {
-        (str(sweep_as_dict(a)), str(sweep_as_dict(b))): float(v)
+        (str(plain_value(a)), str(plain_value(b))): float(v)
         for a, b, v in zip(cells[keys[0]], cells[keys[1]], cells[sweep.quality], strict=True)
     }
     low, high = min(known.values()), max(known.values())
@@ -219,7 +219,7 @@ def _best(name: str, sweep: Sweep, key: str) -> Table:
     led = _winners(name, sweep, sweep.keys)
 
     def link(line: Mapping[str, object], column: str) -> str:
-        at = led.get(tuple(str(sweep_as_dict(line[k])) for k in sweep.keys), "")
+        at = led.get(tuple(str(plain_value(line[k])) for k in sweep.keys), "")
         return at if column in (key, sweep.quality) else ""
 
     caption = f"Best {key} for each setting"
@@ -232,7 +232,7 @@ def _winners(name: str, sweep: Sweep, keys: Sequence[str]) -> dict[tuple[str, ..
     order = sweep.complete.sort_values(sweep.quality, ascending=not up, kind="stable")
     found: dict[tuple[str, ...], str] = {}
     for number, *values in order[["number", *keys]].itertuples(index=False):
-        setting = tuple(str(sweep_as_dict(v)) for v in values)
+        setting = tuple(str(plain_value(v)) for v in values)
         found.setdefault(setting, links.trial(name, number))
     return found
 
@@ -274,7 +274,7 @@ def _quantities(sweep: Sweep) -> list[str]:
 
 
 def _trial(value: Any, at: str) -> Cell:
-    value = sweep.sweep_as_dict(value)
+    value = sweep.plain_value(value)
     if isinstance(value, float):
         return Cell("-") if math.isnan(value) else Cell(f"{value:.4g}", at, value=value)
     return Cell(str(value), at)

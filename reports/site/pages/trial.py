@@ -133,5 +133,5 @@ def _shared(runs: Sequence[Run]) -> Table:
 
 def text(value: Any) -> str:
     """A cell of trials.csv; empty where it has none."""
-    value = sweep.sweep_as_dict(value)
+    value = sweep.plain_value(value)
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)

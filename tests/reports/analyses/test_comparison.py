@@ -20,11 +20,11 @@ from methods.kit.core.errors import UsageError
 from reports.analyses import comparison
 from reports.analyses.comparison import Comparison
 from reports.results import selection
-from reports.results.board import frame
-from reports.results.pairing import pair
+from reports.results.board import runs_frame
+from reports.results.pairing import pair_runs
 from reports.statistics import bootstrap, mcnemar
-from reports.tables.comparison import each, markdown, rows
-from reports.tables.sentence import sentence
+from reports.tables.comparison import comparison_markdown, dataset_rows, pair_rows
+from reports.tables.sentence import comparison_sentence
 from tests.reports.known_runs import grid, predictions, run
 
 FIVE = {"u": 40.0, "v": 50.0, "w": 60.0, "x": 70.0, "y": 80.0}
@@ -41,8 +41,8 @@ def compared(
     metric: str = "acc/test",
     several: selection.Several = "refuse",
 ) -> list[Comparison]:
-    table = frame(runs)
-    entrants = selection.find(table[table["finished"]], names, several)
+    table = runs_frame(runs)
+    entrants = selection.select_candidates(table[table["finished"]], names, several)
     base = next((e for e in entrants if e.name == baseline), None)
     return comparison.compare_methods(entrants, base, metric, nothing)
 
@@ -110,7 +110,9 @@ def test_the_difference_of_h_is_that_of_the_leaderboards_averages() -> None:
     values = [rng.uniform(40, 90, (2, 2, 3)) for _ in range(4)]
     mean = np.mean(values, axis=0)  # (method, part, seed)
     by_seed = [[harmonic_mean(*mean[m, :, s]) for s in range(3)] for m in (0, 1)]
-    assert bootstrap.difference(values) == pytest.approx(np.mean(by_seed[0]) - np.mean(by_seed[1]))
+    assert bootstrap.mean_difference(values) == pytest.approx(
+        np.mean(by_seed[0]) - np.mean(by_seed[1])
+    )
 
 
 def test_what_does_not_vary_has_no_doubt_and_one_seed_no_interval() -> None:
@@ -126,7 +128,7 @@ def test_what_does_not_vary_has_no_doubt_and_one_seed_no_interval() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200))
 def test_mcnemar_of_one_seed_is_statsmodels(answers: list[tuple[bool, bool]]) -> None:
     a, b = np.array(answers, dtype=float).T
-    found = mcnemar.mcnemar(a[:, None], b[:, None])
+    found = mcnemar.mcnemar_test(a[:, None], b[:, None])
     table = [[0, found.a], [found.b, 0]]
     if found.discordant:
         exact = found.discordant < mcnemar.FEW
@@ -149,7 +151,7 @@ def test_mcnemar_over_seeds_counts_images_once() -> None:
     rejected = 0
     for _ in range(500):  # no difference, and every seed gives an image the same answer
         a, b = rng.integers(0, 2, (2, 200, 1)).astype(float).repeat(3, axis=2)
-        rejected += mcnemar.mcnemar(a, b).p < 0.05
+        rejected += mcnemar.mcnemar_test(a, b).p < 0.05
     assert rejected / 500 < 0.08
 
 
@@ -159,9 +161,9 @@ def test_the_items_error_is_that_of_resampled_images() -> None:
     for chance in (0.8, 0.6):
         base = predictions(rng.random(300) < chance, "base")
         novel = predictions(rng.random(200) < chance - 0.2, "novel")
-        both = [mcnemar.right(base, ["base"]), mcnemar.right(novel, ["novel"])]
+        both = [mcnemar.correct_answers(base, ["base"]), mcnemar.correct_answers(novel, ["novel"])]
         frames.append(pd.concat(both).to_frame())
-    found = mcnemar.error_of_items(frames[0], frames[1], ("base", "novel"))
+    found = mcnemar.image_standard_error(frames[0], frames[1], ("base", "novel"))
     a, b = ([f.loc[p].to_numpy()[:, 0] for p in ("base", "novel")] for f in frames)
     drawn = []
     for _ in range(4000):
@@ -187,11 +189,11 @@ def test_a_difference_planted_everywhere_is_said_with_its_parameters() -> None:
     (found,) = compared(runs, ["adaring", "lora"])
     assert found.value == pytest.approx(2, abs=0.4)
     assert found.wins == (5, 0, 0)
-    text = sentence(found)
+    text = comparison_sentence(found)
     assert text.startswith("AdaRing is ahead of LoRA by ")
     assert "3 seeds, 5 data sets, paired), with 11 times fewer trainable parameters." in text
     (turned,) = compared(runs, ["lora", "adaring"])
-    assert sentence(turned) == text
+    assert comparison_sentence(turned) == text
 
 
 def test_a_difference_that_turns_between_data_sets_is_said_of_these_alone() -> None:
@@ -199,7 +201,7 @@ def test_a_difference_that_turns_between_data_sets_is_said_of_these_alone() -> N
     runs = grid("a", {d: a + signs[d] for d, a in FIVE.items()}, (1, 2, 3), jitter(0.2, 1))
     runs += grid("b", FIVE, (1, 2, 3), jitter(0.2, 2))
     (found,) = compared(runs, ["a", "b"])
-    text = sentence(found)
+    text = comparison_sentence(found)
     assert text.startswith("a is ahead of b by ")
     assert "whether this holds on other data sets is open (95 % -" in text
 
@@ -207,7 +209,7 @@ def test_a_difference_that_turns_between_data_sets_is_said_of_these_alone() -> N
 def test_noise_is_called_so_with_the_seeds_that_would_settle_it() -> None:
     runs = grid("a", FIVE, (1, 2, 3), jitter(2, 1)) + grid("b", FIVE, (1, 2, 3), jitter(2, 2))
     (found,) = compared(runs, ["a", "b"])
-    text = sentence(found)
+    text = comparison_sentence(found)
     assert "cannot be told apart" in text
     assert "to see 0.5 points on these data sets you need about" in text
 
@@ -240,10 +242,10 @@ def test_holm_is_over_all_comparisons() -> None:
 
 
 def test_wilcoxon_waits_for_six_data_sets() -> None:
-    assert math.isnan(comparison.wilcoxon(np.ones(5)))
+    assert math.isnan(comparison.wilcoxon_p(np.ones(5)))
     changes = np.array([1.0, 2, 3, 4, 5, -0.5])
-    assert comparison.wilcoxon(changes) == stats.wilcoxon(changes).pvalue
-    assert comparison.wilcoxon(np.zeros(6)) == 1.0
+    assert comparison.wilcoxon_p(changes) == stats.wilcoxon(changes).pvalue
+    assert comparison.wilcoxon_p(np.zeros(6)) == 1.0
 
 
 # --- who is meant, and what is refused -------------------------------------------------------
@@ -265,7 +267,9 @@ def test_several_configurations_are_listed_and_a_setting_chooses() -> None:
         (found,) = compared(ranks(), [words, "b"])
         assert found.value == pytest.approx(-10)
     two = compared(ranks(), ["lora rank=2", "lora rank=8"])
-    assert sentence(two[0]).startswith("LoRA (rank=8) is ahead of LoRA (rank=2) by 40.0 points")
+    assert comparison_sentence(two[0]).startswith(
+        "LoRA (rank=8) is ahead of LoRA (rank=2) by 40.0 points"
+    )
     assert len(compared(ranks(), ["lora", "b"], several="all")) == 6
 
 
@@ -306,9 +310,9 @@ def test_runs_on_other_data_are_refused_with_the_reason(tag: str, reason: str) -
     same = {"acc/test": 50.0}
     runs = [run("a", "x", 1, same), run("a", "y", 1, same), run("b", "x", 1, same)]
     runs.append(run("b", "y", 1, same, **{tag: "other"}))
-    table = frame(runs)
-    a, b = selection.find(table, ["a", "b"], "refuse")
-    found = pair(a, b, "acc/test")
+    table = runs_frame(runs)
+    a, b = selection.select_candidates(table, ["a", "b"], "refuse")
+    found = pair_runs(a, b, "acc/test")
     assert found.datasets == ("x",)
     assert f"y: 1 pair of runs refused, {reason} differ" in found.notes
     with pytest.raises(
@@ -319,8 +323,8 @@ def test_runs_on_other_data_are_refused_with_the_reason(tag: str, reason: str) -
 
 def test_runs_without_a_partner_are_counted_and_two_shot_counts_refused() -> None:
     runs = grid("a", FIVE, (1, 2, 3)) + grid("b", {"u": 1.0, "v": 2.0}, (1, 2))
-    a, b = selection.find(frame(runs), ["a", "b"], "refuse")
-    assert pair(a, b, "acc/test").notes == (
+    a, b = selection.select_candidates(runs_frame(runs), ["a", "b"], "refuse")
+    assert pair_runs(a, b, "acc/test").notes == (
         "a: 11 runs left out, without a partner (u, v, w, x, y)",
     )
     both = [r for m in "ab" for n in (1, 4) for r in grid(m, {"x": 50.0}, (1, 2), shots=n)]
@@ -366,14 +370,14 @@ def test_the_command_compares_writes_and_says_one_sentence(
 def test_the_tables_name_every_pair_and_data_set() -> None:
     runs = [r for i, m in enumerate("abc") for r in grid(m, FIVE, (1, 2), jitter(1, i))]
     found = compared(runs, ["a", "b", "c"])
-    assert len(rows(found)) == 3
-    assert len(each(found)) == 15
-    text = markdown(found, "t")
+    assert len(pair_rows(found)) == 3
+    assert len(dataset_rows(found)) == 15
+    text = comparison_markdown(found, "t")
     assert "p-values are Holm's, for 3 comparisons made together" in text
     assert "no McNemar" in text
 
 
 def test_an_effect_needs_three_differences() -> None:
-    assert math.isnan(comparison.hedges(np.array([1.0, 2.0])))
+    assert math.isnan(comparison.hedges_g(np.array([1.0, 2.0])))
     three = np.array([1.0, 2.0, 3.0])  # mean 2, deviation 1, correction 1 - 3 / (4 * 2 - 1)
-    assert comparison.hedges(three) == pytest.approx(2 * 4 / 7)
+    assert comparison.hedges_g(three) == pytest.approx(2 * 4 / 7)

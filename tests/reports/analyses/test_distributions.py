@@ -33,7 +33,7 @@ def demsar() -> pd.DataFrame:
 
 
 def test_demsars_example_has_his_ranks_distance_and_verdicts() -> None:
-    found = friedman.ranking(demsar(), enough=4)
+    found = friedman.friedman_ranking(demsar(), enough=4)
     assert found is not None
     expected = {"m+cf": 1.964, "m": 2.000, "cf": 2.893, "C4.5": 3.143}
     assert found.ranks.round(3).to_dict() == expected
@@ -61,7 +61,7 @@ def test_critical_distances_are_the_tables(methods: int, datasets: int, distance
 def test_nemenyi_and_the_critical_distance_agree() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(np.arange(6), 2, (12, 6)), columns=list("abcdef"))
-    found = friedman.ranking(table)
+    found = friedman.friedman_ranking(table)
     assert found is not None
     for a, b in itertools.combinations(table.columns, 2):
         apart = abs(found.ranks[a] - found.ranks[b]) > found.distance
@@ -69,8 +69,8 @@ def test_nemenyi_and_the_critical_distance_agree() -> None:
 
 
 def test_too_few_methods_or_data_sets_have_no_ranking() -> None:
-    assert friedman.ranking(pd.DataFrame(np.ones((5, 4)))) is None
-    assert friedman.ranking(pd.DataFrame(np.ones((4, 5)))) is None
+    assert friedman.friedman_ranking(pd.DataFrame(np.ones((5, 4)))) is None
+    assert friedman.friedman_ranking(pd.DataFrame(np.ones((4, 5)))) is None
 
 
 def test_iqm_and_improvement_are_what_their_definitions_say() -> None:
@@ -80,7 +80,7 @@ def test_iqm_and_improvement_are_what_their_definitions_say() -> None:
     x, y = rng.integers(0, 5, 6).astype(float), rng.integers(0, 5, 7).astype(float)
     wins = [1.0 if a > b else 0.5 if a == b else 0.0 for a in x for b in y]
     assert aggregate.beats(x, y) == pytest.approx(np.mean(wins))
-    table = aggregate.improvement({"a": [x, x], "b": [y, y]}).set_index("first")
+    table = aggregate.improvement_table({"a": [x, x], "b": [y, y]}).set_index("first")
     assert table.loc["a", "probability"] + table.loc["b", "probability"] == pytest.approx(1)
 
 
@@ -92,14 +92,14 @@ def test_the_interval_of_the_iqm_covers_about_as_often_as_it_says(
     hits = 0
     for _ in range(200):  # five data sets of one mean, ten seeds
         strata = list(rng.normal(50, 2, (5, 10)))
-        row = aggregate.summary({"a": strata}).iloc[0]
+        row = aggregate.aggregate_table({"a": strata}).iloc[0]
         hits += row["iqm_low"] <= 50 <= row["iqm_high"]
     assert 0.88 <= hits / 200 <= 0.99
 
 
 def test_a_profile_is_the_share_of_runs_above() -> None:
     strata = [np.array([10.0, 20.0]), np.array([30.0, 40.0])]
-    table = aggregate.profile({"a": strata}, points=4)
+    table = aggregate.profile_table({"a": strata}, points=4)
     assert table["threshold"].tolist() == [10, 20, 30, 40]
     assert table["share"].tolist() == [0.75, 0.5, 0.25, 0.0]
     assert (table["low"] <= table["share"]).all()
@@ -114,7 +114,7 @@ def test_the_files_are_the_same_bytes_and_ranks_need_five_of_both(tmp_path: Path
         runs += grid(method, {d: a + noise[d] for d, a in truth.items()}, (1, 2, 3))
     (board,) = boards(runs)
     for name in ("one", "two"):
-        paths = distributions.write(board, tmp_path / name)
+        paths = distributions.write_distributions(board, tmp_path / name)
     names = sorted(p.name for p in paths)
     assert names == [
         "aggregate.csv", "improvement.csv", "profile.csv", "profile.png", "profile.svg",
@@ -130,7 +130,7 @@ def test_the_files_are_the_same_bytes_and_ranks_need_five_of_both(tmp_path: Path
     expected = dict(zip(wide.columns, stats.rankdata(-wide, axis=1).mean(0), strict=True))
     assert dict(zip(ranks["method"], ranks["mean_rank"], strict=True)) == pytest.approx(expected)
     (small,) = boards([r for r in runs if r.tags["method"] != "a"])
-    left = {p.name for p in distributions.write(small, tmp_path / "small")}
+    left = {p.name for p in distributions.write_distributions(small, tmp_path / "small")}
     assert "ranks.csv" not in left
     assert "aggregate.csv" in left
 
@@ -139,13 +139,14 @@ APART = """
 import hashlib, sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from reports import draw_ranks, friedman
+from reports.figures.distributions import draw_ranks
+from reports.statistics.friedman import friedman_ranking
 noise = np.random.default_rng(0).normal(0, 4, (8, 7))
 table = pd.DataFrame(noise + 3 * np.arange(7), columns=[f"method {m}" for m in "abcdefg"])
-found = friedman.ranking(table)
+found = friedman_ranking(table)
 assert (found.nemenyi < 0.05).to_numpy().any()
 paths = [Path(sys.argv[1]) / name for name in ("ranks.png", "ranks.svg")]
-draw_ranks.ranks(found, "ranks", *paths)
+draw_ranks(found, "ranks", *paths)
 print([hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 """
 

@@ -21,31 +21,33 @@ def randn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_equal_layers_are_one_layer_and_orthogonal_ones_as_many_as_there_are() -> None:
-    same = layer_redundancy.spectrum("same", randn(1, 4, 3).expand(5, 4, 3))
+    same = layer_redundancy.layer_spectrum("same", randn(1, 4, 3).expand(5, 4, 3))
     assert same.shares[0] == pytest.approx(1.0)
     assert same.effective == pytest.approx(1.0)
     apart = torch.eye(5, dtype=torch.double).reshape(5, 5, 1)
-    assert layer_redundancy.spectrum("apart", apart).effective == pytest.approx(5.0)
+    assert layer_redundancy.layer_spectrum("apart", apart).effective == pytest.approx(5.0)
 
 
 def test_a_ring_is_found_where_there_is_one_and_its_size_is_counted() -> None:
     cores = randn(2, 6, 2), randn(2, 9, 1, seed=1), randn(1, 7, 2, seed=2)
     stack = torch.einsum("alb,bic,cja->lij", *cores)
-    found = {(f.slice_size, f.ring_rank): f for f in layer_redundancy.fits("x", stack, [1, 2], [1])}
+    found = {
+        (f.slice_size, f.ring_rank): f for f in layer_redundancy.fit_rings("x", stack, [1, 2], [1])
+    }
     assert found[2, 1].error < 1e-3
     assert found[2, 1].parameters == sum(c.numel() for c in cores)
     assert found[2, 1].share == pytest.approx(sum(c.numel() for c in cores) / stack.numel())
     assert found[1, 1].error > 0.1
-    assert layer_redundancy.front(list(found.values()))[-1].slice_size == 2
+    assert layer_redundancy.rings_on_front(list(found.values()))[-1].slice_size == 2
 
 
 def test_rings_that_save_nothing_are_left_out() -> None:
-    assert layer_redundancy.fits("x", randn(2, 3, 3), [8], [8]) == []
+    assert layer_redundancy.fit_rings("x", randn(2, 3, 3), [8], [8]) == []
 
 
 def test_compaction_changes_no_error() -> None:
     stack = randn(4, 20, 2) @ randn(4, 2, 15, seed=1)  # updates of rank 2
-    small = layer_redundancy.compact(stack)
+    small = layer_redundancy.compress_stack(stack)
     assert small.shape == (4, 8, 8)
     assert float(small.norm()) == pytest.approx(float(stack.norm()))
     errors = [decompose(x, (2, 2), 2, sweeps=300, starts=6).error for x in (stack, small)]
@@ -57,7 +59,7 @@ def test_alike_slices_and_cores_are_measured() -> None:
     slices[:, 1] = 2 * slices[:, 0]
     slices[:, 2] = 0
     state = {"image.down.slices": slices, "image.down.left": randn(2, 5, 2), "image.bias": randn(3)}
-    parts = ring_anatomy.read(state, pd.DataFrame(), "adaring")
+    parts = ring_anatomy.read_anatomy(state, pd.DataFrame(), "adaring")
     cosines = parts.alike["image.down"]
     assert float(cosines[0, 1]) == pytest.approx(1.0)
     assert float(cosines[0, 2]) == 0.0
@@ -66,7 +68,7 @@ def test_alike_slices_and_cores_are_measured() -> None:
     left = state["image.down.left"]
     assert by_name["image.down.left"].norm == pytest.approx(float(left.pow(2).sum().sqrt()))
     with pytest.raises(UsageError, match="no rings to look into"):
-        ring_anatomy.read({"image.0.q.down": randn(2, 3)}, pd.DataFrame(), "lora")
+        ring_anatomy.read_anatomy({"image.0.q.down": randn(2, 3)}, pd.DataFrame(), "lora")
 
 
 def recorded(method: str) -> str:

@@ -10,7 +10,7 @@ from harness.spec.spec import Spec
 from methods.kit.contract.adapter import Adapter
 from methods.kit.contract.method import Task
 from methods.kit.core.errors import UsageError
-from reports.analyses.layer_stacks import stacks
+from reports.analyses.layer_stacks import stack_layers
 from tests.conftest import TINY
 
 
@@ -27,7 +27,7 @@ def made(*words: str) -> tuple[Spec, Adapter, dict[str, torch.Tensor]]:
 
 def test_low_rank_paths_count_as_the_updates_they_make() -> None:
     spec, adapter, state = made("method=lora", "method.sites=q,v", "method.rank=2")
-    found = stacks(spec, state)
+    found = stack_layers(spec, state)
     assert set(found) == {"image.qkv", "text.qkv"}
     width, depth = adapter.clip.image.width, adapter.clip.image.depth
     assert found["image.qkv"].shape == (depth, 3 * width, width)
@@ -40,7 +40,7 @@ def test_low_rank_paths_count_as_the_updates_they_make() -> None:
 
 def test_other_matrices_count_as_themselves() -> None:
     spec, adapter, state = made("method=full_rank", "method.bottleneck=4")
-    found = stacks(spec, state, since_start=False)
+    found = stack_layers(spec, state, since_start=False)
     assert set(found) == {"image.down", "image.up", "text.down", "text.up"}
     for i in range(adapter.clip.text.depth):
         assert torch.equal(found["text.up"][i], state[f"text.{i}.up"])
@@ -53,29 +53,29 @@ def test_what_training_changed_is_what_counts() -> None:
     task = Task(("a", "b"), "{}", backbone_of.prompts("{}", ["a", "b"]).ids)
     state = spec.method.attach(backbone_of.clip, task).state()
     moved = {name: value + 0.01 for name, value in state.items()}
-    found = stacks(spec, moved)
+    found = stack_layers(spec, moved)
     assert all(torch.allclose(m, torch.full_like(m, 0.01), atol=1e-6) for m in found.values())
 
 
 def test_initial_values_of_another_device_are_noticed() -> None:
     spec, _, state = made("method=full_rank", "method.bottleneck=4")
     with pytest.raises(UsageError, match="cannot be drawn again here"):
-        stacks(spec, state)
+        stack_layers(spec, state)
 
 
 @pytest.mark.parametrize("words", ["adaring method.form=adapter", "clip_adapter", "zero_shot"])
 def test_methods_without_matrices_in_each_layer_are_refused(words: str) -> None:
     spec, _, state = made(*f"method={words}".split())
     with pytest.raises(UsageError, match="no matrices of its own in each layer"):
-        stacks(spec, state)
+        stack_layers(spec, state)
 
 
 def test_methods_in_stages_are_read_as_trained_or_refused() -> None:
     spec, _, state = made("method=mera")
     with pytest.raises(UsageError, match="use --as-trained"):
-        stacks(spec, state)
-    assert "image.down" in stacks(spec, state, since_start=False)
+        stack_layers(spec, state)
+    assert "image.down" in stack_layers(spec, state, since_start=False)
     spec, _, state = made("method=adaptable_adapters")
     left = {name: value for name, value in state.items() if not name.startswith("image.0.")}
     with pytest.raises(UsageError, match="chose its layers while it trained"):
-        stacks(spec, left, since_start=False)
+        stack_layers(spec, left, since_start=False)

@@ -77,15 +77,17 @@ def test_the_volume_is_the_number_of_cells_that_are_dominated(
     reference = np.full(columns, 6)
     cells = np.stack(np.meshgrid(*[np.arange(6)] * columns, indexing="ij"), -1).reshape(-1, columns)
     counted = sum(any((p <= cell).all() for p in points) for cell in cells)
-    assert dominance.volume(points.astype(float), reference.astype(float)) == counted
+    assert dominance.hypervolume(points.astype(float), reference.astype(float)) == counted
 
 
 def test_the_share_of_one_point_is_its_rectangle() -> None:
     """One point at (99, 80) beside (9999, 60): log10(1 + cost) is 2 and 4, the reference a tenth
     of the range worse than the worst: 4.2 and 58."""
     found = board(made({"a": 99.0, "b": 9999.0}, {"a": 80, "b": 60}, noise=0))
-    asked = pareto.axes(found, COST, QUALITY)
-    a, b = dominated_share.measure(found, pareto.points(found, COST, QUALITY), asked)
+    asked = pareto.find_axes(found, COST, QUALITY)
+    a, b = dominated_share.dominated_shares(
+        found, pareto.pareto_points(found, COST, QUALITY), asked
+    )
     assert (a.method, b.method) == ("a", "b")
     assert a.share == pytest.approx(1.0)
     assert b.share == pytest.approx((4.2 - 4) * (60 - 58) / ((4.2 - 2) * (80 - 58)))
@@ -101,7 +103,7 @@ def test_of_two_at_one_cost_the_chance_is_that_of_the_paired_t_test(gap: float) 
     runs = made({"a": 10, "b": 10}, {"a": 60 + gap, "b": 60}, seeds=(1, 2, 3, 4))
     a, b = (np.array([r.metrics[QUALITY] for r in runs if r.tags["method"] == m]) for m in "ab")
     p = stats.ttest_rel(a, b, alternative="less").pvalue  # of a being behind, if it is not
-    found = {p.method: p.chance for p in pareto.points(board(runs), COST, QUALITY)}
+    found = {p.method: p.chance for p in pareto.pareto_points(board(runs), COST, QUALITY)}
     assert found["a"] == pytest.approx(p, abs=0.025)
     assert found["a"] + found["b"] == pytest.approx(1)
 
@@ -109,7 +111,7 @@ def test_of_two_at_one_cost_the_chance_is_that_of_the_paired_t_test(gap: float) 
 def test_a_dearer_point_is_on_the_front_as_often_as_it_is_better() -> None:
     runs = made({"a": 10, "b": 1000}, {"a": 60, "b": 60.5}, seeds=(1, 2, 3, 4, 5))
     a, b = (np.array([r.metrics[QUALITY] for r in runs if r.tags["method"] == m]) for m in "ab")
-    found = {p.method: p for p in pareto.points(board(runs), COST, QUALITY)}
+    found = {p.method: p for p in pareto.pareto_points(board(runs), COST, QUALITY)}
     assert found["a"].chance == 1.0
     expected = stats.ttest_rel(b, a, alternative="less").pvalue
     assert found["b"].chance == pytest.approx(expected, abs=0.025)
@@ -121,7 +123,7 @@ def test_chances_of_equals_are_spread_evenly() -> None:
     rng, found = np.random.default_rng(0), []
     for _ in range(300):
         cells = cells.assign(**{QUALITY: 60 + rng.standard_normal(len(cells))})
-        moves = multiplier_bootstrap.draw(cells, ["a", "b"], [COST, QUALITY]).seeds[..., 1]
+        moves = multiplier_bootstrap.draw_means(cells, ["a", "b"], [COST, QUALITY]).seeds[..., 1]
         means = cells.groupby("method")[QUALITY].mean().to_numpy()
         found.append(float((means[0] + moves[:, 0] > means[1] + moves[:, 1]).mean()))
     assert stats.kstest(found, "uniform").pvalue > 0.01
@@ -131,7 +133,7 @@ def test_draws_have_the_spread_of_a_mean_over_seeds_and_data_sets() -> None:
     """With many seeds: the standard error of an average over two data sets."""
     runs = made({"a": 10}, {"a": 60}, data=("x", "y"), seeds=tuple(range(40)))
     cells = board(runs).cells
-    found = multiplier_bootstrap.draw(cells, ["a"], [COST, QUALITY])
+    found = multiplier_bootstrap.draw_means(cells, ["a"], [COST, QUALITY])
     own = cells.groupby("dataset")[QUALITY].var(ddof=1) / 40
     assert found.seeds[:, 0, 1].std() == pytest.approx(math.sqrt(own.sum()) / 2, rel=0.05)
     assert found.seeds[:, 0, 0].std() == 0  # sizes do not move
@@ -148,7 +150,7 @@ def test_h_moves_as_the_harmonic_mean_of_averages() -> None:
         for d in ("x", "y") for s in range(30)
     ]  # fmt: skip
     cells = board(runs).cells
-    found = multiplier_bootstrap.draw(cells, ["a"], [COST, "acc/hmean"]).seeds[:, 0, 1]
+    found = multiplier_bootstrap.draw_means(cells, ["a"], [COST, "acc/hmean"]).seeds[:, 0, 1]
     h = 2 * 80 * 40 / 120
     slopes = np.array([(h / 80) ** 2, (h / 40) ** 2]) / 2
     errors = cells.groupby("dataset")[["acc/base", "acc/novel"]].agg(
@@ -167,10 +169,12 @@ def test_h_moves_as_the_harmonic_mean_of_averages() -> None:
 
 def test_a_single_seed_has_no_chance_and_no_interval() -> None:
     found = board(made({"a": 10, "b": 100}, {"a": 60, "b": 70}, seeds=(1,)))
-    points = pareto.points(found, COST, QUALITY)
+    points = pareto.pareto_points(found, COST, QUALITY)
     assert all(math.isnan(p.chance) for p in points)
     assert all(p.front for p in points)
-    measured = dominated_share.measure(found, points, pareto.axes(found, COST, QUALITY))
+    measured = dominated_share.dominated_shares(
+        found, points, pareto.find_axes(found, COST, QUALITY)
+    )
     assert all(math.isnan(f.low) for f in measured)
 
 
@@ -180,19 +184,19 @@ def test_intervals_of_dominated_shares_cover_as_often_as_they_say(truth: tuple[i
     sizes = {f"a rank={i}": 10.0 ** (i + 1) for i in range(4)} | {"z": 10.0}
     means = dict(zip(sizes, (*truth, 50), strict=True))
     first = board(made(sizes, means, data=("x", "y"), noise=0))
-    points = pareto.points(first, COST, QUALITY, judged=False)
+    points = pareto.pareto_points(first, COST, QUALITY, judged=False)
     exact = first.cells[QUALITY].to_numpy()
-    asked = pareto.axes(first, COST, QUALITY)
+    asked = pareto.find_axes(first, COST, QUALITY)
     rng, covered = np.random.default_rng(1), []
     for _ in range(300):
         cells = first.cells.assign(**{QUALITY: exact + 1.5 * rng.standard_normal(len(exact))})
         drawn = cells.groupby("group")[QUALITY].mean()
         seen = [replace(p, mean=float(drawn[p.group])) for p in points]
-        family = dominated_share.measure(replace(first, cells=cells), seen, asked)[0]
+        family = dominated_share.dominated_shares(replace(first, cells=cells), seen, asked)[0]
         best = np.array([math.log10(1 + family.ideal[0]), -family.ideal[1]])
         reference = np.array([math.log10(1 + family.reference[0]), -family.reference[1]])
         true = np.array([[math.log10(1 + sizes[f"a rank={r}"]), -truth[r]] for r in range(4)])
-        share = float(dominance.volume(true, reference)) / float(np.prod(reference - best))
+        share = float(dominance.hypervolume(true, reference)) / float(np.prod(reference - best))
         covered.append(family.low <= share <= family.high)
     assert 0.92 < np.mean(covered) <= 0.99
 
@@ -205,10 +209,10 @@ def test_a_point_that_two_quantities_beat_may_stand_by_a_third() -> None:
     for run in runs:
         run.metrics[TIME] = 9.0 if run.tags["method"] == "a" else 1.0
     found = board(runs)
-    assert {p.method: p.front for p in pareto.points(found, COST, QUALITY)} == (
+    assert {p.method: p.front for p in pareto.pareto_points(found, COST, QUALITY)} == (
         {"a": True, "b": False}
     )
-    three = pareto.points(found, COST, QUALITY, TIME)
+    three = pareto.pareto_points(found, COST, QUALITY, TIME)
     assert {p.method: (p.front, p.third) for p in three} == {"a": (True, 9.0), "b": (True, 1.0)}
 
 
@@ -218,18 +222,21 @@ TRUTH = {"a rank=1": 60, "a rank=2": 70, "b": 65, "c": 90}
 
 def test_within_a_budget_the_best_is_the_best_that_fits() -> None:
     found = board(made(SIZES, TRUTH, noise=0.01))
-    points, asked = pareto.points(found, COST, QUALITY), pareto.axes(found, COST, QUALITY)
-    read = budget.read(found, points, asked, budget.limit("60"))
+    points, asked = (
+        pareto.pareto_points(found, COST, QUALITY),
+        pareto.find_axes(found, COST, QUALITY),
+    )
+    read = budget.best_within_budget(found, points, asked, budget.parse_budget("60"))
     assert [(p.label, c) for p, c in read.best] == [("b", 1.0), ("a rank=1", 0.0)]
-    read = budget.read(found, points, asked, budget.limit("5k"))
+    read = budget.best_within_budget(found, points, asked, budget.parse_budget("5k"))
     assert read.best[0][0].label == "a rank=2"
-    said = budget.sentence(read, asked)
+    said = budget.budget_sentence(read, asked)
     assert said.startswith(
         "with at most 5,000 trainable parameters the best is a (rank=2): accuracy"
     )
     assert "chance of being the best 100%" in said
     with pytest.raises(UsageError, match="nothing is at most that; the nearest is 10"):
-        budget.read(found, points, asked, 5)
+        budget.best_within_budget(found, points, asked, 5)
 
 
 def test_validation_chooses_a_methods_configuration_never_the_test() -> None:
@@ -238,9 +245,12 @@ def test_validation_chooses_a_methods_configuration_never_the_test() -> None:
         run.metrics["acc/val"] = 130 - run.metrics[QUALITY]
     more = made({"a rank=4": 100}, {"a rank=4": 80}, noise=0)
     found = board([*runs, *more])
-    points, asked = pareto.points(found, COST, QUALITY), pareto.axes(found, COST, QUALITY)
-    assert budget.read(found, points, asked, 10).best[0][0].settings == "rank=1"
-    (curve,) = rank_curves.of_board(found, asked).curves
+    points, asked = (
+        pareto.pareto_points(found, COST, QUALITY),
+        pareto.find_axes(found, COST, QUALITY),
+    )
+    assert budget.best_within_budget(found, points, asked, 10).best[0][0].settings == "rank=1"
+    (curve,) = rank_curves.board_curves(found, asked).curves
     assert [(p.settings, n) for p, n in zip(curve.points, curve.tried, strict=True)] == (
         [("rank=1", 2), ("rank=4", 1)]
     )
@@ -251,7 +261,7 @@ def test_validation_chooses_a_methods_configuration_never_the_test() -> None:
     ("word", "value"), [("50k", 50e3), ("1.5M", 1.5e6), ("50_000", 5e4), ("12", 12), (".5g", 5e8)]
 )
 def test_budgets_are_read(word: str, value: float) -> None:
-    assert budget.limit(word) == value
+    assert budget.parse_budget(word) == value
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -261,7 +271,7 @@ def test_budgets_are_read(word: str, value: float) -> None:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Board:
     """A ledger of planted rows behind the command."""
     found = board(made(SIZES, TRUTH, data=("x", "y")))
-    monkeypatch.setattr(pareto_module, "collect", lambda *_: [found])
+    monkeypatch.setattr(pareto_module, "collect_boards", lambda *_: [found])
     return found
 
 

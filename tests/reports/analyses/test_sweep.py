@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.cli import main
 from reports.analyses import sweep
-from reports.analyses.sweep import best_key, best_table, grid, map_keys, map_table
+from reports.analyses.sweep import best_key, best_table, map_keys, map_table, map_values
 from reports.provenance import sweep_files
 from reports.results import sweeps
 
@@ -101,7 +101,7 @@ def test_the_map_has_the_best_of_each_cell(own_home: Path) -> None:
     cells = map_table(sweep, keys)
     assert len(cells) == 9
     assert cells["count"].sum() == 9
-    assert grid(sweep, "method.slice_size") == [2, 4, "[4, 8]"]
+    assert map_values(sweep, "method.slice_size") == [2, 4, "[4, 8]"]
 
 
 def test_the_curve_counts_what_cost_something(own_home: Path) -> None:

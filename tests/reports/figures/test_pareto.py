@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from harness.spec.quantities import find_quantity
 from reports.analyses import pareto, rank_curves
-from reports.analyses.pareto import Point
+from reports.analyses.pareto import ParetoPoint
 from reports.figures import front_geometry, label_placement
 from reports.figures import rank_curves as rank_curves_module
 from reports.figures.label_placement import Box
-from reports.figures.pareto import SIZE, draw_picture
-from reports.figures.rank_curves import draw
+from reports.figures.pareto import SIZE, draw_pareto
+from reports.figures.rank_curves import write_curves
 from reports.figures.style import STYLE
 from reports.results.board import Board, boards
 from tests.reports import known_runs
@@ -42,11 +42,11 @@ def board(points: list[tuple[str, float, float]], data: tuple[str, ...] = ("x",)
 
 
 def drawn(found: Board, third: str | None = None, each: bool = False) -> Figure:
-    asked = pareto.axes(found, COST, QUALITY, third)
-    panels = [pareto.points(found, COST, QUALITY, third, d)
+    asked = pareto.find_axes(found, COST, QUALITY, third)
+    panels = [pareto.pareto_points(found, COST, QUALITY, third, d)
               for d in (found.datasets if each else (None,))]  # fmt: skip
     with mpl.rc_context(STYLE):
-        return draw_picture(panels, found, asked, None)
+        return draw_pareto(panels, found, asked, None)
 
 
 def boxes(figure: Figure, axes: Any) -> list[Any]:
@@ -152,7 +152,7 @@ def test_places_are_free_whatever_the_crowd(count: int, seed: int) -> None:
 
 def test_curves_name_their_settings_on_nothing_and_are_the_same_bytes(tmp_path: Path) -> None:
     found = board([*CROWD[:20], ("zero_shot", 0, 50)])
-    picture = rank_curves.of_board(found, pareto.axes(found, COST, QUALITY))
+    picture = rank_curves.board_curves(found, pareto.find_axes(found, COST, QUALITY))
     with mpl.rc_context(STYLE):
         figure = rank_curves_module.draw_curves(picture)
     (axes,) = figure.axes
@@ -161,7 +161,7 @@ def test_curves_name_their_settings_on_nothing_and_are_the_same_bytes(tmp_path: 
     assert not any(a.overlaps(b) for i, a in enumerate(named) for b in named[:i])
     assert "zero-shot" in {t.get_text() for t in figure.legends[0].get_texts()}
     for copy in ("one", "two"):
-        draw(picture, tmp_path / copy)
+        write_curves(picture, tmp_path / copy)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -173,7 +173,8 @@ def test_bars_of_two_seeds_do_not_squeeze_what_is_compared() -> None:
     """They stretch the axis to twice the spread of the means at most, and never past 100 %."""
     quality = find_quantity(QUALITY)
     points = [
-        Point(name, "", cost, mean, mean - half, mean + half, 2) for name, cost, mean, half in WIDE
+        ParetoPoint(name, "", cost, mean, mean - half, mean + half, 2)
+        for name, cost, mean, half in WIDE
     ]
     assert [front_geometry.bar(p, quality) for p in points] == [
         (10.0, 90.0),

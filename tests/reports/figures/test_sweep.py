@@ -36,7 +36,7 @@ def front_of(costs: list[float], values: list[float], folder: Path) -> None:
     table = pd.DataFrame({COST: costs, QUALITY: values, "hypervolume": 0.5})
     table["front"] = [not any(c <= p[0] and v >= p[1] and (c, v) != p for c, v in pairs)
                       for p in pairs]  # fmt: skip
-    sweep.front(table, COST, QUALITY, "a title", folder / "a.png")
+    sweep.draw_front(table, COST, QUALITY, "a title", folder / "a.png")
 
 
 def points(axes: Any) -> np.ndarray:
@@ -71,7 +71,7 @@ def test_a_legend_lies_on_no_point(tmp_path: Path, drawn: list[Figure]) -> None:
     front_of(*map(list, zip(*CORNERS, strict=True)), tmp_path)
     rows = [{"method": f"method {m}", "trial": i, QUALITY: v, "best": v}
             for m in range(5) for i, (_, v) in enumerate(CORNERS)]  # fmt: skip
-    sweep.curves(pd.DataFrame(rows), QUALITY, "trial", "a title", tmp_path / "b.png")
+    sweep.draw_tuning_curves(pd.DataFrame(rows), QUALITY, "trial", "a title", tmp_path / "b.png")
     assert len(drawn) == 6  # both as PNG, SVG and PDF
     assert all(map(legend_is_clear, drawn))
 
@@ -102,7 +102,7 @@ def test_what_costs_nothing_stands_left_of_all_and_is_called_zero(
 @given(st.floats(1, 1e12), st.floats(math.log10(3.9), 10))
 def test_ticks_are_round_inside_and_told_apart(low: float, span: float) -> None:
     high = low * 10**span
-    found = style.ticks(low, high)
+    found = style.log_ticks(low, high)
     assert len(found) >= 3
     assert all(low <= t <= high for t in found)
     assert found == sorted(set(found))

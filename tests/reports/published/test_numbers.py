@@ -17,13 +17,15 @@ VIT = {"backbone": "ViT-B-16-quickgelu", "backbone.pretrained": "openai"}
 
 
 def one(**wanted: str) -> numbers.Published:
-    (found,) = [n for n in numbers.numbers() if all(getattr(n, k) == v for k, v in wanted.items())]
+    (found,) = [
+        n for n in numbers.published_numbers() if all(getattr(n, k) == v for k, v in wanted.items())
+    ]
     return found
 
 
 def test_every_number_has_a_source_and_an_honest_word_for_it() -> None:
-    assert len(numbers.numbers()) > 900
-    for n in numbers.numbers():
+    assert len(numbers.published_numbers()) > 900
+    for n in numbers.published_numbers():
         assert n.source
         assert n.evidence in ("read", "thread", "recalled", "computed")
         assert n.number >= 0
@@ -50,7 +52,7 @@ def test_some_numbers_are_those_that_papers_print() -> None:
 
 
 def test_the_audit_flags_exactly_one_cell() -> None:
-    checks = audit.audit_tables(numbers.numbers())
+    checks = audit.audit_tables(numbers.published_numbers())
     wrong = [c for c in checks if c.verdict == "impossible"]
     assert [(c.title, c.dataset, c.what) for c in wrong] == [
         ("MMA", "average", "mean"),
@@ -66,7 +68,7 @@ def test_the_audit_flags_exactly_one_cell() -> None:
 
 
 def test_the_audit_does_sums_of_shots_and_groups_too() -> None:
-    checks = audit.audit_tables(numbers.numbers())
+    checks = audit.audit_tables(numbers.published_numbers())
     lora = {c.shots: c.recomputed for c in checks if c.title == "CLIP-LoRA" and c.what == "mean"}
     assert {k: round(v, 1) for k, v in lora.items()} == {"1": 72.5, "4": 77.4, "16": 83.0}
     vtab = [c for c in checks if c.protocol == "vtab1k"]
@@ -75,7 +77,7 @@ def test_the_audit_does_sums_of_shots_and_groups_too() -> None:
 
 
 TABLE = [
-    replace(numbers.numbers()[0], title="T", dataset=name, metric=metric, shots="16")
+    replace(numbers.published_numbers()[0], title="T", dataset=name, metric=metric, shots="16")
     for name in public_sets.collections()["all11"]
     for metric in ("acc/base", "acc/novel")
 ]
@@ -135,7 +137,7 @@ def run(method: str, dataset: str, seed: int, metrics: dict[str, float], **other
 
 
 def verdicts(*runs: Run) -> dict[tuple[str, str], str]:
-    return {(b.theirs.dataset, b.theirs.metric): b.verdict for b in numbers.beside(runs)}
+    return {(b.theirs.dataset, b.theirs.metric): b.verdict for b in numbers.match_published(runs)}
 
 
 def test_ours_agrees_within_the_tolerance_and_not_beyond() -> None:
@@ -177,7 +179,7 @@ def test_the_average_needs_all_eleven_and_has_the_h_of_averages() -> None:
     runs = [run("zero_shot", name, seed, metrics) for name in names for seed in (1, 2)]
     (found,) = [
         b
-        for b in numbers.beside(runs)
+        for b in numbers.match_published(runs)
         if (b.theirs.dataset, b.theirs.metric) == ("average", "acc/hmean")
     ]
     assert found.ours.mean == pytest.approx(harmonic_mean(69.0, 74.0))

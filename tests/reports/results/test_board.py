@@ -106,7 +106,7 @@ def test_failed_and_missing_cells_are_counted_and_kept_out_of_averages() -> None
     assert rows.loc[("c", "x"), "missing"] == 1
     assert math.isnan(rows.loc[("c", "average"), "acc/hmean_mean"])
     assert rows.loc[("c", "average"), "missing"] == 3
-    text = leaderboard.markdown(board)
+    text = leaderboard.board_markdown(board)
     assert "| **-** |" in text
 
 
@@ -134,7 +134,7 @@ def test_settings_that_differ_are_shown_and_their_rows_apart() -> None:
 
 def test_a_single_seed_has_no_interval() -> None:
     (board,) = board_module.boards([planted("a", "x", 1, 60, 50)])
-    assert leaderboard.interval(board.rows.iloc[0], "acc/base") == "60.00"
+    assert leaderboard.mean_text(board.rows.iloc[0], "acc/base") == "60.00"
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=20))
@@ -163,14 +163,14 @@ def dominated(p: tuple[float, float], others: list[tuple[float, float]]) -> bool
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))
 def test_the_front_is_what_its_definition_says(pairs: list[tuple[float, float]]) -> None:
     expected = {i for i, p in enumerate(pairs) if not dominated(p, pairs)}
-    assert dominance.front(pairs) == expected
+    assert dominance.front_of_pairs(pairs) == expected
 
 
 def test_the_picture_and_the_tables_are_the_same_bytes_for_the_same_rows(tmp_path: Path) -> None:
     for name in ("one", "two"):
         boards = board.boards(GRID)
         manifest.write_manifest(rebuild.leaderboard(boards, best=False), tmp_path / name)
-        pareto.write_plain(boards[0], tmp_path / name, "params/trainable", "acc/hmean")
+        pareto.write_pareto(boards[0], tmp_path / name, "params/trainable", "acc/hmean")
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == [
         "leaderboard.csv", "leaderboard.html", "leaderboard.manifest.json", "leaderboard.md",
@@ -184,7 +184,7 @@ def test_the_picture_and_the_tables_are_the_same_bytes_for_the_same_rows(tmp_pat
 def test_what_costs_nothing_is_drawn_too(tmp_path: Path) -> None:
     free = [planted("zero_shot", d, s, 50, 50, 0) for d in ("x", "y") for s in (1, 2)]
     (board,) = board_module.boards([*GRID, *free])
-    pareto.write_plain(board, tmp_path, "params/trainable", "acc/hmean")
+    pareto.write_pareto(board, tmp_path, "params/trainable", "acc/hmean")
     points = read_csv(tmp_path / "pareto.csv").set_index("method")
     assert points.loc["zero_shot", "params/trainable"] == 0
     assert points["front"].to_dict() == {"zero_shot": "True", "b": "True", "a": "True"}

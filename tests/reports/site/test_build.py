@@ -87,14 +87,14 @@ def test_the_leaderboard_shows_the_planted_means_and_links_to_their_runs(built: 
 def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> None:
     """What `ringbench pareto` says of the same runs."""
     (board,) = boards(RUNS)
-    asked = pareto.axes(board, "params/trainable", "acc/hmean")
-    found = pareto.points(board, "params/trainable", "acc/hmean")
+    asked = pareto.find_axes(board, "params/trainable", "acc/hmean")
+    found = pareto.pareto_points(board, "params/trainable", "acc/hmean")
     tables = diff.tables((built / BOARD / "pareto.html").read_bytes())
     heads, *rows = tables["plane-params-trainable-table"]
     place = heads.index("chance of it")
     assert {r[0]: r[place] for r in rows} == {p.label: f"{p.chance:.0%}" for p in found}
     heads, *rows = tables["families"]
-    measured = dominated_share.measure(board, found, asked)
+    measured = dominated_share.dominated_shares(board, found, asked)
     assert [r[0] for r in rows] == [f.method for f in measured]
     assert [r[2] for r in rows] == [f"{f.share:.1%}" for f in measured]
     csv = pd.read_csv(built / BOARD / "files" / "pareto-families.csv")

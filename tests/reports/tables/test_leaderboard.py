@@ -15,7 +15,7 @@ from reports.cli import watch
 from reports.results.board import Board, boards
 from reports.statistics import bootstrap, shared_ranks
 from reports.tables import leaderboard, paper_table
-from reports.tables.paper_table import wide
+from reports.tables.paper_table import build_paper_table
 from tests.reports.known_runs import grid, run
 
 FIVE = {"u": 40.0, "v": 50.0, "w": 60.0, "x": 70.0, "y": 80.0}
@@ -48,7 +48,7 @@ def test_what_cannot_be_told_apart_shares_a_rank_and_what_is_worse_comes_after_a
     found = column(board, "rank")
     assert (found["a"], found["b"], found["c"]) == (1, 1, 3)
     assert np.isnan(found["once"])
-    assert "rank: one more than" in " ".join(leaderboard.legend(board))
+    assert "rank: one more than" in " ".join(leaderboard.board_notes(board))
 
 
 def test_runs_on_another_draw_have_no_rank() -> None:
@@ -63,12 +63,12 @@ def test_runs_on_another_draw_have_no_rank() -> None:
 def test_all_pairs_at_once_are_the_pairs_one_by_one() -> None:
     rng = np.random.default_rng(0)
     values = [rng.uniform(40, 90, (4, 2, n)) for n in (3, 3, 4)]
-    p, ahead = shared_ranks.chances(values)
+    p, ahead = shared_ranks.pairwise_p(values)
     for i in range(4):
         for j in range(i + 1, 4):
             one = bootstrap.over_seeds([x[[i, j]] for x in values])
             assert p[i, j] == pytest.approx(one.p, rel=0.15, abs=0.02)
-            flat = bootstrap.gap(np.mean([x[[i, j]].mean(2) for x in values], axis=0))
+            flat = bootstrap.score_difference(np.mean([x[[i, j]].mean(2) for x in values], axis=0))
             assert ahead[i, j] == pytest.approx(float(flat))
 
 
@@ -125,7 +125,7 @@ def test_a_healthy_row_has_no_flag() -> None:
     runs += grid("a", shifted(2), (1, 2), test_parts=SIZES, versions="{}")
     assert flags_of(runs) == ""
     (board,) = boards(runs)
-    assert "flags" not in leaderboard.shown(board)[0]
+    assert "flags" not in leaderboard.visible_table(board)[0]
 
 
 def test_every_sickness_is_flagged() -> None:
@@ -161,7 +161,7 @@ def printed() -> Board:
 
 
 def test_data_sets_stand_in_the_fields_order_and_equal_numbers_in_one_place() -> None:
-    found = wide(printed())
+    found = build_paper_table(printed())
     assert found.heads == ["imagenet", "dtd", "aaa", "average accuracy"]
     by_name = dict(zip(found.names, found.cells, strict=True))
     assert [by_name[n][1].place for n in ("a_b", "b", "c")] == [1, 1, 2]
@@ -222,7 +222,7 @@ def test_watching_shows_what_changes_and_waits_for_the_first_run() -> None:
     def collect() -> list[Board]:
         return boards(runs.pop(0))
 
-    watch.watch_suite(collect, lambda found: shown.append(len(found[0].cells)), 0.0, rounds=4)
+    watch.watch_boards(collect, lambda found: shown.append(len(found[0].cells)), 0.0, rounds=4)
     assert shown == [5, 10]
     with pytest.raises(UsageError):
         boards([])

@@ -70,7 +70,7 @@ def test_the_front_is_that_of_the_reports() -> None:
     for _ in range(20):
         pairs = [(rng.randint(0, 9), rng.randint(0, 9)) for _ in range(15)]
         points = [Point((0.0,), c, q) for c, q in pairs]
-        assert set(front(points)) == dominance.front(pairs)
+        assert set(front(points)) == dominance.front_of_pairs(pairs)
         for c in range(10):
             assert best(points, c) == max((q for k, q in pairs if k <= c), default=-np.inf)
 

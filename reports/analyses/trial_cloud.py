@@ -10,7 +10,7 @@ from reports.results import sweeps
 from reports.results.board import Board
 
 
-def trials(names: Sequence[str], board: Board, asked: Axes) -> pd.DataFrame:
+def trial_cloud(names: Sequence[str], board: Board, asked: Axes) -> pd.DataFrame:
     """The cost and quality of every complete trial of sweeps and contests, and its ``sweep``.
 
     Raises UsageError where they are not of the board's kind: trials know validation accuracies

@@ -11,14 +11,16 @@ from methods.kit.core.errors import UsageError, unknown
 from reports.analyses import comparison
 from reports.analyses.comparison import Comparison, compare_methods
 from reports.results import selection
-from reports.results.board import ACCURACY, frame
-from reports.results.selection import Candidate, title
-from reports.statistics.mcnemar import Fetch
+from reports.results.board import ACCURACY, runs_frame
+from reports.results.selection import Candidate, configuration_title
+from reports.statistics.mcnemar import FetchPredictions
 
 
-def sweep_comparisons(facts: dict[str, Any], runs: Iterable[Run], fetch: Fetch) -> list[Comparison]:
+def sweep_comparisons(
+    facts: dict[str, Any], runs: Iterable[Run], fetch: FetchPredictions
+) -> list[Comparison]:
     """Paired on the same data sets, fresh seeds and images; empty below two tested winners."""
-    table = frame(runs)
+    table = runs_frame(runs)
     table = table[table["finished"]]
     entrants = [_entrant(m, table[table["digest"].isin(m["digests"])]) for m in facts["methods"]]
     there = [e for e in entrants if not e.rows.empty]
@@ -29,11 +31,13 @@ def sweep_comparisons(facts: dict[str, Any], runs: Iterable[Run], fetch: Fetch) 
 
 def _entrant(said: dict[str, Any], rows: Any) -> Candidate:
     method, label = said["method"], said["label"]
-    return Candidate(method, label, title(method, label.removeprefix(method).strip()), rows)
+    return Candidate(
+        method, label, configuration_title(method, label.removeprefix(method).strip()), rows
+    )
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonRequest:
     """As typed."""
 
     names: tuple[str, ...]
@@ -47,7 +51,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Compared:
+class RequestedComparison:
     """The comparisons, a title, and the finished runs of that kind: a row each."""
 
     pairs: list[Comparison]
@@ -55,32 +59,38 @@ class Compared:
     table: pd.DataFrame
 
 
-def requested_comparison(asked: Asked, runs: Iterable[Run], fetch: Fetch) -> Compared:
+def compare_requested(
+    asked: ComparisonRequest, runs: Iterable[Run], fetch: FetchPredictions
+) -> RequestedComparison:
     """The comparisons asked for. Raises UsageError."""
     if asked.best and asked.every:
         raise UsageError("--best and --all exclude each other")
     names = list(asked.names)
     if asked.baseline is not None and asked.baseline not in names:
         names.append(asked.baseline)
-    table = _of_one_kind(frame(runs), asked, [selection.method_of(n) for n in names])
+    table = _of_one_kind(runs_frame(runs), asked, [selection.method_of(n) for n in names])
     protocol, backbone = str(table["protocol"].iloc[0]), str(table["backbone"].iloc[0])
     metric = asked.metric or ACCURACY[protocol][-1]
     known = sorted(c for c in table.columns if c.startswith("acc/") and table[c].notna().any())
     if metric not in known:
         raise unknown(f"metric {metric!r}", metric, known)
     several: selection.Several = "best" if asked.best else "all" if asked.every else "refuse"
-    entrants = selection.find(table, names, several)
-    base = [] if asked.baseline is None else selection.find(table, [asked.baseline], several)
+    entrants = selection.select_candidates(table, names, several)
+    base = (
+        []
+        if asked.baseline is None
+        else selection.select_candidates(table, [asked.baseline], several)
+    )
     if len(base) > 1:
         raise UsageError(f"--baseline {asked.baseline!r} has several configurations; name one")
     if len(entrants) < 2:
         raise UsageError("compare: name at least two methods, or one with several --all")
     ours = next((e for e in entrants if base and e.rows.index.equals(base[0].rows.index)), None)
     found = compare_methods(entrants, ours, metric, fetch)
-    return Compared(found, f"{protocol} on {backbone}, {metric}", table)
+    return RequestedComparison(found, f"{protocol} on {backbone}, {metric}", table)
 
 
-def _of_one_kind(table: pd.DataFrame, asked: Asked, methods: list[str]) -> pd.DataFrame:
+def _of_one_kind(table: pd.DataFrame, asked: ComparisonRequest, methods: list[str]) -> pd.DataFrame:
     """The finished runs of one protocol and backbone that has all methods. Raises UsageError."""
     table = table[table["finished"]]
     for column, wanted in (("protocol", asked.protocol), ("backbone", asked.backbone)):
