@@ -1,12 +1,9 @@
 """``ringbench ls``: what there is, as columns and rows."""
 
 import importlib
-import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
-import methods
 from methods.kit.core.errors import unknown
 
 Listing = tuple[list[str], list[list[Any]]]
@@ -35,38 +32,9 @@ def of(what: str, uri: str | None = None) -> Listing:
 
 
 def _methods() -> Listing:
-    from harness.evaluate import parameters
-    from harness.model import backbone
+    from harness.run import catalogue
 
-    parts = backbone.backbone_outline("ViT-B-16-quickgelu")
-    rows = []
-    for name in methods.names():
-        kind = methods.find(name)
-        method = kind()
-        counts = parameters.outline_counts(method, parts, classes=100)
-        towers = "+".join(t for t in ("image", "text") if counts.by_tower[t]) or "-"
-        about = _first_line(kind)
-        rows.append(
-            [
-                name,
-                counts.trainable,
-                towers,
-                "yes" if method.identity else "no",
-                "yes" if counts.inference == 0 and counts.trainable else "no",
-                kind.paper,
-                max(re.findall(r"\d{4}", kind.paper), default=""),
-                kind.fidelity,
-                about,
-            ]
-        )
-    columns = ["method", "trainable (ViT-B/16)", "towers", "identity at start", "folds"]
-    return [*columns, "paper", "year", "fidelity", "what it is"], rows
-
-
-def _first_line(kind: type) -> str:
-    text = sys.modules[kind.__module__].__doc__ or ""
-    line = " ".join(text.strip().split("\n\n")[0].split()).split(": ")[-1]
-    return re.sub(r" \([^()]*\d{4}[^()]*\)", "", line)  # the citation has a column of its own
+    return list(catalogue.METHOD_COLUMNS), catalogue.method_rows()
 
 
 def _datasets() -> Listing:
@@ -92,27 +60,9 @@ def _datasets() -> Listing:
 
 
 def _backbones() -> Listing:
-    from harness.model import open_clip_configs
+    from harness.run import catalogue
 
-    rows = []
-    for name in open_clip_configs.backbone_names():
-        config = open_clip_configs.model_config(name)
-        vision, text = config["vision_cfg"], config["text_cfg"]
-        tags = (
-            ["(shipped)"]
-            if name == open_clip_configs.EMBEDDED
-            else open_clip_configs.pretrained_tags(name)
-        )
-        rows.append(
-            [
-                name,
-                vision["image_size"],
-                f"{vision['layers']} x {vision['width']}",
-                f"{text['layers']} x {text['width']}",
-                ", ".join(tags),
-            ]
-        )
-    return ["backbone", "image", "image tower", "text tower", "pretrained"], rows
+    return list(catalogue.BACKBONE_COLUMNS), catalogue.backbone_rows()
 
 
 def _protocols() -> Listing:

@@ -7,11 +7,16 @@ import torch
 
 from harness.cli import console
 from harness.evaluate import parameters
-from harness.model import backbone
+from harness.model import backbone, tensor_cache
 from harness.run import config
 from harness.run.execute import check_spec
 from harness.spec.spec import Spec
+<<<<<<< HEAD
 from harness.tracking.driver import RunOutcome, summary_line
+=======
+from harness.tracking.driver import RunOutcome, sentence
+from harness.train import execution_mode
+>>>>>>> 0f70f2c (A catalogue of methods and backbones: listings and mistyped settings need no torch)
 from harness.train.step import MICRO_BATCH_TAG
 from methods.kit.core.errors import UsageError
 
@@ -31,6 +36,13 @@ def use_threads(threads: int) -> None:
     """Limit torch's threads; 0 leaves them."""
     if threads:
         torch.set_num_threads(threads)
+
+
+def set_up_process(threads: int, cache: str, steps: str) -> None:
+    """Apply the options that concern the whole process. Raises UsageError."""
+    use_threads(threads)
+    tensor_cache.shared_cache.use(cache)
+    execution_mode.step_mode.use(steps)
 
 
 def show(done: RunOutcome, as_json: bool, quiet: bool) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import methods
 from harness.data import multi_task_sets, registry
 from harness.data.registry import canonical_name, content_hash, default_settings, set_collections
+from harness.run.catalogue import method_settings
 from harness.spec.protocols import check_data_settings as check_protocol
 from harness.spec.spec import (
     MULTI_TASK,
@@ -67,11 +68,15 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     name = given.get("method.name", values.get("method.name"))
     if name is None:
         raise UsageError(f"method: missing; say method=NAME, one of {', '.join(methods.names())}")
-    kind = methods.find(str(name))
+    _check_names(str(name), given)
     backbone = str(given.get("backbone.name", values.get("backbone.name", BackboneSpec.name)))
     several = values.get("protocol") == MULTI_TASK
     named = given.get("data.name", values.get("data.name", DataSpec.name))
     data = multi_task_sets.joined_name(named) if several else canonical_name(str(named))
+    if "data.content" not in given:
+        content = multi_task_sets.joined_content if several else content_hash
+        values["data.content"] = content(data, str(given.get("data.root", "")))
+    kind = methods.find(str(name))  # imports torch, so mistyped words are refused before
     preset_data = {key: value for key, value in values.items() if key == "data.shots"}
     host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
     for each in (host, str(name)) if host else (str(name),):
@@ -82,9 +87,6 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
     values |= preset_data  # a protocol that fixes the shots knows better than the data set
     values |= given
     values |= {"data.name": data, "data.targets": _targets(values, data)}
-    if "data.content" not in values:
-        content = multi_task_sets.joined_content if several else content_hash
-        values["data.content"] = content(data, str(given.get("data.root", "")))
     if values.get("backbone.precision") == "auto":
         from harness.model import precision
 
@@ -152,11 +154,10 @@ def _checked(kind: "type[Method]", values: Values) -> Spec:
     if protocol not in PROTOCOLS:
         raise unknown(f"protocol {protocol!r}", str(protocol), PROTOCOLS)
     seed = values.pop("seed", 1)
+    _check_names(methods.name_of(kind), values)
     tables: dict[str, Values] = {"method": {}, **{part: {} for part in PARTS}}
     for key, value in values.items():
-        part, dot, name = key.partition(".")
-        if part not in tables or not dot:
-            raise unknown(key, key, _all_keys(kind))
+        part, _, name = key.partition(".")
         tables[part][name] = value
     _gather(tables["method"])
     parts = {part: check_part(part, cls, tables[part]) for part, cls in PARTS.items()}
@@ -180,9 +181,19 @@ def _gather(values: Values) -> None:
         values["settings"] = [*values.get("settings", []), *given]
 
 
-def _all_keys(kind: "type[Method]") -> list[str]:
-    keys = [f"{part}.{name}" for part, cls in PARTS.items() for name in field_names(cls)]
-    return [*keys, *(f"method.{n}" for n in field_names(kind)), *SHORT, "seed"]
+def _check_names(method: str, values: Iterable[str]) -> None:
+    """Raise UsageError for a key that names no setting; torch is not needed to know them."""
+    known = {part: field_names(kind) for part, kind in PARTS.items()}
+    known["method"] = method_settings(method)
+    for key in values:
+        part, dot, name = key.partition(".")
+        if key in ("protocol", "seed", "method.name") or key.startswith(f"{HOST}."):
+            continue
+        if not dot or part not in known:
+            keys = [f"{part}.{name}" for part, names in known.items() for name in names]
+            raise unknown(key, key, [*keys, *SHORT, "seed"])
+        if name not in known[part]:
+            raise unknown(key, name, known[part])
 
 
 # --- files -----------------------------------------------------------------------------------

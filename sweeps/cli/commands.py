@@ -52,15 +52,11 @@ def suite(
     The same command again finishes what is missing and repeats nothing.
     """
     from harness.cli import run_output
-    from harness.model import tensor_cache
     from harness.run import grouping
-    from harness.train import execution_mode
     from sweeps.suite import execute
     from sweeps.suite.build import build_suite
 
-    run_output.use_threads(threads)
-    tensor_cache.shared_cache.use(cache)
-    execution_mode.step_mode.use(steps)
+    run_output.set_up_process(threads, cache, steps)
     grouping.size_of(cotrain)
     plan = build_suite(preset, words or [], tracking_uri)
     if dry_run:
@@ -140,16 +136,12 @@ def sweep(
     of several workers; where trials may be pruned, auto takes them one after another.
     """
     from harness.cli import run_output
-    from harness.model import tensor_cache
     from harness.run import grouping
-    from harness.train import execution_mode
     from sweeps.cli import requests
     from sweeps.study.search import Where
     from sweeps.study.sweep_plan import SweepOptions
 
-    run_output.use_threads(threads)
-    tensor_cache.shared_cache.use(cache)
-    execution_mode.step_mode.use(steps)
+    run_output.set_up_process(threads, cache, steps)
     grouping.size_of(cotrain)
     options = SweepOptions(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)
