@@ -1,17 +1,22 @@
-"""The command ``ringbench``: names the modules that hold the commands, and turns errors into one
-line and an exit code (0 done, 1 a run failed, 2 wrong usage, 3 a grid is incomplete)."""
+"""The command ``ringbench``: registers all commands; errors become one line and an exit code.
+
+Exit codes: 0 done, 1 a run failed, 2 wrong usage, 3 a grid is incomplete. Command modules import
+what they need when a command runs, so that help and mistyped words need no torch.
+"""
 
 import importlib
 import os
 import signal
 import sys
 from functools import cache
+from importlib.metadata import version
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from harness.spec import environment
+from methods.kit.core.errors import UsageError
 
 MODULES = (
     "harness.cli.run_commands",
@@ -28,19 +33,36 @@ ClickException: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ =
 
 
 @cache
-def _app() -> typer.Typer:
-    """All commands, put together once a process."""
+def build_app() -> typer.Typer:
+    """Return the application with the commands of all ``MODULES``."""
     app = typer.Typer(
         name="ringbench",
-        help="Compare ways to adapt CLIP: one loop, the same data, seeds and budget.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_options)
     for module in MODULES:
         importlib.import_module(module).register(app)
     return app
+
+
+def _print_version(shown: bool) -> None:
+    if shown:
+        sys.stdout.write(f"ringbench {version('ringbench')}\n")
+        raise typer.Exit
+
+
+def _options(
+    version_: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Compare parameter-efficient ways to adapt CLIP: one loop, same data, seeds and budget."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -50,23 +72,21 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def call(arguments: list[str]) -> int:
-    """Run a command; returns the exit code."""
-    from methods.kit.core.errors import UsageError
-
-    signal.signal(signal.SIGTERM, _stop)
+    """Run a command and return its exit code."""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        return int(_app()(arguments, standalone_mode=False) or 0)
+        return int(build_app()(arguments, prog_name="ringbench", standalone_mode=False) or 0)
     except UsageError as error:
         return _refuse(str(error))
     except ClickException as error:
         text = " ".join(str(error.format_message()).split())
-        return _refuse(text) if text else 2  # the help was shown instead
+        return _refuse(text) if text else 2  # typer has shown the help
     except (typer.Abort, KeyboardInterrupt):
-        return _refuse("stopped; what was finished is recorded", code=130)
+        return _refuse("stopped; finished runs are recorded", code=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a disk that is full, a file that may not be written
+    except OSError as error:  # such as a full disk or a file without permission
         return _refuse(f"{error.filename or 'cannot write'}: {error.strerror or error}")
 
 
@@ -75,6 +95,6 @@ def _refuse(line: str, code: int = 2) -> int:
     return code
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM (a cluster that wants its machine back) ends a command as Ctrl-C does."""
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """End a command on SIGTERM, which clusters send, as on Ctrl-C."""
     raise KeyboardInterrupt

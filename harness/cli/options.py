@@ -7,7 +7,7 @@ import typer
 
 Preset = Annotated[str, typer.Argument(help="A preset: see `ringbench ls presets`.")]
 Words = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings, such as seed=2.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Settings, such as seed=2.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

@@ -41,20 +41,14 @@ def run(
     tracking_uri: Tracking = None,
 ) -> int:
     """Train and test one method once, and record it. A finished run is not repeated."""
+    from harness.cli import console, run_output
     from harness.run import config
 
-<<<<<<< HEAD
-    spec = source_lookup.resolve_source_runs(config.build(preset, words or []), tracking_uri)
-    tensor_cache.shared_cache.use(cache)
-    execution_mode.step_mode.use(steps)
-=======
     spec = config.build(preset, words or [])  # refuses mistyped words before torch is imported
-    from harness.cli import console, run_output
     from harness.tracking import driver, source_lookup
 
     run_output.set_up_process(threads, cache, steps)
-    spec = source_lookup.pinned(spec, tracking_uri)
->>>>>>> 0f70f2c (A catalogue of methods and backbones: listings and mistyped settings need no torch)
+    spec = source_lookup.resolve_source_runs(spec, tracking_uri)
     if dry_run:
         return run_output.plan(spec, json)
     done = driver.run(spec, device, force, tracking_uri, console.ProgressBars(1, quiet or json))

@@ -1,24 +1,15 @@
-"""What a command prints about one run."""
+"""What a command prints about one run. Nothing here imports torch before it is needed."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from harness.cli import console
-from harness.evaluate import parameters
-from harness.model import backbone, tensor_cache
 from harness.run import config
-from harness.run.execute import check_spec
-from harness.spec.spec import Spec
-<<<<<<< HEAD
-from harness.tracking.driver import RunOutcome, summary_line
-=======
-from harness.tracking.driver import RunOutcome, sentence
-from harness.train import execution_mode
->>>>>>> 0f70f2c (A catalogue of methods and backbones: listings and mistyped settings need no torch)
-from harness.train.step import MICRO_BATCH_TAG
 from methods.kit.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.spec.spec import Spec
+    from harness.tracking.driver import RunOutcome
 
 
 def count_parameters(method: str, words: Sequence[str], name: str, classes: int) -> dict[str, Any]:
@@ -28,6 +19,9 @@ def count_parameters(method: str, words: Sequence[str], name: str, classes: int)
     if odd:
         raise UsageError(f"{odd[0]}: params takes settings of the method only, as method.rank=4")
     spec = config.resolve("few_shot", {"method.name": method, **given})
+    from harness.evaluate import parameters
+    from harness.model import backbone
+
     counts = parameters.outline_counts(spec.method, backbone.backbone_outline(name), classes)
     return counts.as_dict()
 
@@ -35,18 +29,25 @@ def count_parameters(method: str, words: Sequence[str], name: str, classes: int)
 def use_threads(threads: int) -> None:
     """Limit torch's threads; 0 leaves them."""
     if threads:
+        import torch
+
         torch.set_num_threads(threads)
 
 
 def set_up_process(threads: int, cache: str, steps: str) -> None:
     """Apply the options that concern the whole process. Raises UsageError."""
+    from harness.model import tensor_cache
+    from harness.train import execution_mode
+
     use_threads(threads)
     tensor_cache.shared_cache.use(cache)
     execution_mode.step_mode.use(steps)
 
 
-def show(done: RunOutcome, as_json: bool, quiet: bool) -> int:
-    """Print how a run ended, unless its progress did; returns the exit code."""
+def show(done: "RunOutcome", as_json: bool, quiet: bool) -> int:
+    """Print the outcome of a run, unless the progress display did; return the exit code."""
+    from harness.tracking.driver import summary_line
+
     if as_json:
         console.as_json(
             {
@@ -61,23 +62,28 @@ def show(done: RunOutcome, as_json: bool, quiet: bool) -> int:
                 "spec": done.spec.as_dict(),
             }
         )
-    elif done.found or done.status == "running" or (quiet and not done.ok):
+        return 0 if done.ok else 1
+    if done.found or done.status == "running" or (quiet and not done.ok):
         console.say(summary_line(done))
-    if done.cache and not as_json and not quiet:
-        console.say(done.cache)
-    if done.steps and not as_json and not quiet:
-        console.say("; ".join(_said(key, value) for key, value in done.steps.items()))
+    if not quiet:
+        steps = "; ".join(_step_note(tag, value) for tag, value in done.steps.items())
+        for note in filter(None, (done.cache, steps)):
+            console.say(note)
     return 0 if done.ok else 1
 
 
-def _said(key: str, value: str) -> str:
-    if key == MICRO_BATCH_TAG:
-        return f"memory ran out: batches passed in parts of at most {value} images, the same steps"
-    return f"recorded steps: {value}"
+def _step_note(tag: str, value: str) -> str:
+    from harness.train.step import MICRO_BATCH_TAG
+
+    if tag == MICRO_BATCH_TAG:
+        return f"out of memory: each batch is split into parts of at most {value} images"
+    return f"CUDA graphs: {value}"
 
 
-def plan(spec: Spec, as_json: bool) -> int:
-    """Print what a run would be."""
+def plan(spec: "Spec", as_json: bool) -> int:
+    """Print the settings and parameter counts of a run without running it."""
+    from harness.run.execute import check_spec
+
     counts = check_spec(spec)
     if as_json:
         facts = {"digest": spec.digest(), "spec": spec.as_dict(), "parameters": counts.as_dict()}

@@ -52,13 +52,14 @@ def suite(
     The same command again finishes what is missing and repeats nothing.
     """
     from harness.cli import run_output
+    from sweeps.suite.build import build_suite
+
+    plan = build_suite(preset, words or [], tracking_uri)  # refuses mistyped words without torch
     from harness.run import grouping
     from sweeps.suite import execute
-    from sweeps.suite.build import build_suite
 
     run_output.set_up_process(threads, cache, steps)
     grouping.size_of(cotrain)
-    plan = build_suite(preset, words or [], tracking_uri)
     if dry_run:
         return execute.show(plan, tracking_uri, force, json)
     return execute.run(plan, device, tracking_uri, workers, force, quiet, json, cotrain)

@@ -9,9 +9,8 @@ from typing import Any
 
 import methods
 from harness.data import multi_task_sets, registry
-from harness.run import config
+from harness.run import catalogue, config
 from harness.spec.spec import MULTI_TASK, Spec
-from harness.tracking.source_lookup import resolve_source_runs
 from methods.kit.core.errors import UsageError
 
 AXES = {"methods": "method.name", "seeds": "seed", "data": "data.name", "datasets": "data.name"}
@@ -57,7 +56,7 @@ def build_suite(preset: str, words: Sequence[str], uri: str | None = None) -> Su
     if not names:
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
     for name in names:
-        methods.find(name)
+        catalogue.method_settings(name)  # refuses an unknown one
     specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes, uri))
     place = {name: i for i, name in enumerate(names)}
     sets = {str(name): i for i, name in enumerate(dict.fromkeys(axes.get("data.name", [])))}
@@ -87,13 +86,11 @@ def _grid(
                 mine[full] = values
         else:
             mine.setdefault(key, values)
-    return [
-        resolve_source_runs(
-            config.resolve(preset, {"method.name": method, **dict(zip(mine, point, strict=True))}),
-            uri,
-        )
-        for point in itertools.product(*mine.values())
-    ]
+    points = (dict(zip(mine, point, strict=True)) for point in itertools.product(*mine.values()))
+    specs = [config.resolve(preset, {"method.name": method, **point}) for point in points]
+    from harness.tracking.source_lookup import resolve_source_runs
+
+    return [resolve_source_runs(spec, uri) for spec in specs]
 
 
 def choices(key: str, raw: str) -> list[Any]:

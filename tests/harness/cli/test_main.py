@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -262,14 +263,50 @@ def test_a_failed_run_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert "failed: the loss is" in capsys.readouterr().err
 
 
-def test_help_is_quick_and_imports_nothing_heavy() -> None:
-    script = (
-        "import sys; from harness.cli import main\n"
-        "for name in main.MODULES: __import__(name)\n"
-        "print([m for m in ('torch', 'mlflow', 'pandas', 'open_clip') if m in sys.modules])"
+HEAVY = ("torch", "mlflow", "optuna", "pandas", "open_clip")
+
+
+def loaded_by(*commands: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """The exit codes of commands in a process of their own, and the heavy modules they import."""
+    program = (
+        "import json, sys; from harness.cli import main;"
+        " codes = [main.call(words) for words in json.loads(sys.argv[1])];"
+        f" print(json.dumps([codes, [m for m in {HEAVY} if m in sys.modules]]))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
+    words = [sys.executable, "-c", program, json.dumps(commands)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    codes, modules = json.loads(done.stdout.splitlines()[-1])
+    return codes, modules
+
+
+def command_names() -> list[str]:
+    """The words that may follow ``ringbench``."""
+    app = main.build_app()
+    single = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    return [*single, *(str(group.name) for group in app.registered_groups)]
+
+
+def test_help_version_and_mistyped_words_import_nothing_heavy() -> None:
+    help_texts = [(), ("--help",), ("--version",)]
+    help_texts += [(name, "--help") for name in command_names()]
+    mistyped = [("rum",), ("run", "few_shot", "--fast"), ("ls", "method"), ("run", "few_shots")]
+    lora = ("run", "few_shot", "method=lora")
+    mistyped += [(*lora, "method.rnk=4", "data=digits"), (*lora, "data=digts"), (*lora, "foo=1")]
+    mistyped += [("run", "few_shot", "method=lore"), ("params", "lora", "method.rnk=4")]
+    mistyped += [("suite", "few_shot", "methods=lora", words) for words in ("shot=1", "data=digts")]
+    codes, modules = loaded_by(*help_texts, *mistyped)
+    assert codes == [2, *[0] * (len(help_texts) - 1), *[2] * len(mistyped)]
+    assert modules == []
+
+
+def test_listings_import_nothing_heavy() -> None:
+    words = ("methods", "presets", "spaces", "datasets", "protocols", "backbones")
+    assert loaded_by(*(("ls", what) for what in words)) == ([0] * len(words), [])
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.call(["--version"]) == 0
+    assert capsys.readouterr().out == f"ringbench {version('ringbench')}\n"
 
 
 def test_piped_output_is_plain_lines() -> None:
