@@ -56,7 +56,9 @@ def leaderboard(
     if watch:
         return watch_boards(collect, output.print_boards, seconds)
     found = collect()
-    paths = manifest.write_manifest(rebuild.leaderboard(found, not every), report_folder(out))
+    paths = manifest.write_manifest(
+        rebuild.leaderboard_tables(found, not every), report_folder(out)
+    )
     paths += output.write_affinities(found, not every, report_folder(out), tracking_uri)
     if json:
         return console.as_json([row for b in found for row in leaderboard_records(b)])

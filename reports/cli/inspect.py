@@ -38,8 +38,8 @@ def redundancy(
     asked = (numbers("--slices", slices), numbers("--rings", rings), as_trained)
     ledger = open_ledger(tracking_uri)
     found = ledger.find_by_prefix(run)
-    spectra, fitted = inspection_tables.repeats(ledger, found, *asked)
-    title = inspection_tables.title(found)
+    spectra, fitted = inspection_tables.measure_redundancy(ledger, found, *asked)
+    title = inspection_tables.run_title(found)
     made = inspection_tables.redundancy_tables((spectra, fitted), found, *asked)
     folder = report_folder(out)
     paths = manifest.write_manifest(
@@ -69,7 +69,10 @@ def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Track
 
     ledger = open_ledger(tracking_uri)
     found = ledger.find_by_prefix(run)
-    parts, title = inspection_tables.look(ledger, found), inspection_tables.title(found)
+    parts, title = (
+        inspection_tables.read_run_anatomy(ledger, found),
+        inspection_tables.run_title(found),
+    )
     folder = report_folder(out)
     drawn = ring_anatomy.save_anatomy(parts, title, folder)
     paths = manifest.write_manifest(inspection_tables.anatomy_tables(parts, found), folder, drawn)

@@ -82,7 +82,7 @@ def write_affinities(found: list[Board], best: bool, folder: Path, uri: str | No
         if table.empty:
             continue
         place = folder if len(several) == 1 else folder / f"{board.protocol}-{board.backbone}"
-        tables = rebuild.affinities(board, best, task_affinity.affinity_csv(table))
+        tables = rebuild.affinity_tables(board, best, task_affinity.affinity_csv(table))
         paths += manifest.write_manifest(tables, place, write_affinity(board, table, place))
     return paths
 
@@ -99,10 +99,10 @@ def write_sweep(
         if keys or best:
             raise UsageError("--map and --best: go with one sweep of the contest")
         return _contest(facts, folder, uri, shown)
-    found, wanted = sweeps.read_sweep(name), sweep_files.Wanted(keys, best)
-    parts = sweep_files.parts(found, wanted)
+    found, wanted = sweeps.read_sweep(name), sweep_files.SweepRequest(keys, best)
+    parts = sweep_files.sweep_parts(found, wanted)
     tables = sweep_tables.of_sweep(found, wanted, parts, _runs(found, uri))
-    paths = manifest.write_manifest(tables, folder, sweep_files.draw(parts, folder))
+    paths = manifest.write_manifest(tables, folder, sweep_files.draw_parts(parts, folder))
     if shown:
         _show_best(found, best)
     return paths
@@ -114,13 +114,13 @@ def _contest(facts: dict[str, Any], folder: Path, uri: str | None, shown: bool) 
 
     ledger = open_ledger(uri)
     runs = list(ledger.runs())
-    found = sweep_files.results(facts, runs, cache(ledger.predictions))
+    found = sweep_files.contest_results(facts, runs, cache(ledger.predictions))
     parts = [sweeps.read_sweep(part) for part in sweeps.parts(facts)]
     curves = sweep_files.contest_curves(facts, parts)
     if shown:
         _show_contest(facts["name"], found)
     tables = sweep_tables.of_contest(facts, parts, found, curves, runs)
-    return manifest.write_manifest(tables, folder, sweep_files.draw([curves], folder))
+    return manifest.write_manifest(tables, folder, sweep_files.draw_parts([curves], folder))
 
 
 def _runs(sweep: "Sweep", uri: str | None) -> list[Run]:
@@ -171,9 +171,9 @@ def show_sweep_front(
 
     found = sweeps.read_sweep(name)
     cost, quality = cost or found.cost, quality or found.quality
-    part = sweep_files.front(found, "pareto", cost, quality)
+    part = sweep_files.front_part(found, "pareto", cost, quality)
     tables = sweep_tables.of_front(found, cost, quality, part, _runs(found, uri))
-    paths = manifest.write_manifest(tables, folder, sweep_files.draw([part], folder))
+    paths = manifest.write_manifest(tables, folder, sweep_files.draw_parts([part], folder))
     table = part.table
     best = table[table["front"]].sort_values(cost)
     if as_json:

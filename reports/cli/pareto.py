@@ -49,7 +49,7 @@ def show_front(
     cost, quality = wanted.cost or COST, wanted.quality or board.headline
     asked = pareto.find_axes(board, cost, quality, wanted.third)
     behind = trial_cloud.trial_cloud(wanted.cloud, board, asked) if wanted.cloud else None
-    front = rebuild.front(board, asked, wanted.per_data)
+    front = rebuild.measure_front(board, asked, wanted.per_data)
     panels, measured, found = front.panels, front.measured, front.panels[0]
     if wanted.per_data:
         found = pareto.pareto_points(board, cost, quality, wanted.third, judged=False)
@@ -98,7 +98,7 @@ def show_curves(
             find_quantity(wanted.cost or COST), find_quantity(wanted.quality or first.quality)
         )
         found, table = rank_curves.sweep_curves(sweeps, asked, uri)
-        tables = rebuild.sweep_tables(found, table)
+        tables = rebuild.sweep_curve_tables(found, table)
     else:
         board = single_board(collect_boards(uri, protocol, backbone))
         asked = pareto.find_axes(board, wanted.cost or COST, wanted.quality or board.headline)

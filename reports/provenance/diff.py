@@ -32,7 +32,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def between(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
+def compare_files(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     """What differs between a file and what it should be. Raises ValueError for a broken file."""
     if path.endswith(".csv"):
         yield from _grids(path, "", _csv(found), _csv(expected))
@@ -115,13 +115,13 @@ class _Tables(HTMLParser):
             self._cell.append(data)
 
 
-def tables(page: bytes) -> dict[str, Grid]:
+def html_tables(page: bytes) -> dict[str, Grid]:
     """Every table of a page: headings, then rows, as read."""
     return _Tables(page).found
 
 
 def _pages(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
-    mine, theirs = tables(found), tables(expected)
+    mine, theirs = html_tables(found), html_tables(expected)
     for name, grid in theirs.items():
         if name not in mine:
             yield Problem(path, f"table {name}", "missing", "")
@@ -141,14 +141,14 @@ def _records(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     for run in mine.keys() ^ theirs.keys():
         yield Problem(path, f"run {run}", "missing" if run in theirs else "not expected", "")
     for run in mine.keys() & theirs.keys():
-        yield from fields(path, f"run {run}", mine[run], theirs[run])
+        yield from compare_values(path, f"run {run}", mine[run], theirs[run])
 
 
-def fields(path: str, where: str, mine: object, theirs: object) -> Iterator[Problem]:
+def compare_values(path: str, where: str, mine: object, theirs: object) -> Iterator[Problem]:
     """What differs between two records, field by field."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in sorted(mine.keys() | theirs.keys()):
-            yield from fields(path, f"{where}, {key}", mine.get(key), theirs.get(key))
+            yield from compare_values(path, f"{where}, {key}", mine.get(key), theirs.get(key))
     elif json.dumps(mine) != json.dumps(theirs):
         yield Problem(path, where, json.dumps(mine), json.dumps(theirs))
 

@@ -51,7 +51,7 @@ RUN = (
 
 
 @dataclass(frozen=True)
-class Tables:
+class TableSet:
     """What a command says in files, as a function of runs.
 
     ``texts`` are its files by name; ``settings`` make them again of the runs ``read``, among which
@@ -80,16 +80,16 @@ class Manifest:
     read: list[str]
 
 
-def of_boards(
+def tables_of_boards(
     name: str, settings: dict[str, Any], texts: dict[str, str], boards: Sequence[Board]
-) -> Tables:
+) -> TableSet:
     """Tables whose rows are those of boards."""
-    return Tables(
+    return TableSet(
         name,
         settings,
         texts,
         [row for board in boards for row in _rows(board)],
-        {run: told for board in boards for run, told in told_of(board.cells).items()},
+        {run: told for board in boards for run, told in run_facts(board.cells).items()},
         tuple(run for board in boards for run in board.read),
     )
 
@@ -105,13 +105,13 @@ def _rows(board: Board) -> list[dict[str, Any]]:
     return found
 
 
-def told_of(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def run_facts(cells: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """For each run of a table its digest, hashes, commit and versions."""
     told = cells.set_index("run_id")[list(RUN)].sort_index()
     return {str(run): facts for run, facts in told.to_dict("index").items()}
 
 
-def write_manifest(tables: Tables, folder: Path, pictures: Sequence[Path] = ()) -> list[Path]:
+def write_manifest(tables: TableSet, folder: Path, pictures: Sequence[Path] = ()) -> list[Path]:
     """The tables and their manifest; returns all paths, pictures first. Same runs, same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [*pictures, *(folder / name for name in tables.texts)]

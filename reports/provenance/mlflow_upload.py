@@ -28,7 +28,7 @@ def suite(uri: str | None, run_id: str, digests: Collection[str]) -> None:
         try:
             ledger = open_ledger(uri)
             found = boards(r for r in ledger.runs() if r.digest in wanted and r.tested)
-            manifest.write_manifest(rebuild.leaderboard(found, False), folder)
+            manifest.write_manifest(rebuild.leaderboard_tables(found, False), folder)
             for board in found:
                 _front(board, folder)
             ledger.upload_report(run_id, folder)
@@ -42,7 +42,7 @@ def _front(board: Board, folder: Path) -> None:
 
     asked = pareto.find_axes(board, COST, board.headline)
     if pareto.pareto_points(board, COST, board.headline, judged=False):
-        found = rebuild.front(board, asked, per_data=False)
+        found = rebuild.measure_front(board, asked, per_data=False)
         drawn = save_pareto(found.panels, board, asked, None, folder)
         manifest.write_manifest(rebuild.front_tables(found, board), folder, drawn)
 
@@ -53,11 +53,11 @@ def sweep(uri: str | None, run_id: str, name: str) -> None:
         folder = Path(place)
         try:
             found, ledger = sweeps.read_sweep(name), open_ledger(uri)
-            part = sweep_files.front(found, "front")
+            part = sweep_files.front_part(found, "front")
             tables = sweep_tables.of_front(
                 found, found.cost, found.quality, part, list(ledger.runs())
             )
-            manifest.write_manifest(tables, folder, sweep_files.draw([part], folder))
+            manifest.write_manifest(tables, folder, sweep_files.draw_parts([part], folder))
             for path in (home_folder() / "sweeps" / name).glob("*.*"):
                 shutil.copy(path, folder)
             ledger.upload_report(run_id, folder)

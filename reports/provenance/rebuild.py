@@ -15,7 +15,7 @@ from reports.analyses.dominated_share import DominatedShare
 from reports.analyses.pareto import Axes, ParetoPoint
 from reports.analyses.rank_curves import RankCurves
 from reports.provenance import inspection_tables, manifest
-from reports.provenance.manifest import Tables
+from reports.provenance.manifest import TableSet
 from reports.provenance.sweep_tables import COMMANDS, remake_tables
 from reports.results.board import Board, boards, runs_frame
 from reports.tables import comparison, paper_table
@@ -32,18 +32,20 @@ class Front:
     per_data: bool
 
 
-def leaderboard(found: list[Board], best: bool) -> Tables:
+def leaderboard_tables(found: list[Board], best: bool) -> TableSet:
     settings = {"command": "leaderboard", "best": best}
-    return manifest.of_boards("leaderboard", settings, paper_table.leaderboard_files(found), found)
+    return manifest.tables_of_boards(
+        "leaderboard", settings, paper_table.leaderboard_files(found), found
+    )
 
 
-def affinities(board: Board, best: bool, text: str) -> Tables:
+def affinity_tables(board: Board, best: bool, text: str) -> TableSet:
     """Of multi_task how alike the tasks' gradients were."""
     settings = {"command": "affinity", "best": best}
-    return manifest.of_boards("affinity", settings, {"affinity.csv": text}, [board])
+    return manifest.tables_of_boards("affinity", settings, {"affinity.csv": text}, [board])
 
 
-def front(board: Board, asked: Axes, per_data: bool) -> Front:
+def measure_front(board: Board, asked: Axes, per_data: bool) -> Front:
     """The points of a board, or of each of its data sets. Raises UsageError for none."""
     names = [q.name if q else None for q in (asked.cost, asked.quality, asked.third)]
     cost, quality, third = str(names[0]), str(names[1]), names[2]
@@ -57,15 +59,15 @@ def front(board: Board, asked: Axes, per_data: bool) -> Front:
     return Front(panels, measured, asked, per_data)
 
 
-def front_tables(found: Front, board: Board) -> Tables:
+def front_tables(found: Front, board: Board) -> TableSet:
     settings = {"command": "pareto", **_names(found.asked), "per_data": found.per_data}
     texts = pareto_files(found.panels, found.measured, found.asked)
-    return manifest.of_boards("pareto", settings, texts, [board])
+    return manifest.tables_of_boards("pareto", settings, texts, [board])
 
 
-def curve_tables(found: RankCurves, board: Board) -> Tables:
+def curve_tables(found: RankCurves, board: Board) -> TableSet:
     settings = {"command": "pareto --curves", **_names(found.asked)}
-    return manifest.of_boards(
+    return manifest.tables_of_boards(
         rank_curves.STEM,
         settings,
         {f"{rank_curves.STEM}.csv": rank_curves.curves_csv(found)},
@@ -73,7 +75,7 @@ def curve_tables(found: RankCurves, board: Board) -> Tables:
     )
 
 
-def sweep_tables(found: RankCurves, table: Any) -> Tables:
+def sweep_curve_tables(found: RankCurves, table: Any) -> TableSet:
     """The curves of sweeps, ``table`` with a row a run."""
     settings = {"command": "pareto --curves --sweep", **_names(found.asked)}
     rows = [
@@ -82,10 +84,10 @@ def sweep_tables(found: RankCurves, table: Any) -> Tables:
     ]
     text = {f"{rank_curves.STEM}.csv": rank_curves.curves_csv(found)}
     read = tuple(table["run_id"])
-    return Tables(rank_curves.STEM, settings, text, rows, manifest.told_of(table), read)
+    return TableSet(rank_curves.STEM, settings, text, rows, manifest.run_facts(table), read)
 
 
-def compare_tables(asked: ComparisonRequest, found: RequestedComparison) -> Tables:
+def compare_tables(asked: ComparisonRequest, found: RequestedComparison) -> TableSet:
     rows, used = [], set()
     for one in found.pairs:
         for dataset, cells in one.paired.cells.groupby("dataset"):
@@ -94,10 +96,10 @@ def compare_tables(asked: ComparisonRequest, found: RequestedComparison) -> Tabl
             names = {"first": one.paired.a.name, "second": one.paired.b.name}
             rows.append({**names, "dataset": dataset, "runs": runs})
     table = found.table
-    told = manifest.told_of(table[table["run_id"].isin(used)])
+    told = manifest.run_facts(table[table["run_id"].isin(used)])
     settings = {"command": "compare", **asdict(asked)}
     texts = comparison.comparison_files(found.pairs, found.title)
-    return Tables("compare", settings, texts, rows, told, tuple(table["run_id"]))
+    return TableSet("compare", settings, texts, rows, told, tuple(table["run_id"]))
 
 
 def _names(asked: Axes) -> dict[str, str]:
@@ -105,7 +107,7 @@ def _names(asked: Axes) -> dict[str, str]:
     return {role: q.name for role, q in named.items() if q is not None}
 
 
-def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Tables:
+def rebuild_tables(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> TableSet:
     """The tables of a manifest from the runs that its command read.
 
     Raises UsageError, KeyError, TypeError or ValueError where these runs give no such tables.
@@ -123,12 +125,12 @@ def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Table
     if command == "pareto --curves --sweep":
         axes = Axes(find_quantity(settings["cost"]), find_quantity(settings["quality"]))
         table = rank_curves.trial_frame(runs_frame(runs, tested=False), axes)
-        return sweep_tables(rank_curves.trial_curves(table, axes, ""), table)
+        return sweep_curve_tables(rank_curves.trial_curves(table, axes, ""), table)
     if command == "leaderboard":
-        return leaderboard(boards(runs, settings["best"]), settings["best"])
+        return leaderboard_tables(boards(runs, settings["best"]), settings["best"])
     if command == "affinity":
         (board,) = boards(runs, settings["best"])
-        return affinities(
+        return affinity_tables(
             board,
             settings["best"],
             task_affinity.affinity_csv(task_affinity.affinity_table(board, ledger.tables)),
@@ -138,5 +140,5 @@ def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> Table
     if command == "pareto --curves":
         return curve_tables(rank_curves.board_curves(board, axes), board)
     if command == "pareto":
-        return front_tables(front(board, axes, settings["per_data"]), board)
+        return front_tables(measure_front(board, axes, settings["per_data"]), board)
     raise ValueError(f"no command {command!r} is known")

@@ -12,7 +12,7 @@ from reports.results import predictions, sweeps
 from reports.results.sweeps import Sweep
 
 
-def problems(
+def accuracy_problems(
     file: str, runs: Iterable[Run], fetch: Callable[[Run], bytes | None]
 ) -> Iterator[Problem]:
     """``file`` is where the runs are recorded, ``fetch`` gives a run's predictions.parquet."""
@@ -25,7 +25,7 @@ def problems(
             yield from _equal(file, run, "acc/hmean", both)
 
 
-def trials(file: str, sweep: Sweep, runs: Iterable[Run]) -> Iterator[Problem]:
+def trial_problems(file: str, sweep: Sweep, runs: Iterable[Run]) -> Iterator[Problem]:
     """Complete trials whose accuracies and parameters are not the means of their runs'.
 
     ``file`` is where the trials are recorded. A trial with runs that are not there is passed over.

@@ -30,7 +30,7 @@ from reports.tables import comparison, paper_table
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SweepRequest:
     """Of a sweep: two keys to draw a map over, and the key to show the best value of."""
 
     map: str | None = None
@@ -38,7 +38,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Part:
+class SweepPart:
     """A table, and how ``reports.figures.sweep`` draws it to a PNG and, beside it, SVG and PDF;
     None for one that is no picture."""
 
@@ -59,30 +59,34 @@ class Results:
     against: list[Comparison]
 
 
-def parts(sweep: Sweep, wanted: Wanted = Wanted()) -> list[Part]:
+def sweep_parts(sweep: Sweep, wanted: SweepRequest = SweepRequest()) -> list[SweepPart]:
     """Everything there is to say about a sweep. Raises UsageError for keys that it has not."""
     best = best_key(sweep, wanted.best)
     keys = chosen_keys(sweep, wanted.map) if wanted.map else map_keys(sweep)
     curve = tuning_curve(sweep, sweep.facts["method"])
     weights = importances(sweep)
     return [
-        front(sweep, "front"),
+        front_part(sweep, "front"),
         *([] if keys is None else [_map(sweep, keys)]),
-        *([] if best is None else [Part("best", best_table(sweep, best), None)]),
+        *([] if best is None else [SweepPart("best", best_table(sweep, best), None)]),
         *([] if weights.empty else [_importances(sweep, weights)]),
         _curves(curve, sweep.facts["objectives"][0], _title(sweep), False),
     ]
 
 
-def front(sweep: Sweep, stem: str, cost: str | None = None, quality: str | None = None) -> Part:
+def front_part(
+    sweep: Sweep, stem: str, cost: str | None = None, quality: str | None = None
+) -> SweepPart:
     """The front of a sweep with its hypervolume over trials. Raises UsageError."""
     cost, quality = cost or sweep.cost, quality or sweep.quality
     table = front_table(sweep, cost, quality)
     title = _title(sweep)
-    return Part(stem, table, lambda pens, png: pens.draw_front(table, cost, quality, title, png))
+    return SweepPart(
+        stem, table, lambda pens, png: pens.draw_front(table, cost, quality, title, png)
+    )
 
 
-def contest_curves(facts: dict[str, Any], tuned: Sequence[Sweep]) -> Part:
+def contest_curves(facts: dict[str, Any], tuned: Sequence[Sweep]) -> SweepPart:
     """How the tuning of each entrant went; ``tuned`` are their sweeps in order."""
     labels = [m["label"] for m in facts["methods"]]
     table = pd.concat(
@@ -92,7 +96,7 @@ def contest_curves(facts: dict[str, Any], tuned: Sequence[Sweep]) -> Part:
     return _curves(table, facts["objective"], f"{facts['name']}: {facts['goal']} each", timed)
 
 
-def results(facts: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions) -> Results:
+def contest_results(facts: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions) -> Results:
     """Of a contest's winners among ``runs``. Raises UsageError before they are tested."""
     digests = {d for m in facts["methods"] for d in m["digests"]}
     mine = [r for r in runs if r.digest in digests and r.tested]
@@ -103,18 +107,18 @@ def results(facts: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions)
     return Results(found, comparison_request.sweep_comparisons(facts, mine, fetch))
 
 
-def contest_texts(facts: dict[str, Any], found: Results, curves: Part) -> dict[str, str]:
+def contest_texts(facts: dict[str, Any], found: Results, curves: SweepPart) -> dict[str, str]:
     """The leaderboard of the winners, the winners compared, and the tuning curves."""
     title = f"contest {facts['name']}"
     paired = comparison.comparison_files(found.against, title) if found.against else {}
     return {**paper_table.leaderboard_files(found.boards), **paired, **texts([curves])}
 
 
-def texts(found: Sequence[Part]) -> dict[str, str]:
+def texts(found: Sequence[SweepPart]) -> dict[str, str]:
     return {f"{part.stem}.csv": part.text for part in found}
 
 
-def draw(found: Sequence[Part], folder: Path) -> list[Path]:
+def draw_parts(found: Sequence[SweepPart], folder: Path) -> list[Path]:
     """The pictures of parts; returns their paths. Same rows, same bytes."""
     from reports.figures import sweep as sweep_module  # matplotlib is slow to import
 
@@ -127,26 +131,26 @@ def draw(found: Sequence[Part], folder: Path) -> list[Path]:
     return paths
 
 
-def _map(sweep: Sweep, keys: tuple[str, str]) -> Part:
+def _map(sweep: Sweep, keys: tuple[str, str]) -> SweepPart:
     cells, title = map_table(sweep, keys), _title(sweep)
     values = (map_values(sweep, keys[0]), map_values(sweep, keys[1]))
-    return Part(
+    return SweepPart(
         "map",
         cells,
         lambda pens, png: pens.draw_heat_map(cells, keys, values, sweep.quality, title, png),
     )
 
 
-def _importances(sweep: Sweep, weights: pd.DataFrame) -> Part:
+def _importances(sweep: Sweep, weights: pd.DataFrame) -> SweepPart:
     title = _title(sweep)
-    return Part(
+    return SweepPart(
         "importances", weights, lambda pens, png: pens.draw_importances(weights, title, png)
     )
 
 
-def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool) -> Part:
+def _curves(table: pd.DataFrame, aim: str, title: str, timed: bool) -> SweepPart:
     by = "seconds" if timed else "trial"
-    return Part(
+    return SweepPart(
         "curves", table, lambda pens, png: pens.draw_tuning_curves(table, aim, by, title, png)
     )
 

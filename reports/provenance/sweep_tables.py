@@ -8,8 +8,8 @@ from typing import Any
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.provenance import manifest, sweep_files
-from reports.provenance.manifest import Tables
-from reports.provenance.sweep_files import Part, Results, Wanted
+from reports.provenance.manifest import TableSet
+from reports.provenance.sweep_files import Results, SweepPart, SweepRequest
 from reports.results import sweeps
 from reports.results.board import runs_frame
 from reports.results.sweeps import Sweep
@@ -20,13 +20,17 @@ COMMANDS = (SWEEP, FRONT, CONTEST)
 Seen = dict[str, list[int]]  # the trials of each sweep that a table was made of
 
 
-def of_sweep(sweep: Sweep, wanted: Wanted, found: Sequence[Part], runs: Sequence[Run]) -> Tables:
+def of_sweep(
+    sweep: Sweep, wanted: SweepRequest, found: Sequence[SweepPart], runs: Sequence[Run]
+) -> TableSet:
     """The tables of ``report --sweep``; ``found`` are all parts of the sweep."""
     settings = {"command": SWEEP, "map": wanted.map, "best": wanted.best}
     return _tables("sweep", settings, sweep_files.texts(found), [sweep], runs)
 
 
-def of_front(sweep: Sweep, cost: str, quality: str, found: Part, runs: Sequence[Run]) -> Tables:
+def of_front(
+    sweep: Sweep, cost: str, quality: str, found: SweepPart, runs: Sequence[Run]
+) -> TableSet:
     """``found`` is the front of the sweep; its files are called by its stem."""
     settings = {"command": FRONT, "stem": found.stem, "cost": cost, "quality": quality}
     return _tables(found.stem, settings, sweep_files.texts([found]), [sweep], runs)
@@ -36,13 +40,13 @@ def of_contest(
     facts: dict[str, Any],
     tuned: Sequence[Sweep],
     found: Results,
-    curves: Part,
+    curves: SweepPart,
     runs: Sequence[Run],
-) -> Tables:
+) -> TableSet:
     settings = {"command": CONTEST, "contest": facts["name"]}
     texts = sweep_files.contest_texts(facts, found, curves)
     made = _tables("contest", settings, texts, tuned, runs)
-    tested = [manifest.of_boards("", {}, {}, [board]) for board in found.boards]
+    tested = [manifest.tables_of_boards("", {}, {}, [board]) for board in found.boards]
     return replace(
         made,
         rows=[*(row for one in tested for row in one.rows), *made.rows],
@@ -51,7 +55,9 @@ def of_contest(
     )
 
 
-def remake_tables(settings: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions) -> Tables:
+def remake_tables(
+    settings: dict[str, Any], runs: Sequence[Run], fetch: FetchPredictions
+) -> TableSet:
     """The tables of a manifest again, from the trials that are stored here and the runs read.
 
     What a sweep that has gone on since cannot say any more is left out: the importances of its
@@ -61,16 +67,18 @@ def remake_tables(settings: dict[str, Any], runs: Sequence[Run], fetch: FetchPre
     tuned = [seen_of(sweeps.read_sweep(name), numbers) for name, numbers in seen.items()]
     if settings["command"] == CONTEST:
         facts = sweeps.facts_of(settings["contest"])
-        found = sweep_files.results(facts, runs, fetch)
+        found = sweep_files.contest_results(facts, runs, fetch)
         return of_contest(facts, tuned, found, sweep_files.contest_curves(facts, tuned), runs)
     (sweep,) = tuned
     if settings["command"] == FRONT:
         cost, quality = settings["cost"], settings["quality"]
-        part = sweep_files.front(sweep, settings["stem"], cost, quality)
+        part = sweep_files.front_part(sweep, settings["stem"], cost, quality)
         return of_front(sweep, cost, quality, part, runs)
-    wanted = Wanted(settings["map"], settings["best"])
+    wanted = SweepRequest(settings["map"], settings["best"])
     parts = [
-        p for p in sweep_files.parts(sweep, wanted) if p.stem != "importances" or not later(seen)
+        p
+        for p in sweep_files.sweep_parts(sweep, wanted)
+        if p.stem != "importances" or not later(seen)
     ]
     return of_sweep(sweep, wanted, parts, runs)
 
@@ -95,7 +103,7 @@ def _tables(
     texts: dict[str, str],
     tuned: Sequence[Sweep],
     runs: Sequence[Run],
-) -> Tables:
+) -> TableSet:
     """A row a trial: its runs that are in the ledger."""
     behind = [run for sweep in tuned for run in sweep.behind(runs)]
     table = runs_frame(behind, tested=False) if behind else None
@@ -110,5 +118,5 @@ def _tables(
         for row in sweep.trials.to_dict("records")
     ]
     seen: Seen = {sweep.name: sweep.trials["number"].tolist() for sweep in tuned}
-    told = {} if table is None else manifest.told_of(table)
-    return Tables(name, {**settings, "trials": seen}, texts, rows, told, tuple(told))
+    told = {} if table is None else manifest.run_facts(table)
+    return TableSet(name, {**settings, "trials": seen}, texts, rows, told, tuple(told))

@@ -10,7 +10,7 @@ from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.provenance import diff, rebuild, recompute, sweep_tables
 from reports.provenance.diff import Problem
-from reports.provenance.manifest import Manifest, Tables, code_hash, find_manifest, sha256_of
+from reports.provenance.manifest import Manifest, TableSet, code_hash, find_manifest, sha256_of
 from reports.results import sweeps
 
 LEDGER = "the ledger"
@@ -60,7 +60,7 @@ def verify_tables(path: Path, ledger: Ledger) -> Report:
         report.problems += _made_again(manifest, names, runs, ledger, odd, report)
     report.problems += odd.values()
     behind = (run for run in runs if run.id in manifest.runs)
-    report.problems += recompute.problems(
+    report.problems += recompute.accuracy_problems(
         LEDGER, behind, lambda run: ledger.artifact(run.id, PREDICTIONS)
     )
     return report
@@ -69,7 +69,9 @@ def verify_tables(path: Path, ledger: Ledger) -> Report:
 def _trials(names: Iterable[str], every: list[Run]) -> Iterator[Problem]:
     """Numbers of the stored trials that the ledger contradicts."""
     for name in (n for n in names if n in sweeps.names()):
-        yield from recompute.trials(f"sweeps/{name}/trials.csv", sweeps.read_sweep(name), every)
+        yield from recompute.trial_problems(
+            f"sweeps/{name}/trials.csv", sweeps.read_sweep(name), every
+        )
 
 
 def _newer(every: list[Run], runs: list[Run]) -> int:
@@ -105,7 +107,7 @@ def _made_again(
     """Every number of the tables, and what the manifest says of their runs. What is named cell by
     cell is taken out of ``odd``."""
     try:
-        made = rebuild.make(manifest.settings, runs, ledger)
+        made = rebuild.rebuild_tables(manifest.settings, runs, ledger)
     except (UsageError, ValueError, KeyError, TypeError) as error:  # of settings that were changed
         what = f"no tables can be made of it ({type(error).__name__}: {error})"
         yield Problem(manifest.path.name, "", what, "")
@@ -129,19 +131,19 @@ def _made_again(
             yield Problem(name, "", "differs from what the ledger gives", "")
 
 
-def _told(manifest: Manifest, made: Tables) -> Iterator[Problem]:
+def _told(manifest: Manifest, made: TableSet) -> Iterator[Problem]:
     """What the manifest says of its rows and runs against the ledger."""
     file = manifest.path.name
-    yield from diff.fields(file, "runs", manifest.runs, made.runs)
+    yield from diff.compare_values(file, "runs", manifest.runs, made.runs)
     if len(manifest.rows) != len(made.rows):
         counts = f"{len(manifest.rows)} rows", f"{len(made.rows)} rows"
         yield Problem(file, "rows, length", *counts)
     for i, (mine, theirs) in enumerate(zip(manifest.rows, made.rows, strict=False)):
-        yield from diff.fields(file, f"row {i + 1}", mine, theirs)
+        yield from diff.compare_values(file, f"row {i + 1}", mine, theirs)
 
 
 def _compared(name: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     try:
-        yield from diff.between(name, found, expected)
+        yield from diff.compare_files(name, found, expected)
     except ValueError as error:
         yield Problem(name, "", f"cannot be read ({error})", "")

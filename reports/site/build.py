@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from reports.figures import distributions
 from reports.figures.pareto import write_pareto
-from reports.site import content, image_licences, links, page
+from reports.site import content, image_licences, links, render
 from reports.site.content import Site
 from reports.site.links import File
 from reports.site.pages import comparison, configuration, method, overview, run, sweep
@@ -15,7 +15,7 @@ from reports.site.pages.pareto import pareto_pages
 from reports.site.records import Source
 from reports.tables import leaderboard, paper_table, pareto
 
-PRINTED = (".png", ".svg", ".pdf")
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def site_files(source: Source, drawn: bool = True) -> Iterator[File]:
@@ -23,8 +23,8 @@ def site_files(source: Source, drawn: bool = True) -> Iterator[File]:
 
     Raises UsageError where nothing is finished.
     """
-    site = content.make(source)
-    yield from page.fixed()
+    site = content.collect_site(source)
+    yield from render.static_files()
     yield from overview.overview_pages(site)
     yield from leaderboard_pages(site)
     yield from pareto_pages(site)
@@ -32,18 +32,18 @@ def site_files(source: Source, drawn: bool = True) -> Iterator[File]:
     yield from configuration.configuration_pages(site)
     yield from method.method_pages(site)
     yield from sweep.sweep_pages(site)
-    yield from papers(site)
+    yield from table_files(site)
     if drawn:
-        yield from pictures(site)
+        yield from picture_files(site)
     shown = False
     for file in run.run_pages(site):
         shown = shown or file.path.startswith("images/")
         yield file
     if shown:
-        yield File("images/NOTICE.md", image_licences.text())
+        yield File("images/NOTICE.md", image_licences.notice_text())
 
 
-def papers(site: Site) -> Iterator[File]:
+def table_files(site: Site) -> Iterator[File]:
     """The tables of each board as files for papers."""
     boards = zip(site.best, site.whole, site.fronts, site.distributions, strict=True)
     for best, whole, front, known in boards:
@@ -60,7 +60,7 @@ def papers(site: Site) -> Iterator[File]:
             yield File(f"{links.board_link(best)}/files/{name}", text.encode())
 
 
-def pictures(site: Site) -> Iterator[File]:
+def picture_files(site: Site) -> Iterator[File]:
     """The pictures of each board in print."""
     for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
         with TemporaryDirectory() as scrap:
@@ -68,5 +68,5 @@ def pictures(site: Site) -> Iterator[File]:
             write_pareto(whole, folder, content.COST, whole.headline)
             distributions.write_distributions(best, folder, known)
             for path in sorted(folder.iterdir()):
-                if path.suffix in PRINTED:
+                if path.suffix in PICTURE_SUFFIXES:
                     yield File(f"{links.board_link(best)}/files/{path.name}", path.read_bytes())

@@ -15,9 +15,9 @@ from reports.results.board import DATA_HASHES, Board, boards
 from reports.site import links
 from reports.site.records import Source
 
-MANY = 2000  # finished runs beyond which not every page shows answers and curve
+DETAIL_LIMIT = 2000  # finished runs beyond which not every page shows answers and curve
 COST = "params/trainable"
-COSTS = {
+COST_LABELS = {
     COST: "trainable parameters",
     "params/inference": "parameters at inference",
     "time/train_seconds": "training time in seconds",
@@ -59,7 +59,7 @@ class Site:
     @cached_property
     def detailed(self) -> set[str]:
         """Runs whose pages show what they answered: all, or of very many those of the best rows."""
-        if len(self.finished) <= MANY:
+        if len(self.finished) <= DETAIL_LIMIT:
             return {run.id for run in self.finished}
         return {str(run) for board in self.best for run in board.cells["run_id"]}
 
@@ -102,31 +102,31 @@ def _key(run: Run) -> tuple[str, ...]:
     return tuple(run.tags.get(name, "") for name in names)
 
 
-def make(source: Source) -> Site:
+def collect_site(source: Source) -> Site:
     """Raises UsageError where nothing is finished."""
     whole = boards(source.runs)
     if not whole:
         raise UsageError("no run is finished yet; run `ringbench suite` or `ringbench run` first")
-    several = any(main(board)["method"].duplicated().any() for board in whole)
+    several = any(ranked_rows(board)["method"].duplicated().any() for board in whole)
     return Site(source, boards(source.runs, best=True) if several else whole, whole)
 
 
-def main(board: Board) -> pd.DataFrame:
+def ranked_rows(board: Board) -> pd.DataFrame:
     """The rows that are ranked: the averages, or those of the only data set."""
     return board.averages() if len(board.datasets) > 1 else board.rows
 
 
-def name(row: pd.Series) -> str:
+def row_name(row: pd.Series) -> str:
     return f"{row['method']} {row['settings']}".strip()
 
 
-def quantities(board: Board) -> dict[str, str]:
+def cost_labels(board: Board) -> dict[str, str]:
     """The costs that a board can be drawn over: recorded, and not the same for all."""
-    rows = main(board)
+    rows = ranked_rows(board)
     known = rows[rows[f"{board.headline}_mean"].notna()]
     return {
         cost: label
-        for cost, label in COSTS.items()
+        for cost, label in COST_LABELS.items()
         if f"{cost}_mean" in known
         and known[f"{cost}_mean"].notna().all()
         and known[f"{cost}_mean"].nunique() > 1

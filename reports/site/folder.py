@@ -20,7 +20,7 @@ COMPLETE, BUILDING = "complete", "building"
 
 
 @dataclass
-class Manifest:
+class SiteManifest:
     """SHA-256 of every file and, by ``page#table``, of every table. ``code`` is that of the code
     that made them; ``state`` is complete but while files are put in place."""
 
@@ -35,7 +35,7 @@ class Manifest:
         return json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def read_site_manifest(folder: Path) -> Manifest:
+def read_site_manifest(folder: Path) -> SiteManifest:
     """The manifest of a site. Raises UsageError for what is none."""
     path = folder / MANIFEST
     if not folder.is_dir():
@@ -46,7 +46,7 @@ def read_site_manifest(folder: Path) -> Manifest:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if facts.pop("kind") != KIND:
             raise UsageError(f"{path}: of something else than a site")
-        found = Manifest(**facts)
+        found = SiteManifest(**facts)
         for name in (*found.files, *found.tables):
             _inside(name)
         for value in (*found.files.values(), *found.tables.values()):
@@ -65,7 +65,7 @@ def _inside(name: str) -> None:
         raise ValueError(name)
 
 
-def write_site(made: Callable[[], Iterable[File]], folder: Path) -> Manifest:
+def write_site(made: Callable[[], Iterable[File]], folder: Path) -> SiteManifest:
     """Put a site into a folder that is empty or holds one; other files in it are left alone.
 
     Raises UsageError for a folder of something else, for files in the way, and for a disk that
@@ -89,7 +89,7 @@ def _locks() -> Path:
     return writable_folder(home_folder() / "locks", "set RINGBENCH_HOME")
 
 
-def _before(folder: Path) -> Manifest:
+def _before(folder: Path) -> SiteManifest:
     """What a site that is there lists."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; set --out to a folder")
@@ -102,13 +102,13 @@ def _before(folder: Path) -> Manifest:
             f"{folder}: holds other files ({', '.join(others[:3])}{', ...' if others[3:] else ''})"
             " and no site; set --out to a new folder"
         )
-    return Manifest()
+    return SiteManifest()
 
 
-def _write(made: Iterable[File], folder: Path, old: Manifest) -> Manifest:
+def _write(made: Iterable[File], folder: Path, old: SiteManifest) -> SiteManifest:
     scrap = folder / SCRAP
     shutil.rmtree(scrap, ignore_errors=True)  # of a command that was killed
-    new = Manifest(code=code_hash(), version=version("ringbench"))
+    new = SiteManifest(code=code_hash(), version=version("ringbench"))
     try:
         for file in made:
             path = scrap / file.path
@@ -125,9 +125,9 @@ def _write(made: Iterable[File], folder: Path, old: Manifest) -> Manifest:
     return new
 
 
-def _place(scrap: Path, folder: Path, old: Manifest, new: Manifest) -> None:
+def _place(scrap: Path, folder: Path, old: SiteManifest, new: SiteManifest) -> None:
     """Whatever is killed in between, a manifest lists all files that are there."""
-    both = Manifest({**old.files, **new.files}, {}, new.code, new.version, BUILDING)
+    both = SiteManifest({**old.files, **new.files}, {}, new.code, new.version, BUILDING)
     (scrap / MANIFEST).write_text(both.text(), encoding="utf-8")
     (scrap / MANIFEST).replace(folder / MANIFEST)
     for name in new.files:

@@ -32,7 +32,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Head:
+class Column:
     """A column. ``kind`` is text or number; ``about`` says what it is to those who ask."""
 
     text: str
@@ -46,7 +46,7 @@ class Table:
 
     name: str
     caption: str
-    heads: Sequence[Head]
+    heads: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     sorts: bool = True
     marks: Sequence[str] = field(default=())  # for each row what filters look at
@@ -102,7 +102,7 @@ def digest(texts: Sequence[Sequence[str]]) -> str:
     return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
 
 
-def _head(head: Head) -> str:
+def _head(head: Column) -> str:
     about = f' title="{escape(head.about)}"' if head.about else ""
     kind = "" if head.kind == "number" else f' class="{head.kind}"'
     return f'<th scope="col"{kind}{about}>{escape(head.text)}</th>'
@@ -116,14 +116,14 @@ def _first(cell: Cell, page: str, sorts: bool) -> str:
 def _text(cell: Cell, page: str) -> str:
     text = cell.text if cell.text.isalnum() else _escaped(cell.text)
     if cell.href:
-        text = f'<a href="{escape(links.link(page, cell.href))}">{text}</a>'
+        text = f'<a href="{escape(links.relative_link(page, cell.href))}">{text}</a>'
     return f"{text} <small>{escape(cell.small)}</small>" if cell.small else text
 
 
 _escaped = lru_cache(maxsize=2**14)(escape)  # most texts stand on many pages
 
 
-def _kinds(cell: Cell, head: Head) -> str:
+def _kinds(cell: Cell, head: Column) -> str:
     if head.kind == "number":
         return cell.kind
     return f"{head.kind} {cell.kind}" if cell.kind else head.kind

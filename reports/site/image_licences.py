@@ -8,7 +8,7 @@ from harness.data import registry
 
 # Licences under which an image may be passed on with its notice; share-alike, non-commercial and
 # unstated ones are not among them.
-FREE = {
+ALLOWED = {
     "MIT",
     "ISC",
     "Apache-2.0",
@@ -28,12 +28,12 @@ class Notice:
     why: str
 
 
-def of(dataset: str) -> Notice:
+def licence_notice(dataset: str) -> Notice:
     """What the notices that come with the package say of a data set."""
     if dataset not in registry.embedded_names():
         return Notice(False, f"no notice that allows it is known for the data set {dataset}")
     licences = sorted({licence for names, licence in _rows() if dataset in names})
-    odd = [licence for licence in licences if licence not in FREE]
+    odd = [licence for licence in licences if licence not in ALLOWED]
     if odd or not licences:
         return Notice(
             False, f"the notice of {dataset} does not allow it ({', '.join(odd) or 'none'})"
@@ -41,7 +41,7 @@ def of(dataset: str) -> Notice:
     return Notice(True, f"images of {dataset} under {', '.join(licences)}")
 
 
-def text() -> bytes:
+def notice_text() -> bytes:
     """Authors, licences and homes of everything that is shown."""
     return _file().encode()
 

@@ -53,13 +53,13 @@ def trial(name: str, number: int) -> str:
     return f"sweeps/{slug(name)}/trials/{number}.html"
 
 
-def root(path: str) -> str:
+def path_to_root(path: str) -> str:
     """The way from a page to the site's root."""
     return "../" * path.count("/")
 
 
 @lru_cache(maxsize=4096)
-def link(page: str, target: str) -> str:
+def relative_link(page: str, target: str) -> str:
     """The way from a page to another place, which may end in an anchor."""
     path, hash_, anchor = target.partition("#")
     return posixpath.relpath(path, posixpath.dirname(page)) + hash_ + anchor

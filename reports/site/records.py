@@ -17,7 +17,11 @@ from harness.tracking.run_record import Run
 from reports.results import predictions, sweeps
 from reports.results.predictions import Answers
 
-RECORDS, ANSWERS, TUNED = "records/runs.jsonl", "records/answers.parquet", "records/trials.jsonl"
+RECORDS, ANSWERS, TRIAL_RECORDS = (
+    "records/runs.jsonl",
+    "records/answers.parquet",
+    "records/trials.jsonl",
+)
 OURS = ("spool_entry",)  # tags of the ledger's own housekeeping; so are MLflow's
 Curve = list[tuple[int, float]]
 
@@ -28,7 +32,7 @@ class Source(Protocol):
 
     runs: list[Run]
     tuned: list[Run]
-    sweeps: dict[str, "Stored"]
+    sweeps: dict[str, "StoredSweep"]
 
     def file(self, run: Run) -> bytes | None:
         """Predictions as Parquet."""
@@ -38,7 +42,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredSweep:
     """A sweep or contest as it lies on disk; a contest has no trials of its own."""
 
     facts: str
@@ -51,14 +55,14 @@ class Stored:
         return {digest for row in rows for digest in row.get("digests", "").split()}
 
 
-def cleaned(run: Run) -> Run:
+def public_run(run: Run) -> Run:
     """A run without housekeeping, as a site shows it."""
     tags = {k: v for k, v in run.tags.items() if not k.startswith("mlflow.") and k not in OURS}
     metrics = {name: float(value) for name, value in run.metrics.items()}
     return replace(run, tags=dict(sorted(tags.items())), metrics=metrics)
 
 
-def ordered(runs: Iterable[Run], tested: bool = True) -> list[Run]:
+def ordered_runs(runs: Iterable[Run], tested: bool = True) -> list[Run]:
     """Runs that count for reports, or those that do not, in an order that does not depend on the
     store's."""
     return sorted((r for r in runs if r.tested == tested), key=lambda r: (r.started, r.id))
@@ -70,11 +74,11 @@ class FromLedger:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         every = list(ledger.runs())
-        self.runs = [cleaned(run) for run in ordered(every)]
-        self.sweeps = stored_runs()
+        self.runs = [public_run(run) for run in ordered_runs(every)]
+        self.sweeps = stored_sweeps()
         digests = {digest for sweep in self.sweeps.values() for digest in sweep.digests}
         mine = (run for run in every if run.digest in digests and run.status == "finished")
-        self.tuned = [cleaned(run) for run in ordered(mine, tested=False)]
+        self.tuned = [public_run(run) for run in ordered_runs(mine, tested=False)]
 
     def file(self, run: Run) -> bytes | None:
         return self.ledger.artifact(run.id, PREDICTIONS)
@@ -86,7 +90,7 @@ class FromLedger:
         return predictions.binned_losses(pq.read_table(io.BytesIO(file))["loss"].to_pylist())
 
 
-def stored_runs() -> dict[str, Stored]:
+def stored_sweeps() -> dict[str, StoredSweep]:
     """Every sweep and contest of this place."""
     found = {}
     for name in sweeps.names():
@@ -96,14 +100,14 @@ def stored_runs() -> dict[str, Stored]:
         )  # a database's address is nobody's business, it may hold a password
         trials = home_folder() / "sweeps" / name / "trials.csv"
         text = trials.read_text() if trials.is_file() else ""
-        found[name] = Stored(json.dumps(facts, indent=2, sort_keys=True) + "\n", text)
+        found[name] = StoredSweep(json.dumps(facts, indent=2, sort_keys=True) + "\n", text)
     return found
 
 
 # --- records that travel with a site --------------------------------------------------------------
 
 
-def line(run: Run, curve: Curve, group: int | None) -> str:
+def record_line(run: Run, curve: Curve, group: int | None) -> str:
     """A run as a line of runs.jsonl; ``group`` is its row group in answers.parquet."""
     record = {
         "id": run.id,
@@ -141,7 +145,7 @@ class FromRecords:
     """What a site carries along. Raises ValueError for what cannot be read as that."""
 
     def __init__(
-        self, lines: str, groups: bytes, sweeps_: dict[str, Stored], tuned: str = ""
+        self, lines: str, groups: bytes, sweeps_: dict[str, StoredSweep], tuned: str = ""
     ) -> None:
         mine, theirs = (
             {r["id"]: r for r in map(json.loads, text.splitlines())} for text in (lines, tuned)
@@ -160,7 +164,7 @@ class FromRecords:
         return [(int(step), float(loss)) for step, loss in self._records[run.id]["curve"]]
 
 
-class Mixed:
+class LedgerOrRecords:
     """Each run of a site's records from the ledger where that has it, else from the records."""
 
     def __init__(self, ledger: FromLedger, records: FromRecords) -> None:
@@ -191,7 +195,7 @@ def _run(record: dict[str, Any]) -> Run:
     )
 
 
-def read_records(source: Source, run: Run) -> Answers | None:
+def run_answers(source: Source, run: Run) -> Answers | None:
     """What a run answered, where it is stored."""
     file = source.file(run)
     return None if file is None else predictions.read_answers(file)

@@ -16,7 +16,7 @@ PNG = b"\x89PNG"
 LARGEST = 32_000  # bytes of an image; larger ones are no thumbnails
 
 
-class Thumbs:
+class Thumbnails:
     """Hands out each image once; ``why`` a run's images are not shown is said on its page."""
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Thumbs:
     def why_not(self, run: Run) -> str:
         """Empty where the images may be shown."""
         for name in (run.tags["dataset"], *_targets(run)):
-            notice = image_licences.of(name)
+            notice = image_licences.licence_notice(name)
             if not notice.allowed:
                 return notice.why
         if _hash(run.tags["dataset"], _targets(run)) != run.tags.get("data_hash"):

@@ -14,17 +14,17 @@ from reports.provenance import diff, recompute
 from reports.provenance.diff import Problem
 from reports.provenance.manifest import code_hash, sha256_of
 from reports.site import build
-from reports.site.folder import COMPLETE, MANIFEST, Manifest, read_site_manifest
+from reports.site.folder import COMPLETE, MANIFEST, SiteManifest, read_site_manifest
 from reports.site.pages import sweep
 from reports.site.records import (
     ANSWERS,
     RECORDS,
-    TUNED,
+    TRIAL_RECORDS,
     FromLedger,
     FromRecords,
-    Mixed,
+    LedgerOrRecords,
     Source,
-    Stored,
+    StoredSweep,
 )
 
 Where = Literal["auto", "ledger", "records"]
@@ -64,7 +64,7 @@ def verify_site(folder: Path, where: Where, ledger: Ledger | None) -> Report:
     known = [*records.runs, *records.tuned]
     report.runs = len(known)
     if where != "records" and ledger is not None:
-        mixed = Mixed(here := FromLedger(ledger), records)
+        mixed = LedgerOrRecords(here := FromLedger(ledger), records)
         chosen, report.here = mixed, len(mixed.here)
         report.newer = len({run.id for run in here.runs} - {run.id for run in records.runs})
         report.problems += _sweeps(records.sweeps, here.sweeps)
@@ -75,12 +75,12 @@ def verify_site(folder: Path, where: Where, ledger: Ledger | None) -> Report:
                 if run.id not in mixed.here
             ]
     report.problems += _rebuilt(folder, manifest, chosen, odd, report.same_code)
-    report.problems += recompute.problems(RECORDS, chosen.runs, chosen.file)
+    report.problems += recompute.accuracy_problems(RECORDS, chosen.runs, chosen.file)
     report.problems += _trials(chosen)
     return report
 
 
-def _hashes(folder: Path, manifest: Manifest) -> dict[str, Problem]:
+def _hashes(folder: Path, manifest: SiteManifest) -> dict[str, Problem]:
     """Files that are missing or not what the manifest says."""
     odd = {}
     for name, digest in sorted(manifest.files.items()):
@@ -94,7 +94,7 @@ def _hashes(folder: Path, manifest: Manifest) -> dict[str, Problem]:
     return odd
 
 
-def _foreign(folder: Path, manifest: Manifest) -> list[Problem]:
+def _foreign(folder: Path, manifest: SiteManifest) -> list[Problem]:
     """Files that the manifest does not list; hidden ones are nobody's business."""
     found = []
     for path in sorted(folder.rglob("*")):
@@ -105,22 +105,26 @@ def _foreign(folder: Path, manifest: Manifest) -> list[Problem]:
     return found
 
 
-def _records(folder: Path, manifest: Manifest) -> FromRecords:
+def _records(folder: Path, manifest: SiteManifest) -> FromRecords:
     sweeps = {}
     for name in manifest.files:
         if name.startswith("sweeps/") and name.endswith("/sweep.json"):
             facts = (folder / name).read_text(encoding="utf-8")
             trials = (folder / name).with_name("trials.csv")
             text = trials.read_text(encoding="utf-8") if trials.is_file() else ""
-            sweeps[str(json.loads(facts)["name"])] = Stored(facts, text)
+            sweeps[str(json.loads(facts)["name"])] = StoredSweep(facts, text)
     lines = (folder / RECORDS).read_text(encoding="utf-8")
     ordered = dict(sorted(sweeps.items()))
-    tuned = (folder / TUNED).read_text(encoding="utf-8") if TUNED in manifest.files else ""
+    tuned = (
+        (folder / TRIAL_RECORDS).read_text(encoding="utf-8")
+        if TRIAL_RECORDS in manifest.files
+        else ""
+    )
     return FromRecords(lines, (folder / ANSWERS).read_bytes(), ordered, tuned)
 
 
 def _rebuilt(
-    folder: Path, manifest: Manifest, chosen: Source, odd: dict[str, Problem], same_code: bool
+    folder: Path, manifest: SiteManifest, chosen: Source, odd: dict[str, Problem], same_code: bool
 ) -> Iterator[Problem]:
     """Every file made again and compared; what a hash alone says comes last."""
     seen: set[str] = set()
@@ -157,19 +161,21 @@ def _rebuilt(
         )
     else:
         for name in sorted(set(manifest.files) - seen):
-            if name not in odd and same_code and not name.endswith(build.PRINTED):
+            if name not in odd and same_code and not name.endswith(build.PICTURE_SUFFIXES):
                 yield Problem(name, "", "nothing recorded makes it", "")
     yield from odd.values()
 
 
 def _given(path: str) -> bool:
     """Whether a site is made of this file: then it is no proof of itself."""
-    return path in (RECORDS, ANSWERS, TUNED) or path.endswith(("/sweep.json", "/trials.csv"))
+    return path in (RECORDS, ANSWERS, TRIAL_RECORDS) or path.endswith(
+        ("/sweep.json", "/trials.csv")
+    )
 
 
 def _compared(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     try:
-        yield from diff.between(path, found, expected)
+        yield from diff.compare_files(path, found, expected)
     except (ValueError, KeyError, TypeError) as error:
         yield Problem(path, "", f"cannot be read ({error})", "")
 
@@ -181,12 +187,12 @@ def _trials(chosen: Source) -> Iterator[Problem]:
         file = f"sweeps/{name}/trials.csv"
         try:
             if stored.trials:
-                yield from recompute.trials(file, sweep.read(stored), runs)
+                yield from recompute.trial_problems(file, sweep.read(stored), runs)
         except (ValueError, KeyError, TypeError) as error:
             yield Problem(file, "", f"cannot be read ({error})", "")
 
 
-def _sweeps(mine: dict[str, Stored], theirs: dict[str, Stored]) -> Iterator[Problem]:
+def _sweeps(mine: dict[str, StoredSweep], theirs: dict[str, StoredSweep]) -> Iterator[Problem]:
     """Trials as carried along against those stored here; a sweep may have gone on since."""
     for name in sorted(mine.keys() & theirs.keys()):
         if not mine[name].trials or not theirs[name].trials:

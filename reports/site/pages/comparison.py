@@ -14,10 +14,10 @@ from reports.results.selection import Candidate
 from reports.results.selection import configuration_title as spelt
 from reports.site import content, links
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File, board_link
-from reports.site.page import page
 from reports.site.pages import pair
+from reports.site.render import render_page
 from reports.tables import comparison
 from reports.tables.leaderboard import MISSING
 from reports.tables.sentence import comparison_sentence
@@ -42,7 +42,7 @@ def comparison_pages(site: Site) -> Iterator[File]:
             for name, caption in TOGETHER
             if name in together
         ]
-        yield page(
+        yield render_page(
             f"{folder}/compare.html",
             "compare.html",
             f"Comparison: {board_title(board)}",
@@ -63,7 +63,7 @@ def comparison_pages(site: Site) -> Iterator[File]:
 
 def comparisons(site: Site, board: Board) -> tuple[list[Comparison], list[str]]:
     """Every pair of few methods, of many each against the first; and what was left out."""
-    entrants = [_entrant(board, row) for _, row in content.main(board).iterrows()]
+    entrants = [_entrant(board, row) for _, row in content.ranked_rows(board).iterrows()]
     entrants = [e for e in entrants if not e.rows.empty]
     if len(entrants) < 2:
         return [], ["nothing to compare: fewer than two methods have finished runs"]
@@ -89,23 +89,26 @@ def comparisons(site: Site, board: Board) -> tuple[list[Comparison], list[str]]:
 
 def _entrant(board: Board, row: pd.Series) -> Candidate:
     cells = board.cells[board.cells["group"] == row["group"]]
-    return Candidate(row["method"], content.name(row), spelt(row["method"], row["settings"]), cells)
+    return Candidate(
+        row["method"], content.row_name(row), spelt(row["method"], row["settings"]), cells
+    )
 
 
 class _Links:
     """Numbers of a board as links to their runs: of a method to its row, of a pair to its page."""
 
     def __init__(self, board: Board, found: Sequence[Comparison]) -> None:
-        rows = content.main(board)
+        rows = content.ranked_rows(board)
         self._rows = {
-            content.name(r): links.row(board, r["group"], r["method"]) for _, r in rows.iterrows()
+            content.row_name(r): links.row(board, r["group"], r["method"])
+            for _, r in rows.iterrows()
         }
         names = [(c.paired.a.name, c.paired.b.name) for c in found]
         self._pairs = {pair: links.pair(board, *pair) for pair in names}
 
     def pairs(self, found: Sequence[Comparison]) -> Table:
         heads = [
-            Head(h, "text" if h in ("first", "second") else "number")
+            Column(h, "text" if h in ("first", "second") else "number")
             for h in comparison.PAIR_COLUMNS
         ]
         rows = [
@@ -116,7 +119,7 @@ class _Links:
 
     def each(self, found: Sequence[Comparison]) -> Table:
         words = ("first", "second", "data set")
-        heads = [Head(h, "text" if h in words else "number") for h in comparison.DATASET_COLUMNS]
+        heads = [Column(h, "text" if h in words else "number") for h in comparison.DATASET_COLUMNS]
         rows = [
             [
                 Cell(text, self._of_pair(i, line, f"#{links.slug(line[2])}"))
@@ -152,7 +155,7 @@ def plain(
 ) -> Table:
     """A table as it is, numbers to three decimals. ``link`` says where a column of a row leads."""
     kinds = [pd.api.types.is_numeric_dtype(table[c]) for c in table]
-    heads = [Head(str(c), "number" if k else "text") for c, k in zip(table, kinds, strict=True)]
+    heads = [Column(str(c), "number" if k else "text") for c, k in zip(table, kinds, strict=True)]
     rows = [
         [_cell(value, link(line, column)) for column, value in line.items()]
         for line in (dict(zip(map(str, table), row, strict=True))

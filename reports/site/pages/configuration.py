@@ -9,10 +9,10 @@ from harness.tracking.run_record import Run
 from reports.results.board import ACCURACY, AVERAGE, Board, board_title
 from reports.site import links
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages.leaderboard import count, number
+from reports.site.render import render_page
 from reports.statistics.intervals import t_interval
 from reports.tables.leaderboard import LABELS
 
@@ -44,7 +44,7 @@ def _page(
     average = board.rows[(board.rows["group"] == group) & (board.rows["dataset"] == AVERAGE)]
     if len(average):
         tables.insert(0, _average(board, average.iloc[0]))
-    return page(
+    return render_page(
         path,
         "row.html",
         f"{name}: its runs",
@@ -59,7 +59,13 @@ def _page(
 
 
 def _average(board: Board, row: pd.Series) -> Table:
-    heads = [Head("accuracy", "text"), Head("mean"), Head("95 % from"), Head("to"), Head("seeds")]
+    heads = [
+        Column("accuracy", "text"),
+        Column("mean"),
+        Column("95 % from"),
+        Column("to"),
+        Column("seeds"),
+    ]
     cells = [
         [
             Cell(LABELS[m]),
@@ -74,9 +80,9 @@ def _average(board: Board, row: pd.Series) -> Table:
 
 def _table(board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]) -> Table:
     metrics = [m for m in ACCURACY[board.protocol] if m in cells]
-    heads = [Head("seed", "text"), Head("run", "text"), *(Head(LABELS[m]) for m in metrics)]
-    heads += [Head("trainable"), Head("train s"), Head("commit", "text")]
-    heads += [Head(p.replace("_hash", ""), "text") for p in PRINTS]
+    heads = [Column("seed", "text"), Column("run", "text"), *(Column(LABELS[m]) for m in metrics)]
+    heads += [Column("trainable"), Column("train s"), Column("commit", "text")]
+    heads += [Column(p.replace("_hash", ""), "text") for p in PRINTS]
     rows = []
     for cell in cells.to_dict("records"):
         run, at = runs[cell["run_id"]], links.run(cell["run_id"])

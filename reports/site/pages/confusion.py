@@ -6,7 +6,7 @@ import numpy as np
 
 from reports.results.predictions import TestPart
 from reports.site import links
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 
 MATRIX = 12  # classes beyond which a matrix is not read any more
 PAIRS = 15  # confusions that are listed then
@@ -24,7 +24,7 @@ def _matrix(part: TestPart) -> Table:
     counts = part.confusion
     whole = np.maximum(counts.sum(1, keepdims=True), 1)
     shades = np.ceil(SHADES * counts / whole).astype(int)
-    heads = [Head("true class", "text"), *(Head(name) for name in part.names)]
+    heads = [Column("true class", "text"), *(Column(name) for name in part.names)]
     rows = [
         [
             Cell(name),
@@ -52,7 +52,7 @@ def _pairs(part: TestPart) -> Table:
         if counts[i, j]:
             names = [Cell(part.names[i]), Cell(part.names[j])]
             rows.append([*names, Cell(str(counts[i, j])), Cell(str(totals[i]))])
-    heads = [Head("true class", "text"), Head("called", "text"), Head("images"), Head("of")]
+    heads = [Column("true class", "text"), Column("called", "text"), Column("images"), Column("of")]
     caption = f"Most frequent confusions on {part.name} ({len(part.names)} classes)"
     return Table(f"confusion-{links.slug(part.name)}", caption, heads, rows)
 
@@ -81,7 +81,12 @@ def _changes(part: TestPart, zero: dict[str, float], href: str) -> Table:
         ]
         for change, name, value in found
     ]
-    heads = [Head("class", "text"), Head("accuracy, %"), Head("zero-shot, %"), Head("change")]
+    heads = [
+        Column("class", "text"),
+        Column("accuracy, %"),
+        Column("zero-shot, %"),
+        Column("change"),
+    ]
     return Table(f"changes-{links.slug(part.name)}", caption, heads, rows)
 
 

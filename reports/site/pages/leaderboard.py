@@ -11,30 +11,30 @@ from reports.analyses import distributions
 from reports.results.board import ACCURACY, AVERAGE, Board, board_title
 from reports.site import content, links
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
+from reports.site.render import render_page
 from reports.statistics import friedman
 from reports.tables.leaderboard import LABELS, board_notes, mean_text
 from reports.tables.paper_table import build_paper_table
 
 PLACES = {1: "best", 2: "second", 0: ""}
 COST_HEADS = (
-    Head("trainable", about="parameters that the optimiser sees"),
-    Head("inference", about="parameters left to compute with after folding"),
-    Head("stored", about="parameters in the saved adapter"),
-    Head("head", about="parameters that depend on the classes"),
-    Head("bytes", about="size of the saved adapter"),
-    Head("train s"),
-    Head("ms/step"),
-    Head("peak MB"),
+    Column("trainable", about="parameters that the optimiser sees"),
+    Column("inference", about="parameters left to compute with after folding"),
+    Column("stored", about="parameters in the saved adapter"),
+    Column("head", about="parameters that depend on the classes"),
+    Column("bytes", about="size of the saved adapter"),
+    Column("train s"),
+    Column("ms/step"),
+    Column("peak MB"),
 )
 
 
 def leaderboard_pages(site: Site) -> Iterator[File]:
     """A leaderboard for each board, and one of all configurations where there are more."""
     for best, whole in zip(site.best, site.whole, strict=True):
-        more = len(content.main(whole)) > len(content.main(best))
+        more = len(content.ranked_rows(whole)) > len(content.ranked_rows(best))
         folder = links.board_link(best)
         yield _page(best, f"{folder}/index.html", f"{folder}/all.html" if more else "", False)
         if more:
@@ -43,7 +43,7 @@ def leaderboard_pages(site: Site) -> Iterator[File]:
 
 def _page(board: Board, path: str, other: str, whole: bool) -> File:
     ranking = friedman.friedman_ranking(distributions.scores_by_dataset(board))
-    return page(
+    return render_page(
         path,
         "board.html",
         board_title(board),
@@ -60,19 +60,19 @@ def _page(board: Board, path: str, other: str, whole: bool) -> File:
 
 def ranked(board: Board) -> Table:
     """The leaderboard: accuracies as papers print them, then what they cost."""
-    found, rows = build_paper_table(board), content.main(board)
+    found, rows = build_paper_table(board), content.ranked_rows(board)
     gains, items = rows["gain"].notna().any(), rows["items"].notna().any()
-    heads = [Head("method", "text"), Head("rank"), *(Head(h) for h in found.heads)]
+    heads = [Column("method", "text"), Column("rank"), *(Column(h) for h in found.heads)]
     heads += (
-        [Head("over zero-shot", about="points over zero-shot on the same data")] if gains else []
+        [Column("over zero-shot", about="points over zero-shot on the same data")] if gains else []
     )
-    heads += [Head("± images", about="noise of the test images alone")] if items else []
+    heads += [Column("± images", about="noise of the test images alone")] if items else []
     flags = any(rows["flags"])
-    heads += [Head("seeds"), *([Head("flags", "text")] if flags else []), *COST_HEADS]
+    heads += [Column("seeds"), *([Column("flags", "text")] if flags else []), *COST_HEADS]
     cells = []
     for i, (_, row) in enumerate(rows.iterrows()):
         at = links.row(board, row["group"], row["method"])
-        line = [Cell(content.name(row), at), Cell(found.ranks[i], at)]
+        line = [Cell(content.row_name(row), at), Cell(found.ranks[i], at)]
         for c, head in zip(found.cells[i], found.heads, strict=True):
             anchor = links.slug(head.split()[0] if head.split()[0] in board.datasets else AVERAGE)
             small = f"± {c.half}" if c.half else ""
@@ -91,16 +91,16 @@ def ranked(board: Board) -> Table:
 def each(board: Board) -> Table:
     """Every accuracy on every data set."""
     metrics = ACCURACY[board.protocol]
-    heads = [Head("method", "text"), Head("data set", "text"), Head("shots")]
-    heads += [*(Head(LABELS[m]) for m in metrics), Head("± images"), Head("over zero-shot")]
-    heads += [Head("seeds"), Head("failed"), Head("missing"), Head("flags", "text")]
+    heads = [Column("method", "text"), Column("data set", "text"), Column("shots")]
+    heads += [*(Column(LABELS[m]) for m in metrics), Column("± images"), Column("over zero-shot")]
+    heads += [Column("seeds"), Column("failed"), Column("missing"), Column("flags", "text")]
     cells, marks = [], []
     for _, row in board.rows.iterrows():
         at = f"{links.row(board, row['group'], row['method'])}#{links.slug(row['dataset'])}"
         accuracies = [spread(row, m, at) for m in metrics]
         cells.append(
             [
-                Cell(content.name(row), at),
+                Cell(content.row_name(row), at),
                 Cell(row["dataset"]),
                 Cell(row["shots"] or "-"),
                 *accuracies,

@@ -13,10 +13,10 @@ from methods.kit.core.errors import UsageError
 from reports.results.board import ACCURACY, board_title
 from reports.site import content, links
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages.leaderboard import costs, number, spread
+from reports.site.render import render_page
 from reports.tables.leaderboard import LABELS
 
 FIDELITY = {
@@ -37,7 +37,7 @@ def method_pages(site: Site) -> Iterator[File]:
         about = _about(kind) if kind else {}
         tables = [*_results(site, name), *(_counts(site, name) if kind else ())]
         settings = [_fields(kind)] if kind else []
-        yield page(
+        yield render_page(
             links.method(name),
             "method.html",
             name,
@@ -78,14 +78,14 @@ def _text(text: str) -> list[tuple[bool, list[str]]]:
 def _fields(kind: type[Method]) -> Table:
     defaults = vars(kind())
     rows = [[Cell(name), Cell(str(value), kind="long")] for name, value in defaults.items()]
-    heads = [Head("setting", "text"), Head("default", "text")]
+    heads = [Column("setting", "text"), Column("default", "text")]
     return Table("settings", "Settings and their defaults", heads, rows, sorts=False)
 
 
 def _counts(site: Site, name: str) -> list[Table]:
     """Parameters by tower of the defaults, on each backbone that has runs and is known here."""
-    heads = [Head("backbone", "text"), Head("classes"), Head("trainable"), Head("stored")]
-    heads += [Head("inference"), Head("head"), *(Head(t) for t in TOWERS)]
+    heads = [Column("backbone", "text"), Column("classes"), Column("trainable"), Column("stored")]
+    heads += [Column("inference"), Column("head"), *(Column(t) for t in TOWERS)]
     rows = []
     for backbone in sorted({b.backbone for b in site.best}):
         try:
@@ -103,15 +103,26 @@ def _counts(site: Site, name: str) -> list[Table]:
 
 def _results(site: Site, name: str) -> Iterator[Table]:
     for board in site.whole:
-        rows = content.main(board)
+        rows = content.ranked_rows(board)
         mine = rows[rows["method"] == name]
         if mine.empty:
             continue
         metrics = ACCURACY[board.protocol]
-        heads = [Head("settings", "text"), Head("rank"), *(Head(LABELS[m]) for m in metrics)]
-        heads += [Head("over zero-shot"), Head("trainable"), Head("inference"), Head("stored")]
-        heads += [Head("head"), Head("bytes"), Head("train s"), Head("ms/step"), Head("peak MB")]
-        heads += [Head("flags", "text")]
+        heads = [Column("settings", "text"), Column("rank"), *(Column(LABELS[m]) for m in metrics)]
+        heads += [
+            Column("over zero-shot"),
+            Column("trainable"),
+            Column("inference"),
+            Column("stored"),
+        ]
+        heads += [
+            Column("head"),
+            Column("bytes"),
+            Column("train s"),
+            Column("ms/step"),
+            Column("peak MB"),
+        ]
+        heads += [Column("flags", "text")]
         cells = []
         for _, row in mine.iterrows():
             at = links.row(board, row["group"], row["method"])

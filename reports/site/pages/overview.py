@@ -7,11 +7,11 @@ from reports.analyses.pareto import measured_on
 from reports.results.board import ACCURACY, Board, board_title
 from reports.site import content, links
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages import pareto
 from reports.site.pages.leaderboard import count, number, spread
+from reports.site.render import render_page
 from reports.tables.sentence import OF
 
 FEW = 6  # rows of a leaderboard that stand here
@@ -22,7 +22,7 @@ def overview_pages(site: Site) -> list[File]:
     boards, tables = [], []
     for best, whole, front in zip(site.best, site.whole, site.fronts, strict=True):
         tables.append(_top(best))
-        costs = content.quantities(whole)
+        costs = content.cost_labels(whole)
         cost = next(iter(costs), None)
         boards.append(
             {
@@ -30,7 +30,7 @@ def overview_pages(site: Site) -> list[File]:
                 "where": measured_on(best),
                 "table": tables[-1].name,
                 "folder": links.board_link(best),
-                "rows": len(content.main(best)),
+                "rows": len(content.ranked_rows(best)),
                 "picture": ""
                 if cost is None
                 else pareto.picture(whole, pareto.dots(whole, cost, front), costs[cost],
@@ -39,7 +39,7 @@ def overview_pages(site: Site) -> list[File]:
         )  # fmt: skip
     newest = max(run.started for run in site.runs)
     return [
-        page(
+        render_page(
             "index.html",
             "overview.html",
             "RingBench results",
@@ -55,7 +55,7 @@ def overview_pages(site: Site) -> list[File]:
             commits=_commits(site),
             newest=datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%d"),
         ),
-        page("runs/index.html", "runs.html", "All runs", [_runs(site)]),
+        render_page("runs/index.html", "runs.html", "All runs", [_runs(site)]),
     ]
 
 
@@ -63,16 +63,21 @@ def _top(board: Board) -> Table:
     """The leaders of a board."""
     metrics = ACCURACY[board.protocol]
     label = OF.get(metrics[-1], metrics[-1]).removeprefix("points of ")
-    heads = [Head("method", "text"), Head("rank"), Head(f"{label}, %"), Head("over zero-shot")]
-    first = content.main(board).head(FEW)
+    heads = [
+        Column("method", "text"),
+        Column("rank"),
+        Column(f"{label}, %"),
+        Column("over zero-shot"),
+    ]
+    first = content.ranked_rows(board).head(FEW)
     flags = any(first["flags"])
-    heads += [Head("trainable"), Head("seeds"), *([Head("flags", "text")] if flags else [])]
+    heads += [Column("trainable"), Column("seeds"), *([Column("flags", "text")] if flags else [])]
     rows = []
     for _, row in first.iterrows():
         at = links.row(board, row["group"], row["method"])
         rows.append(
             [
-                Cell(content.name(row), at),
+                Cell(content.row_name(row), at),
                 number(row["rank"], 0, at),
                 spread(row, board.headline, at),
                 number(row["gain"], 2, at, sign=True),
@@ -101,9 +106,9 @@ def _commits(site: Site) -> list[tuple[str, int, bool]]:
 
 
 def _runs(site: Site) -> Table:
-    heads = [Head("run", "text"), Head("status", "text"), Head("protocol", "text")]
-    heads += [Head("method", "text"), Head("data set", "text"), Head("shots"), Head("seed")]
-    heads += [Head("accuracy, %", about="H, or accuracy"), Head("commit", "text")]
+    heads = [Column("run", "text"), Column("status", "text"), Column("protocol", "text")]
+    heads += [Column("method", "text"), Column("data set", "text"), Column("shots"), Column("seed")]
+    heads += [Column("accuracy, %", about="H, or accuracy"), Column("commit", "text")]
     rows, marks = [], []
     for run in site.runs:
         tags = run.tags

@@ -8,10 +8,10 @@ from reports.analyses.comparison import Comparison
 from reports.results.board import Board, board_title
 from reports.results.pairing import metric_parts
 from reports.site import links
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages.leaderboard import number
+from reports.site.render import render_page
 from reports.tables.leaderboard import LABELS
 from reports.tables.sentence import comparison_sentence
 
@@ -22,7 +22,7 @@ def pair_pages(board: Board, found: Sequence[Comparison]) -> Iterator[File]:
         cells = one.paired.cells
         tables = [_table(one, str(name), part) for name, part in cells.groupby("dataset")]
         first, second = one.paired.a.name, one.paired.b.name
-        yield page(
+        yield render_page(
             links.pair(board, first, second),
             "pair.html",
             f"{first} and {second}: their runs",
@@ -38,10 +38,10 @@ def pair_pages(board: Board, found: Sequence[Comparison]) -> Iterator[File]:
 def _table(one: Comparison, dataset: str, cells: pd.DataFrame) -> Table:
     """A row a seed: both runs, and the accuracies that are compared."""
     metrics = list(dict.fromkeys((*metric_parts(one.metric), one.metric)))
-    heads = [Head("seed", "text"), Head("first", "text"), Head("second", "text")]
+    heads = [Column("seed", "text"), Column("first", "text"), Column("second", "text")]
     for metric in metrics:
-        heads += [Head(f"{LABELS.get(metric, metric)} {which}") for which in ("first", "second")]
-    heads.append(Head("difference"))
+        heads += [Column(f"{LABELS.get(metric, metric)} {which}") for which in ("first", "second")]
+    heads.append(Column("difference"))
     rows = []
     for _, cell in cells.sort_values("seed").iterrows():
         at = {side: links.run(cell[f"run_id_{side}"]) for side in "ab"}

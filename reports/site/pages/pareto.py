@@ -10,10 +10,10 @@ from reports.site import content, links
 from reports.site.charts import pareto
 from reports.site.charts.pareto import Dot
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages.leaderboard import count, number
+from reports.site.render import render_page
 from reports.tables.pareto import shares_note
 from reports.tables.sentence import OF
 
@@ -21,7 +21,7 @@ from reports.tables.sentence import OF
 def pareto_pages(site: Site) -> Iterator[File]:
     for board, front in zip(site.whole, site.fronts, strict=True):
         path = f"{links.board_link(board)}/pareto.html"
-        costs = content.quantities(board)
+        costs = content.cost_labels(board)
         found = {cost: dots(board, cost, front) for cost in costs}
         charts = [
             (
@@ -34,7 +34,7 @@ def pareto_pages(site: Site) -> Iterator[File]:
         ]
         tables = [_table(board, found[cost], cost, label) for cost, label in costs.items()]
         tables += [_families(board, front)] if front.measured else []
-        yield page(
+        yield render_page(
             path,
             "pareto.html",
             f"Accuracy against cost: {board_title(board)}",
@@ -54,13 +54,15 @@ def picture(board: Board, found: list[Dot], label: str, path: str, name: str) ->
         f"{quality(board)} against {label}, {len(found)} configurations. On the front, cheapest"
         f" first: {', '.join(d.label for d in best)}. The table below has every number."
     )
-    return pareto.picture(found, name, (label, f"{quality(board)}, %"), about, links.root(path))
+    return pareto.picture(
+        found, name, (label, f"{quality(board)}, %"), about, links.path_to_root(path)
+    )
 
 
 def dots(board: Board, cost: str, front: Front) -> list[Dot]:
     """Every configuration with its interval and its chance of being on the front; ``front`` is the
     one over trainable parameters."""
-    rows = content.main(board)
+    rows = content.ranked_rows(board)
     rows = rows[rows[f"{board.headline}_mean"].notna() & rows[f"{cost}_mean"].notna()]
     known = front.asked.cost.name == cost
     judged = front.panels[0] if known else pareto_points(board, cost, board.headline)
@@ -70,7 +72,7 @@ def dots(board: Board, cost: str, front: Front) -> list[Dot]:
         chance = chances[row["group"]]
         low, mean, high = (float(row[f"{board.headline}_{e}"]) for e in ("low", "mean", "high"))
         half = "" if math.isnan(high) else f" ± {high - mean:.2f}"
-        says = f"{content.name(row)}: {mean:.2f}{half} %, {content.COSTS[cost]}"
+        says = f"{content.row_name(row)}: {mean:.2f}{half} %, {content.COST_LABELS[cost]}"
         says += f" {row[f'{cost}_mean']:,.{0 if 'seconds' not in cost else 1}f},"
         says += f" {int(row[f'{board.headline}_n'])} seeds"
         says += "" if math.isnan(chance) else f", chance of the front {chance:.0%}"
@@ -78,7 +80,7 @@ def dots(board: Board, cost: str, front: Front) -> list[Dot]:
         found.append(
             Dot(
                 row["method"],
-                content.name(row),
+                content.row_name(row),
                 float(row[f"{cost}_mean"]),
                 mean,
                 low,
@@ -98,9 +100,14 @@ def quality(board: Board) -> str:
 
 def _table(board: Board, found: list[Dot], cost: str, label: str) -> Table:
     on = pareto.best(found)
-    heads = [Head("method", "text"), Head(label), Head(f"{quality(board)}, %"), Head("95 % from")]
-    heads += [Head("to"), Head("on the front", "text")]
-    heads += [Head("chance of it", about="were the seeds others")]
+    heads = [
+        Column("method", "text"),
+        Column(label),
+        Column(f"{quality(board)}, %"),
+        Column("95 % from"),
+    ]
+    heads += [Column("to"), Column("on the front", "text")]
+    heads += [Column("chance of it", about="were the seeds others")]
     rows = []
     for i in sorted(
         range(len(found)), key=lambda i: (found[i].cost, -found[i].mean, found[i].label)
@@ -122,8 +129,12 @@ def _table(board: Board, found: list[Dot], cost: str, label: str) -> Table:
 
 def _families(board: Board, front: Front) -> Table:
     """How much of the plane of trainable parameters each method dominates."""
-    heads = [Head("method", "text"), Head("configurations"), Head("dominated")]
-    heads += [Head("95 % from"), Head("to"), Head("chance of most", about="were the seeds others")]
+    heads = [Column("method", "text"), Column("configurations"), Column("dominated")]
+    heads += [
+        Column("95 % from"),
+        Column("to"),
+        Column("chance of most", about="were the seeds others"),
+    ]
     rows = [
         [
             Cell(f.method, links.method(f.method)),
@@ -146,7 +157,7 @@ def _percent(share: float, digits: int, href: str = "") -> Cell:
 
 
 def _methods(board: Board) -> list[str]:
-    rows = content.main(board)
+    rows = content.ranked_rows(board)
     return sorted(set(rows[rows[f"{board.headline}_mean"].notna()]["method"]))
 
 

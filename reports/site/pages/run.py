@@ -12,30 +12,30 @@ from reports.results.predictions import Answers
 from reports.site import content, links
 from reports.site.charts import lines
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages import confusion
-from reports.site.records import ANSWERS, RECORDS, AnswersFile, Curve, line, read_records
-from reports.site.thumbnails import Thumbs
+from reports.site.records import ANSWERS, RECORDS, AnswersFile, Curve, record_line, run_answers
+from reports.site.render import render_page
+from reports.site.thumbnails import Thumbnails
 from reports.tables.leaderboard import LABELS
 
 NOT_STORED = "the predictions of this run are not stored"
 TOO_MANY = (
-    f"of more than {content.MANY} runs only those of each method's best configuration are shown in"
-    " detail"
+    f"of more than {content.DETAIL_LIMIT} runs only those of each method's best configuration are"
+    " shown in detail"
 )
 
 
 def run_pages(site: Site) -> Iterator[File]:
     """Every run, and with them the records that the site carries along."""
-    written, thumbs, records = AnswersFile(), Thumbs(), []
-    zero = lru_cache(maxsize=8)(lambda i: read_records(site.source, by_id[i]))
+    written, thumbs, records = AnswersFile(), Thumbnails(), []
+    zero = lru_cache(maxsize=8)(lambda i: run_answers(site.source, by_id[i]))
     by_id = {run.id: run for run in site.runs}
     for run in site.runs:
         shown = run.id in site.detailed
         curve = site.source.curve(run) if shown else []
-        answers = read_records(site.source, run) if shown else None
+        answers = run_answers(site.source, run) if shown else None
         against = site.zero_shot(run)
         other = answers and against and against.id != run.id and against.id in site.detailed
         reference = zero(against.id) if against and other else None
@@ -44,7 +44,7 @@ def run_pages(site: Site) -> Iterator[File]:
         if answers and not hidden:
             yield from thumbs.files(run, answers)
         group = None if answers is None else written.add(answers.table)
-        records.append(line(run, curve, group))
+        records.append(record_line(run, curve, group))
     yield File(RECORDS, "".join(records).encode())
     yield File(ANSWERS, written.bytes())
 
@@ -55,7 +55,7 @@ def _page(
     curve: Curve,
     answers: Answers | None,
     reference: tuple[Run | None, Answers | None],
-    images: tuple[Thumbs, str],
+    images: tuple[Thumbnails, str],
 ) -> File:
     tags = run.tags
     against, zero = reference
@@ -65,7 +65,7 @@ def _page(
     if answers and zero and against:
         tables += confusion.changes(parts, zero.parts(), links.run(against))
     path = links.run(run)
-    return page(
+    return render_page(
         path,
         "run.html",
         f"{tags['method']} on {tags['dataset']}, seed {tags['seed']}",
@@ -95,7 +95,7 @@ def _curve(curve: Curve) -> Markup | None:
 
 
 def _wrong(
-    run: Run, answers: Answers | None, images: tuple[Thumbs, str]
+    run: Run, answers: Answers | None, images: tuple[Thumbnails, str]
 ) -> list[dict[str, str | float]]:
     thumbs, hidden = images
     if answers is None or hidden:
@@ -121,7 +121,7 @@ def _numbers(run: Run) -> Table:
         [Cell(m, small=LABELS.get(m, "")), Cell(_full(run.metrics[m]), value=run.metrics[m])]
         for m in order
     ]
-    heads = [Head("metric", "text"), Head("value")]
+    heads = [Column("metric", "text"), Column("value")]
     return Table("numbers", "What was measured", heads, rows, sorts=False)
 
 
@@ -131,13 +131,13 @@ def _full(value: float) -> str:
 
 
 def _recorded(run: Run) -> list[Table]:
-    heads = [Head("setting", "text"), Head("value", "text")]
+    heads = [Column("setting", "text"), Column("value", "text")]
     spec = [[Cell(k), Cell(v, kind="long")] for k, v in sorted(run.params.items())]
     known = {"status": run.status, "run": run.id, **run.tags}
     record = [[Cell(k), Cell(v, kind="long code")] for k, v in known.items()]
     return [
         Table("spec", "The whole configuration", heads, spec, sorts=False),
         Table(
-            "record", "Where it comes from", [Head("tag", "text"), heads[1]], record, sorts=False
+            "record", "Where it comes from", [Column("tag", "text"), heads[1]], record, sorts=False
         ),
     ]

@@ -25,12 +25,12 @@ from reports.results.sweeps import Sweep
 from reports.site import links
 from reports.site.charts import axes, lines, marks, pareto
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages.comparison import plain
 from reports.site.pages.trial import Trials
-from reports.site.records import Stored
+from reports.site.records import StoredSweep
+from reports.site.render import render_page
 from reports.statistics.dominance import front_of_pairs
 
 SHADES = 8
@@ -54,7 +54,7 @@ def sweep_pages(site: Site) -> Iterator[File]:
     yield from trials.records()
 
 
-def read(stored: Stored) -> Sweep:
+def read(stored: StoredSweep) -> Sweep:
     """A sweep from its files."""
     table = pd.read_csv(io.StringIO(stored.trials))
     return Sweep(json.loads(stored.facts), table)
@@ -75,7 +75,7 @@ def _sweep(name: str, sweep: Sweep) -> File:
         pictures.append((_curve({name: curve}, sweep.facts["objectives"][0], "trial"),
                          "The best so far, trial by trial."))  # fmt: skip
     tables.append(_trials(name, sweep))
-    return page(
+    return render_page(
         links.sweep(name),
         "sweep.html",
         f"Sweep {name}",
@@ -114,8 +114,12 @@ def _contest(site: Site, name: str, facts: dict[str, Any]) -> File:
             rows.append(
                 [Cell(label), Cell(digest[:12], at, kind="code"), Cell(shown or "not tested yet")]
             )
-    heads = [Head("entrant", "text"), Head("run", "text"), Head("accuracies on test data", "text")]
-    return page(
+    heads = [
+        Column("entrant", "text"),
+        Column("run", "text"),
+        Column("accuracies on test data", "text"),
+    ]
+    return render_page(
         links.sweep(name),
         "sweep.html",
         f"Contest {name}",
@@ -199,7 +203,7 @@ def _map(name: str, sweep: Sweep, keys: tuple[str, str]) -> Table:
     }
     low, high = min(known.values()), max(known.values())
     short = [k.removeprefix("method.") for k in keys]
-    heads = [Head(f"{short[0]} \\ {short[1]}", "text"), *(Head(str(v)) for v in along)]
+    heads = [Column(f"{short[0]} \\ {short[1]}", "text"), *(Column(str(v)) for v in along)]
     led = _winners(name, sweep, keys)
     rows = [
         [
@@ -245,7 +249,7 @@ def _shaded(value: float | None, low: float, high: float, at: str) -> Cell:
 
 
 def _importances(weights: pd.DataFrame) -> Table:
-    heads = [Head("setting", "text"), Head("importance", about="PED-ANOVA, shares of 1")]
+    heads = [Column("setting", "text"), Column("importance", about="PED-ANOVA, shares of 1")]
     rows = [
         [Cell(str(k)), Cell(f"{v:.3f}", value=float(v))]
         for k, v in zip(weights["key"], weights["importance"], strict=True)
@@ -257,14 +261,14 @@ def _trials(name: str, sweep: Sweep) -> Table:
     """Every trial with its settings, and the command that repeats it; each leads to its page."""
     shown = ["number", "end", *sweep.keys, *_quantities(sweep), "seconds"]
     there = [c for c in shown if c in sweep.trials]
-    heads = [Head(c.removeprefix("method."), "text" if c == "end" else "number") for c in there]
+    heads = [Column(c.removeprefix("method."), "text" if c == "end" else "number") for c in there]
     rows = [
         [_trial(value, links.trial(name, line[0])) for value in line]
         for line in sweep.trials[there].itertuples(index=False)
     ]
     commands: Sequence[object] = sweep.trials.get("command", pd.Series(dtype=str)).tolist()
     if len(commands) == len(rows):
-        heads.append(Head("command", "text"))
+        heads.append(Column("command", "text"))
         rows = [[*r, Cell(str(c), kind="code nowrap")] for r, c in zip(rows, commands, strict=True)]
     return Table("trials", "Every trial", heads, rows)
 

@@ -12,26 +12,26 @@ from reports.results.sweeps import Sweep
 from reports.site import content, links
 from reports.site.charts import lines
 from reports.site.content import Site
-from reports.site.html_table import Cell, Head, Table
+from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.page import page
 from reports.site.pages.configuration import PRINTS
 from reports.site.pages.leaderboard import count, number
-from reports.site.records import TUNED, line
+from reports.site.records import TRIAL_RECORDS, record_line
+from reports.site.render import render_page
 
 
 class Trials:
     """The runs of all trials of a site, and the records that it carries along of them."""
 
     def __init__(self, site: Site) -> None:
-        tuned, few = site.source.tuned, len(site.source.tuned) <= content.MANY
+        tuned, few = site.source.tuned, len(site.source.tuned) <= content.DETAIL_LIMIT
         self._tested = {run.id for run in site.runs}
         self._newest = {
             run.digest: run
             for run in sorted([*site.finished, *tuned], key=lambda r: (r.started, r.id))
         }
         self.curves = {run.id: site.source.curve(run) if few else [] for run in tuned}
-        self._records = [line(run, self.curves[run.id], None) for run in tuned]
+        self._records = [record_line(run, self.curves[run.id], None) for run in tuned]
 
     def pages(self, name: str, sweep: Sweep) -> Iterator[File]:
         """A page for each trial of a sweep."""
@@ -40,7 +40,7 @@ class Trials:
 
     def records(self) -> Iterator[File]:
         if self._records:
-            yield File(TUNED, "".join(self._records).encode())
+            yield File(TRIAL_RECORDS, "".join(self._records).encode())
 
     def _page(self, name: str, sweep: Sweep, row: dict[str, Any]) -> File:
         digests = text(row.get("digests")).split()
@@ -48,7 +48,7 @@ class Trials:
         tables = [_settings(sweep, row)]
         if runs:
             tables += [self._runs(runs), _shared(runs)]
-        return page(
+        return render_page(
             links.trial(name, row["number"]),
             "trial.html",
             f"{name}: trial {row['number']}",
@@ -66,10 +66,10 @@ class Trials:
     def _runs(self, runs: Sequence[Run]) -> Table:
         """A row a run; one that was tested, too, has a page of its own."""
         scores = sorted({m for run in runs for m in run.metrics if m.startswith("acc/val")})
-        heads = [Head("data set", "text"), Head("seed"), Head("digest", "text")]
-        heads += [*(Head(m) for m in scores), Head("trainable"), Head("train s")]
-        heads += [Head("run", "text"), Head("commit", "text")]
-        heads += [Head(p.replace("_hash", ""), "text") for p in PRINTS]
+        heads = [Column("data set", "text"), Column("seed"), Column("digest", "text")]
+        heads += [*(Column(m) for m in scores), Column("trainable"), Column("train s")]
+        heads += [Column("run", "text"), Column("commit", "text")]
+        heads += [Column(p.replace("_hash", ""), "text") for p in PRINTS]
         rows = []
         for run in runs:
             at = links.run(run) if run.id in self._tested else ""
@@ -113,7 +113,7 @@ def _settings(sweep: Sweep, row: dict[str, Any]) -> Table:
     rows = [
         [Cell(k), Cell(v, kind="long")] for k in dict.fromkeys(shown) if (v := text(row.get(k)))
     ]
-    heads = [Head("setting or mean", "text"), Head("value", "text")]
+    heads = [Column("setting or mean", "text"), Column("value", "text")]
     return Table("settings", "What was tried, and what it reached", heads, rows, sorts=False)
 
 
@@ -125,7 +125,7 @@ def _shared(runs: Sequence[Run]) -> Table:
     for key in keys:
         values = dict.fromkeys(record.get(key, "") for record in records)
         rows.append([Cell(key), Cell(" | ".join(values), kind="long code")])
-    heads = [Head("setting or tag", "text"), Head("value", "text")]
+    heads = [Column("setting or tag", "text"), Column("value", "text")]
     return Table(
         "spec", "The whole configuration, and where it comes from", heads, rows, sorts=False
     )

@@ -116,7 +116,10 @@ def test_the_curve_counts_what_cost_something(own_home: Path) -> None:
 def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(own_home: Path) -> None:
     planted(own_home, objectives=AIMS[:1], directions=["maximize"], importances={},
             dims={"method.ring_rank": ""})  # fmt: skip
-    assert [p.stem for p in sweep_files.parts(sweeps.read_sweep("mine"))] == ["front", "curves"]
+    assert [p.stem for p in sweep_files.sweep_parts(sweeps.read_sweep("mine"))] == [
+        "front",
+        "curves",
+    ]
 
 
 def test_wrong_input_is_told_in_one_line(

@@ -169,7 +169,7 @@ def test_the_front_is_what_its_definition_says(pairs: list[tuple[float, float]])
 def test_the_picture_and_the_tables_are_the_same_bytes_for_the_same_rows(tmp_path: Path) -> None:
     for name in ("one", "two"):
         boards = board.boards(GRID)
-        manifest.write_manifest(rebuild.leaderboard(boards, best=False), tmp_path / name)
+        manifest.write_manifest(rebuild.leaderboard_tables(boards, best=False), tmp_path / name)
         pareto.write_pareto(boards[0], tmp_path / name, "params/trainable", "acc/hmean")
     files = sorted(p.name for p in (tmp_path / "one").iterdir())
     assert files == [

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from harness.spec.protocols import harmonic_mean
 from harness.tracking.run_record import Run
-from reports.site.records import Curve, Stored, cleaned, ordered
+from reports.site.records import Curve, StoredSweep, ordered_runs, public_run
 from tests.reports import known_runs
 
 HALVES = ("base", "novel")
@@ -21,9 +21,9 @@ class Planted:
 
     def __init__(self, runs: Sequence[Run], images: int = 40, classes: int = 5) -> None:
         self.images, self.classes = images, classes
-        self.runs = ordered(cleaned(run) for run in runs)
-        self.tuned = ordered((cleaned(run) for run in runs), tested=False)
-        self.sweeps: dict[str, Stored] = {}
+        self.runs = ordered_runs(public_run(run) for run in runs)
+        self.tuned = ordered_runs((public_run(run) for run in runs), tested=False)
+        self.sweeps: dict[str, StoredSweep] = {}
 
     def file(self, run: Run) -> bytes | None:
         there = {f"acc/{half}" for half in HALVES} <= set(run.metrics)

@@ -69,7 +69,7 @@ def test_the_same_rows_give_the_same_bytes_whatever_their_order(
 
 
 def test_the_leaderboard_shows_the_planted_means_and_links_to_their_runs(built: Path) -> None:
-    heads, *rows = diff.tables((built / BOARD / "index.html").read_bytes())["board"]
+    heads, *rows = diff.html_tables((built / BOARD / "index.html").read_bytes())["board"]
     shown = {row[0]: dict(zip(heads, row, strict=True)) for row in rows}
     for method in ("zero_shot", "lora", "adaring"):
         mine = [r for r in RUNS if r.tags["method"] == method]
@@ -89,7 +89,7 @@ def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> Non
     (board,) = boards(RUNS)
     asked = pareto.find_axes(board, "params/trainable", "acc/hmean")
     found = pareto.pareto_points(board, "params/trainable", "acc/hmean")
-    tables = diff.tables((built / BOARD / "pareto.html").read_bytes())
+    tables = diff.html_tables((built / BOARD / "pareto.html").read_bytes())
     heads, *rows = tables["plane-params-trainable-table"]
     place = heads.index("chance of it")
     assert {r[0]: r[place] for r in rows} == {p.label: f"{p.chance:.0%}" for p in found}
@@ -111,7 +111,7 @@ def test_ticks_of_a_cost_are_round_and_three_or_more() -> None:
 
 def test_a_run_page_has_confusion_and_changes_against_zero_shot(built: Path) -> None:
     run, zero = (known_site.of(RUNS, m, "x", 1) for m in ("lora", "zero_shot"))
-    page = diff.tables((built / links.run(run)).read_bytes())
+    page = diff.html_tables((built / links.run(run)).read_bytes())
     heads, *rows = page["confusion-base"]
     counts = {row[0]: dict(zip(heads[1:], map(int, row[1:]), strict=True)) for row in rows}
     assert sum(counts[n][n] for n in counts) == round(run.metrics["acc/base"] * 40 / 100)
@@ -144,9 +144,9 @@ def test_everything_from_the_ledger_is_escaped(tmp_path: Path) -> None:
 def test_images_are_shown_only_where_their_notice_allows_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert image_licences.of("digits").allowed
-    assert "CC-BY-4.0" in image_licences.of("digits").why
-    assert not image_licences.of("caltech101").allowed
+    assert image_licences.licence_notice("digits").allowed
+    assert "CC-BY-4.0" in image_licences.licence_notice("digits").why
+    assert not image_licences.licence_notice("caltech101").allowed
     fast = ["data.shots=1", "data.val_shots=1", "-q"]
     assert main.call(["run", "base_to_novel", "method=zero_shot", "data=digits", *fast]) == 0
     assert main.call(["report", "--out", str(tmp_path / "site")]) == 0
@@ -154,7 +154,7 @@ def test_images_are_shown_only_where_their_notice_allows_it(
     assert 1 <= len(pictures) <= predictions.SHOWN
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     assert "E. Alpaydin" in (tmp_path / "site" / "images" / "NOTICE.md").read_text()
-    monkeypatch.setattr(image_licences, "FREE", {"MIT"})
+    monkeypatch.setattr(image_licences, "ALLOWED", {"MIT"})
     assert main.call(["report", "--out", str(tmp_path / "other")]) == 0
     assert not (tmp_path / "other" / "images").exists()
     (page,) = (p for p in (tmp_path / "other" / "runs").glob("*.html") if p.name != "index.html")
@@ -265,7 +265,7 @@ def test_of_very_many_runs_only_the_best_rows_are_shown_in_detail(
 ) -> None:
     from reports.site import content
 
-    monkeypatch.setattr(content, "MANY", 5)
+    monkeypatch.setattr(content, "DETAIL_LIMIT", 5)
     val = {"acc/val_hmean": 50.0, "acc/base": 50.0, "acc/novel": 50.0}
     worse = [known_runs.run("lora", d, s, val, {"rank": 1}, protocol="base_to_novel")
              for d in ("x", "y") for s in (1, 2)]  # fmt: skip
@@ -296,10 +296,10 @@ def test_sweeps_have_pages_without_the_address_of_their_database(
 
     sweep(own_home, storage="postgresql://me:secret@host/db")
     found = Planted(RUNS)
-    found.sweeps = records.stored_runs()
+    found.sweeps = records.stored_sweeps()
     folder.write_site(lambda: site_files(found, drawn=False), tmp_path / "site")
     page = (tmp_path / "site/sweeps/mine/index.html").read_bytes()
-    tables = diff.tables(page)
+    tables = diff.html_tables(page)
     assert len(tables["trials"]) == 1 + 11
     assert tables["map"][1][1:] == ["50.00", "52.20", "53.80"]  # rank 1: 50 + 2.5 i - 0.3 i^2
     assert not any(b"secret" in data for data in contents(tmp_path / "site").values())
@@ -314,7 +314,7 @@ def test_every_number_of_a_comparison_leads_to_its_runs(built: Path) -> None:
         "adaring--lora*"
     )
     assert f"pairs/{pair.name}#x" in page
-    heads, *rows = diff.tables(pair.read_bytes())["x"]
+    heads, *rows = diff.html_tables(pair.read_bytes())["x"]
     first = pair.name.partition("--")[0]
     second = "adaring" if first == "lora" else "lora"
     for row in rows:
@@ -329,7 +329,7 @@ def test_every_number_of_a_comparison_leads_to_its_runs(built: Path) -> None:
 
 def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> None:
     from reports.site import verify
-    from reports.site.records import TUNED, stored_runs
+    from reports.site.records import TRIAL_RECORDS, stored_sweeps
     from tests.reports.analyses.test_sweep import planted as sweep
 
     table = pd.read_csv(sweep(own_home) / "trials.csv")
@@ -342,24 +342,24 @@ def test_a_trial_has_a_page_with_its_runs(own_home: Path, tmp_path: Path) -> Non
     table.to_csv(own_home / "sweeps/mine/trials.csv", index=False)
     tuned = [replace(r, tags=r.tags | {"digest": r.digest.replace(" ", "_")}) for r in both]
     found = Planted([*RUNS, *tuned])
-    found.sweeps = stored_runs()
+    found.sweeps = stored_sweeps()
     site = tmp_path / "site"
     folder.write_site(lambda: site_files(found, drawn=False), site)
     index = (site / "sweeps/mine/index.html").read_text()
     assert all(f'href="trials/{n}.html" aria-label' in index for n in range(9))
     assert '<a href="trials/8.html">' in index
-    tables = diff.tables((site / "sweeps/mine/trials/0.html").read_bytes())
+    tables = diff.html_tables((site / "sweeps/mine/trials/0.html").read_bytes())
     heads, *rows = tables["runs"]
     assert [row[heads.index("data set")] for row in rows] == ["digits", "flags"]
     assert {row[heads.index("commit")] for row in rows} == {"c0ffee"}
     spec = dict(row for row in tables["spec"][1:])
     assert spec["digest"] == " | ".join(r.digest for r in tuned)
-    assert "runs" not in diff.tables((site / "sweeps/mine/trials/8.html").read_bytes())
+    assert "runs" not in diff.html_tables((site / "sweeps/mine/trials/8.html").read_bytes())
     assert verify.verify_site(site, "records", None).problems == []
-    records = site / TUNED
+    records = site / TRIAL_RECORDS
     records.write_text(records.read_text().replace("51.5", "58.5"))
     named = {p.file for p in verify.verify_site(site, "records", None).problems}
-    assert named == {TUNED, "sweeps/mine/trials/0.html", "sweeps/mine/trials.csv"}
+    assert named == {TRIAL_RECORDS, "sweeps/mine/trials/0.html", "sweeps/mine/trials.csv"}
     found.tuned[0].metrics["acc/val_hmean"] = 58.5  # as who forges it builds all anew
     folder.write_site(lambda: site_files(found, drawn=False), site)
     (told,) = verify.verify_site(site, "records", None).problems

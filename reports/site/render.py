@@ -12,9 +12,11 @@ from reports.site.html_table import Table
 from reports.site.links import File
 
 
-def page(path: str, template: str, title: str, tables: Sequence[Table] = (), **values: Any) -> File:
+def render_page(
+    path: str, template: str, title: str, tables: Sequence[Table] = (), **values: Any
+) -> File:
     """Fill a template; what it is given is escaped. Tables are found by their names."""
-    root = links.root(path)
+    root = links.path_to_root(path)
     made = {t.name: t.html(path) for t in tables}
     text = (
         _templates()
@@ -40,7 +42,7 @@ def _templates() -> Environment:
     )
 
 
-def fixed() -> list[File]:
+def static_files() -> list[File]:
     """The style sheet and the script."""
     folder = files("reports.site") / "static"
     return [File(name, (folder / name).read_bytes()) for name in ("site.css", "site.js")]
