@@ -58,7 +58,7 @@ def test_the_pages_answer_and_ctrl_c_ends_every_process(home: Path) -> None:
         assert "mine" in answer(f"{sweeps}/api/studies")[1]
         assert mlflow.startswith("http://127.0.0.1:")
         started = psutil.Process(process.pid).children(recursive=True)
-        assert len(started) >= 4  # two wardens with a server each
+        assert len(started) >= 4  # two servers, each with its watcher
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert not psutil.wait_procs(started, 0)[1]
