@@ -94,25 +94,47 @@ def check_leakage(
                 " on any more, so what it has seen is not known; train it again"
             )
         return {"start_seen": UNKNOWN, "start_novel_names": UNKNOWN}
-    leaked = (there.train - here.train) & here.held
-    if leaked:
+    images, classes = _overlap(here, there)
+    if images:
         raise UsageError(
-            f"{key}: run {run} ({_where(source)}) was trained on {len(leaked)} images that"
+            f"{key}: run {run} ({_where(source)}) was trained on {images} images that"
             f" are validation or test images here; start from a run of {_where(spec)}"
         )
     if _digests(there.tables) & _digests(here.targets):
         raise UsageError(
             f"{key}: run {run} was trained on {source.data.name}, which is only tested here"
         )
-    known = there.names & here.novel
-    if known and _digests(there.tables) & _digests(here.tables):
+    if classes:
         raise UsageError(
-            f"{key}: run {run} ({source.protocol}) was trained on {len(known)} classes that"
+            f"{key}: run {run} ({source.protocol}) was trained on {classes} classes that"
             f" are novel here; start from a run of {spec.protocol}"
         )
     mine = (*here.tables, *here.targets)
     looked = all(_comparable(one, two) for one in there.tables for two in mine)
-    return {"start_seen": NOTHING if looked else UNKNOWN, "start_novel_names": str(len(known))}
+    return {
+        "start_seen": NOTHING if looked else UNKNOWN,
+        "start_novel_names": str(len(there.names & here.novel)),
+    }
+
+
+def check_stage(spec: Spec, stage: Spec, name: str) -> None:
+    """Raise UsageError for a stage that would be trained on data held out of the run after it."""
+    if (stage.protocol, stage.data, stage.seed) == (spec.protocol, spec.data, spec.seed):
+        return
+    images, classes = _overlap(data_use(spec), data_use(stage))
+    if images or classes:
+        what = f"{images} images" if images else f"{classes} classes"
+        raise UsageError(
+            f"stage {name!r} would be trained on {what} that are held out of {spec.data.name},"
+            f" seed {spec.seed}; name another source"
+        )
+
+
+def _overlap(here: DataUse, there: DataUse) -> tuple[int, int]:
+    """How many held-out images, and novel classes of the same data set, the other run trains on."""
+    images = (there.train - here.train) & here.held
+    same = _digests(there.tables) & _digests(here.tables)
+    return len(images), len(there.names & here.novel) if same else 0
 
 
 def _again(source: Spec, tags: dict[str, str]) -> DataUse | None:

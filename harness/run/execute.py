@@ -3,7 +3,6 @@
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,10 +12,13 @@ from harness.evaluate import cost, parameters
 from harness.evaluate.parameters import Counts
 from harness.model import backbone, weights
 from harness.model.out_of_memory import is_out_of_memory
-from harness.run import merged_sources, stages, warm_start
+from harness.run import source_checks
 from harness.run.prepare import prepare
 from harness.run.pruning import PruningRule
 from harness.run.result import Result, failure
+from harness.run.source_runs import SourceRun, recorded_sources
+from harness.run.stages import load_stage, stage_specs
+from harness.run.warm_start import outline_weights
 from harness.spec.spec import Spec
 from harness.train.fit import EpochRow, NonFiniteLoss
 from harness.train.gradients import Outcome
@@ -48,19 +50,15 @@ def check_spec(spec: Spec) -> Counts:
 
     Raises UsageError in one line.
     """
-    stages.check(spec)
-    for first in stages.specs(spec).values():
-        check_spec(first)
-    parts = backbone.backbone_outline(spec.backbone.name)
+    source_checks.check_sources(spec)
+    for stage in stage_specs(spec).values():
+        check_spec(stage)
+    layout = backbone.backbone_outline(spec.backbone.name)
     weights.check_weights(spec.backbone)
     classes = split.check_data(spec)
-    source = warm_start.source_of(spec)
-    if source is not None:
-        warm_start.check(spec, source)
-    merged_sources.check(spec, merged_sources.of(spec))
-    return parameters.outline_counts(
-        spec.method, parts, classes, warm_start.outline(source), spec.tasks
-    )
+    start = recorded_sources(spec).get(spec.method.start)
+    weights_of_start = outline_weights(start) if start else None
+    return parameters.outline_counts(spec.method, layout, classes, weights_of_start, spec.tasks)
 
 
 def execute(
@@ -96,18 +94,14 @@ def execute(
 
 def past(
     spec: Spec, device: str, progress: Progress | None, store: Path | None
-) -> dict[str, stages.Past]:
-    """The stages of a run: found, or trained now."""
-    return {
-        name: stages.kept(first, store, partial(_stage, first, device, progress, store))
-        for name, first in stages.specs(spec).items()
-    }
+) -> dict[str, SourceRun]:
+    """Return the stages of a run: stored ones, or trained now; the test split stays closed."""
 
+    def train(stage: Spec) -> SourceRun:
+        result = execute(stage, device, progress, test=False, store=store)
+        return SourceRun(stage, result.state, result.metrics)
 
-def _stage(spec: Spec, device: str, progress: Progress | None, store: Path | None) -> stages.Past:
-    """Train a stage; the test split stays shut."""
-    result = execute(spec, device, progress, test=False, store=store)
-    return stages.Past(result.state, result.metrics)
+    return {name: load_stage(stage, store, train) for name, stage in stage_specs(spec).items()}
 
 
 def attempt(

@@ -16,10 +16,12 @@ from harness.evaluate.parameters import Counts
 from harness.evaluate.predict import Table
 from harness.model.backbone import Backbone, load_backbone
 from harness.model.classifier import Classifier
-from harness.run import merged_sources, result, stages, warm_start
+from harness.run import result, source_checks
 from harness.run.adapter_files import adapter_bytes
 from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
+from harness.run.source_runs import SourceRun, recorded_sources, source_costs, source_key
+from harness.run.warm_start import load_weights, ring_errors
 from harness.spec.spec import Spec
 from harness.train import cache_plan, multi_task
 from harness.train.cache_plan import CachePlan
@@ -128,24 +130,24 @@ class Prepared:
 
 
 def prepare(
-    spec: Spec, device: torch.device, pasts: Mapping[str, stages.Past], started: float
+    spec: Spec, device: torch.device, stages: Mapping[str, SourceRun], started: float
 ) -> Prepared:
-    """Load what a run needs and attach its method; ``pasts`` are its stages, trained.
+    """Load what a run needs and attach its method to the backbone.
 
     Raises UsageError for what cannot be run.
     """
     backbone = load_backbone(spec.backbone, device)
     split = load_split(spec, backbone.transform)
-    source = warm_start.source_of(spec)
-    tags = {} if source is None else warm_start.check(spec, source)
-    made_of = merged_sources.of(spec)
-    tags |= merged_sources.check(spec, made_of)
-    merged_sources.check_weights(made_of, backbone)
+    tags = source_checks.check_sources(spec)
+    recorded = recorded_sources(spec)
+    source_checks.check_weights(recorded.values(), backbone, source_key(spec))
+    costs = source_costs(stages.values(), recorded.values())
     began = time.perf_counter()
-    earlier: dict[str, Mapping[str, Tensor]] = {n: past.state for n, past in pasts.items()}
-    earlier |= {name: source.state for name, source in made_of.items()}
-    net = attach(spec, backbone, split, earlier, warm_start.load(source, backbone))
-    begun = {} if source is None else warm_start.costs(source, net.adapter, began)
+    start = recorded.pop(spec.method.start, None)
+    earlier = {name: run.state for name, run in {**stages, **recorded}.items()}
+    net = attach(spec, backbone, split, earlier, load_weights(start, backbone) if start else None)
+    if start:
+        costs |= {"time/start_seconds": time.perf_counter() - began} | ring_errors(net.adapter)
     course = multi_task.course(net, split) if spec.tasks else None
     return Prepared(
         spec,
@@ -157,7 +159,7 @@ def prepare(
         course,
         parameters.count_parameters(net.adapter),
         tags,
-        stages.costs(pasts) | begun | merged_sources.costs(made_of),
+        costs,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.run.warm_start import SOURCE_ID
+from harness.run.source_runs import SOURCE_ID
 from harness.spec.protocols import SHIFTS, harmonic_mean
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError

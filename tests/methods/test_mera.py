@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.model.backbone import Backbone
-from harness.run import config, stages, warm_start
+from harness.run import config, source_runs, stages
 from harness.run.execute import check_spec, execute
 from harness.spec.spec import Spec
 from harness.tracking import source_lookup
@@ -133,7 +133,7 @@ def test_it_begins_where_its_merged_sources_are(
 
 def test_a_source_is_a_plain_adapter_that_starts_as_the_frozen_model() -> None:
     whole = config.build("few_shot", ["method=mera", "data=digits", "method.sources=1,flags"])
-    found = stages.specs(whole)
+    found = stages.stage_specs(whole)
     assert found["1"].method == MerA(sources=(), other=1)
     assert found["1"].data == whole.data
     assert found["flags"].method == MerA(sources=())
@@ -218,7 +218,8 @@ def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None
     assert merged_of(*spec.method.sources, extra=["method.merge=mean", "train.epochs=0"]) == spec
     result = execute(spec, "cpu")
     states = [
-        warm_start.read(warm_start.kept(*word.split("-")[:2])).state for word in spec.method.runs
+        source_runs.read_source(source_runs.source_folder(*word.split("-")[:2])).state
+        for word in spec.method.runs
     ]
     for name, value in result.state.items():
         torch.testing.assert_close(value, (states[0][name] + states[1][name]) / 2)
@@ -231,7 +232,7 @@ def test_runs_of_the_ledger_are_merged_and_recorded(ids: dict[str, str]) -> None
 
 def test_runs_and_sources_that_are_trained_before_go_together(ids: dict[str, str]) -> None:
     spec = merged_of(ids["one"], "1")
-    assert list(stages.specs(spec)) == ["1"]
+    assert list(stages.stage_specs(spec)) == ["1"]
     check_spec(spec)
 
 

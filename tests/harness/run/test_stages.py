@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.run import config, stages
+from harness.run import config, source_runs, stages
 from harness.run.execute import execute
 from harness.spec.spec import Spec
 from harness.train.fit import EpochRow
@@ -53,13 +53,13 @@ def test_after_a_kill_the_others_go_on_with_what_was_trained_before(
 ) -> None:
     words = IN_STAGES[name]
     whole = config.build("few_shot", words)
-    first = len(stages.specs(whole))
+    first = len(stages.stage_specs(whole))
     killed(words, first + 1, tmp_path)
     rows: list[EpochRow] = []
     execute(whole, "cpu", rows.append, store=tmp_path, test=False)
     assert len(rows) == 1  # the last training's epoch alone
     kept = sorted(f.name for f in tmp_path.iterdir() if f.is_dir())
-    assert kept == sorted(spec.digest() for spec in stages.specs(whole).values())
+    assert kept == sorted(spec.digest() for spec in stages.stage_specs(whole).values())
 
 
 def test_a_kill_in_the_second_stage_does_not_repeat_the_first(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_a_kill_in_the_second_stage_does_not_repeat_the_first(tmp_path: Path) ->
 
 def test_a_stage_is_a_run_of_its_own_with_its_own_digest() -> None:
     whole = spec()
-    first = stages.specs(whole)["switches"]
+    first = stages.stage_specs(whole)["switches"]
     assert first == spec("method.focus=false")
     assert first.digest() != whole.digest()
-    assert stages.specs(first) == {}
+    assert stages.stage_specs(first) == {}
 
 
 def test_what_a_killed_writer_left_is_no_stage(tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_what_a_killed_writer_left_is_no_stage(tmp_path: Path) -> None:
     scrap = tmp_path / f".scrap-{first.digest()}"
     scrap.mkdir()
     (scrap / "adapter.safetensors").write_bytes(b"half")
-    past = stages.Past({"x": torch.arange(3.0)}, {"time/train_seconds": 2.0})
+    past = source_runs.Past({"x": torch.arange(3.0)}, {"time/train_seconds": 2.0})
     found = stages.kept(first, tmp_path, lambda: past)
     assert torch.equal(found.state["x"], past.state["x"])
 
-    def never() -> stages.Past:
+    def never() -> source_runs.Past:
         raise AssertionError("trained twice")
 
     assert stages.kept(first, tmp_path, never).metrics == past.metrics
 
 
 def test_costs_of_stages_add_up() -> None:
-    one = stages.Past({}, {"time/train_seconds": 2.0, "memory/peak_bytes": 5.0})
-    two = stages.Past(
+    one = source_runs.Past({}, {"time/train_seconds": 2.0, "memory/peak_bytes": 5.0})
+    two = source_runs.Past(
         {},
         {"time/train_seconds": 3.0, "memory/peak_bytes": 4.0}
         | {"time/stages_seconds": 7.0, "memory/stages_bytes": 9.0},

@@ -20,7 +20,7 @@ from harness.data.split import Images, load_split
 from harness.model import backbone
 from harness.model.backbone import load_backbone
 from harness.model.classifier import Classifier
-from harness.run import config, execute, warm_start
+from harness.run import config, execute, source_runs, warm_start
 from harness.spec.spec import BackboneSpec, Spec
 from harness.tracking import source_lookup
 from harness.tracking.ledger import Ledger, open_ledger
@@ -88,10 +88,10 @@ def test_every_way_to_name_a_run_means_the_same(home: Path) -> None:
 def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: Path) -> None:
     spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
     digest, weights, _ = spec.method.start.split("-")
-    kept = warm_start.kept(digest, weights)
-    assert warm_start.weights_hash(kept / "adapter.safetensors") == weights
+    kept = source_runs.source_folder(digest, weights)
+    assert source_runs.weights_hash(kept / "adapter.safetensors") == weights
     other = {k: v + 1 for k, v in load_file(kept / "adapter.safetensors").items()}
-    source = warm_start.source_of(spec)
+    source = source_runs.source_of(spec)
     assert source is not None
     assert set(source.state) == set(other)
     ledger = open_ledger()
@@ -106,7 +106,7 @@ def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: 
     assert (
         source_lookup.resolve_source_runs(spec) == spec
     )  # by its full name it is found among both
-    assert warm_start.source_of(spec) is not None
+    assert source_runs.source_of(spec) is not None
     assert torch.equal(
         load_file(kept / "adapter.safetensors")["image.0.down"], source.state["image.0.down"]
     )
@@ -167,16 +167,16 @@ def test_changed_files_and_other_weights_of_the_backbone_are_noticed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
-    source = warm_start.source_of(spec)
+    source = source_runs.source_of(spec)
     assert source is not None
     other = replace(source, tags={**source.tags, "backbone_hash": "0" * 16})
     with monkeypatch.context() as patched:
-        patched.setattr(warm_start, "read", lambda folder: other)
+        patched.setattr(source_runs, "read_source", lambda folder: other)
         with pytest.raises(UsageError, match="was trained on other weights of embedded"):
             execute.execute(spec)
-    weights = warm_start.kept(*spec.method.start.split("-")[:2]) / "adapter.safetensors"
+    weights = source_runs.source_folder(*spec.method.start.split("-")[:2]) / "adapter.safetensors"
     save_file({k: v + 1 for k, v in source.state.items()}, weights)
-    warm_start.read.cache_clear()
+    source_runs.read_source.cache_clear()
     with pytest.raises(UsageError, match="its weights were changed"):
         execute.check_spec(spec)
 
@@ -361,7 +361,7 @@ def test_the_errors_of_the_rings_are_those_of_the_saved_cores(home: Path) -> Non
     )
     spec = replace(spec, train=replace(spec.train, epochs=0))
     result = execute.execute(spec)
-    source = warm_start.source_of(spec)
+    source = source_runs.source_of(spec)
     assert source is not None
     for tower in ("image", "text"):
         layers = sum(name.endswith(".up") for name in source.state if name.startswith(tower))
@@ -396,7 +396,9 @@ def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Ima
         for p in adapter.parameters():
             p.add_(0.05 * torch.randn(p.shape, generator=rng))
     tags = {"digest": "run", "backbone_hash": backbone.digest}
-    found = warm_start.load(warm_start.Source(spec, adapter.state(), tags, 0.0, ""), backbone)
+    found = warm_start.load_weights(
+        source_runs.SourceRun(spec, adapter.state(), tags, 0.0, ""), backbone
+    )
     assert found is not None
     sizes = {p.down.shape[1] for p in found.adapters.values()}
     sites = {s for s in ("q", "k", "v", "o", "fc", "proj")
@@ -438,7 +440,7 @@ def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Ima
     ids=" ".join,
 )
 def test_runs_that_are_made_of_something_else_are_refused(words: list[str]) -> None:
-    source = warm_start.Source(config.build("few_shot", words), {}, {"digest": "run"}, 0.0, "")
+    source = source_runs.SourceRun(config.build("few_shot", words), {}, {"digest": "run"}, 0.0, "")
     with pytest.raises(UsageError, match="does not consist of adapters behind MLPs"):
         warm_start.outline(source)
 

@@ -127,7 +127,7 @@ def test_the_affinity_is_the_mean_cosine_of_gradients() -> None:
 
 def test_stages_on_one_other_set_are_few_shot_and_the_rest_is_as_the_run() -> None:
     whole = spec("method=mera", "data=digits,fashion-mnist", "method.sources=1,flags")
-    found = stages.specs(whole)
+    found = stages.stage_specs(whole)
     assert found["1"].protocol == "multi_task"
     assert (found["flags"].protocol, found["flags"].data.name) == ("few_shot", "flags")
     stages.check(whole)
