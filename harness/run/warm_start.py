@@ -43,7 +43,7 @@ def ring_errors(adapter: Adapter) -> dict[str, float]:
 
 
 def _weights(source: SourceRun, adapter: Adapter, bound: BoundAdapter, clip: Clip) -> SourceWeights:
-    """Raises UsageError for a method with anything but adapters behind MLPs or updates of weights."""
+    """Raises UsageError for a method that is not adapters behind MLPs or updates of weights."""
     pairs: dict[tuple[str, int], SourceAdapter] = {}
     updates: dict[Site, Tensor] = {}
     for key, attached in adapter.wiring.sites.items():

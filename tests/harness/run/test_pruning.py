@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import methods
-from harness.data.split import Images
+from harness.data.split import Images, load_split
 from harness.evaluate import cost
 from harness.evaluate import predict as predict_module
 from harness.evaluate.predict import Predictions
+from harness.model.backbone import load_backbone
 from harness.model.classifier import Classifier
 from harness.run import config
-from harness.run import execute as execute_module
 from harness.run.execute import attempt, execute
 from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
@@ -83,7 +83,7 @@ def test_a_look_is_what_a_shorter_training_at_the_same_rate_reaches() -> None:
 
 def test_a_look_sees_validation_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of("clip_adapter")
-    split = execute_module.data.load(spec, execute_module.backbones.load(spec.backbone).transform)
+    split = load_split(spec, load_backbone(spec.backbone).transform)
     allowed = {part.ids for part in split.val}
     read: list[tuple[int, ...]] = []
     predict = predict_module.predict

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.run import config, source_runs, stages
+from harness.run import config, stages
 from harness.run.execute import execute
+from harness.run.source_runs import SourceRun, source_costs
 from harness.spec.spec import Spec
 from harness.train.fit import EpochRow
 
@@ -24,8 +25,8 @@ IN_STAGES = {
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from harness import config
-from harness.run import execute
+from harness.run import config
+from harness.run.execute import execute
 rows = []
 def progress(row):
     rows.append(row)
@@ -89,23 +90,20 @@ def test_what_a_killed_writer_left_is_no_stage(tmp_path: Path) -> None:
     scrap = tmp_path / f".scrap-{first.digest()}"
     scrap.mkdir()
     (scrap / "adapter.safetensors").write_bytes(b"half")
-    past = source_runs.Past({"x": torch.arange(3.0)}, {"time/train_seconds": 2.0})
-    found = stages.kept(first, tmp_path, lambda: past)
-    assert torch.equal(found.state["x"], past.state["x"])
+    stage = SourceRun(first, {"x": torch.arange(3.0)}, {"time/train_seconds": 2.0})
+    loaded = stages.load_stage(first, tmp_path, lambda spec: stage)
+    assert torch.equal(loaded.state["x"], stage.state["x"])
 
-    def never() -> source_runs.Past:
+    def never(spec: Spec) -> SourceRun:
         raise AssertionError("trained twice")
 
-    assert stages.kept(first, tmp_path, never).metrics == past.metrics
+    assert stages.load_stage(first, tmp_path, never).metrics == stage.metrics
 
 
 def test_costs_of_stages_add_up() -> None:
-    one = source_runs.Past({}, {"time/train_seconds": 2.0, "memory/peak_bytes": 5.0})
-    two = source_runs.Past(
-        {},
-        {"time/train_seconds": 3.0, "memory/peak_bytes": 4.0}
-        | {"time/stages_seconds": 7.0, "memory/stages_bytes": 9.0},
-    )
-    assert stages.costs({}) == {}
-    found = stages.costs({"one": one, "two": two})
-    assert found == {"time/stages_seconds": pytest.approx(12.0), "memory/stages_bytes": 9.0}
+    one = {"time/train_seconds": 2.0, "memory/peak_bytes": 5.0}
+    two = {"time/train_seconds": 3.0, "memory/peak_bytes": 4.0}
+    two |= {"time/stages_seconds": 7.0, "memory/stages_bytes": 9.0}
+    assert source_costs([], []) == {}
+    costs = source_costs([SourceRun(spec(), {}, metrics) for metrics in (one, two)], [])
+    assert costs == {"time/stages_seconds": pytest.approx(12.0), "memory/stages_bytes": 9.0}

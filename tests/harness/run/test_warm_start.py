@@ -21,6 +21,7 @@ from harness.model import backbone
 from harness.model.backbone import load_backbone
 from harness.model.classifier import Classifier
 from harness.run import config, execute, source_runs, warm_start
+from harness.run.source_runs import SourceRun
 from harness.spec.spec import BackboneSpec, Spec
 from harness.tracking import source_lookup
 from harness.tracking.ledger import Ledger, open_ledger
@@ -60,6 +61,11 @@ def digest_of(method: str, seed: int = 1) -> str:
     return next(r.digest for r in found if r.tags["seed"] == str(seed))
 
 
+def source_of(spec: Spec) -> SourceRun:
+    (source,) = source_runs.recorded_sources(spec).values()
+    return source
+
+
 def refused(spec: Spec) -> str:
     """What is told about a start, in one line."""
     with pytest.raises(UsageError) as told:
@@ -91,22 +97,20 @@ def test_the_identity_of_a_run_depends_on_the_weights_that_it_starts_from(home: 
     kept = source_runs.source_folder(digest, weights)
     assert source_runs.weights_hash(kept / "adapter.safetensors") == weights
     other = {k: v + 1 for k, v in load_file(kept / "adapter.safetensors").items()}
-    source = source_runs.source_of(spec)
-    assert source is not None
+    source = source_of(spec)
     assert set(source.state) == set(other)
     ledger = open_ledger()
     result = execute.execute(source.spec)
     ledger.record(replace(result, state=other))  # the same command, other numbers: --force
-    source_lookup._found.cache_clear()
+    source_lookup._find.cache_clear()
     again = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
     assert again.method.start.startswith(f"{digest}-")
     assert again.digest() != spec.digest()
     assert again.configuration() == spec.configuration()
     shutil.rmtree(home / "starts")
-    assert (
-        source_lookup.resolve_source_runs(spec) == spec
-    )  # by its full name it is found among both
-    assert source_runs.source_of(spec) is not None
+    # by its full id it is found among both
+    assert source_lookup.resolve_source_runs(spec) == spec
+    assert torch.equal(source_of(spec).state["image.0.down"], source.state["image.0.down"])
     assert torch.equal(
         load_file(kept / "adapter.safetensors")["image.0.down"], source.state["image.0.down"]
     )
@@ -147,7 +151,7 @@ def test_wrong_starts_are_told_in_one_line(home: Path) -> None:
     )
     gone = f"{digest}-{'0' * 16}-{'0' * 16}"
     assert "is not in the ledger" in refused(spec_of(f"method.start={gone}"))
-    with pytest.raises(UsageError, match=r"harness\.sources\.pinned gives it"):
+    with pytest.raises(UsageError, match=r"resolve_source_runs gives it"):
         execute.execute(spec_of("method.start=full_rank"))
     with pytest.raises(UsageError, match=r"method\.start: unknown"):
         config.build("base_to_novel", ["method=lora", "method.start=full_rank"])
@@ -167,7 +171,7 @@ def test_changed_files_and_other_weights_of_the_backbone_are_noticed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = source_lookup.resolve_source_runs(spec_of("method.start=full_rank"))
-    source = source_runs.source_of(spec)
+    source = source_of(spec)
     assert source is not None
     other = replace(source, tags={**source.tags, "backbone_hash": "0" * 16})
     with monkeypatch.context() as patched:
@@ -361,7 +365,7 @@ def test_the_errors_of_the_rings_are_those_of_the_saved_cores(home: Path) -> Non
     )
     spec = replace(spec, train=replace(spec.train, epochs=0))
     result = execute.execute(spec)
-    source = source_runs.source_of(spec)
+    source = source_of(spec)
     assert source is not None
     for tower in ("image", "text"):
         layers = sum(name.endswith(".up") for name in source.state if name.startswith(tower))
@@ -396,9 +400,7 @@ def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Ima
         for p in adapter.parameters():
             p.add_(0.05 * torch.randn(p.shape, generator=rng))
     tags = {"digest": "run", "backbone_hash": backbone.digest}
-    found = warm_start.load_weights(
-        source_runs.SourceRun(spec, adapter.state(), tags, 0.0, ""), backbone
-    )
+    found = warm_start.load_weights(SourceRun(spec, adapter.state(), {}, tags), backbone)
     assert found is not None
     sizes = {p.down.shape[1] for p in found.adapters.values()}
     sites = {s for s in ("q", "k", "v", "o", "fc", "proj")
@@ -440,9 +442,9 @@ def test_what_is_learnt_makes_the_same_model_again(words: list[str], images: Ima
     ids=" ".join,
 )
 def test_runs_that_are_made_of_something_else_are_refused(words: list[str]) -> None:
-    source = source_runs.SourceRun(config.build("few_shot", words), {}, {"digest": "run"}, 0.0, "")
+    source = SourceRun(config.build("few_shot", words), {}, {}, {"digest": "run"})
     with pytest.raises(UsageError, match="does not consist of adapters behind MLPs"):
-        warm_start.outline(source)
+        warm_start.outline_weights(source)
 
 
 def test_data_sets_that_are_only_tested_must_be_new_to_the_source(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from harness.cli import listing, main
 from harness.data import leakage, multi_task_sets
 from harness.run import config, stages
 from harness.run.execute import check_spec, execute
+from harness.run.source_checks import check_sources
 from harness.spec.spec import Spec
 from harness.train.multi_task import task_order
 from harness.train.task_affinity import GradientAffinity
@@ -130,7 +131,7 @@ def test_stages_on_one_other_set_are_few_shot_and_the_rest_is_as_the_run() -> No
     found = stages.stage_specs(whole)
     assert found["1"].protocol == "multi_task"
     assert (found["flags"].protocol, found["flags"].data.name) == ("few_shot", "flags")
-    stages.check(whole)
+    check_sources(whole)
 
 
 def test_what_is_seen_is_what_all_parts_see() -> None:
