@@ -1,6 +1,7 @@
 """Real tiny things: models of every supported build, images, class names."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,11 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     list(Ledger(f"sqlite:///{folder}/mlflow.db", folder).runs())
     return folder / "mlflow.db"
+
+
+@pytest.fixture
+def home(store: Path, own_home: Path) -> Path:
+    """The folder of results with an empty ledger, for tests that would wait for a new one."""
+    own_home.mkdir()
+    shutil.copy(store, own_home / "mlflow.db")
+    return own_home

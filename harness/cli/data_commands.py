@@ -107,7 +107,7 @@ def list_cache(json: Json = False) -> None:
         )
         return
     rows = [
-        [e.key[:8], e.about["name"], e.about["images"], f"{e.bytes / 1e6:.1f}", pixel_cache.age(e)]
+        [e.key[:8], e.about["name"], e.about["images"], f"{e.bytes / 1e6:.1f}", e.age]
         for e in found
     ]
     console.table(["key", "data set", "images", "MB", "last used"], rows)

@@ -1,31 +1,33 @@
-"""``ringbench data check``: what could be wrong with a data set, looked at before anything is run.
+"""``ringbench data check``: finds what is wrong with a data set before anything runs.
 
-A problem would stop a run or make its numbers untrue; a note is worth knowing.
+A problem would stop a run or falsify its numbers; a note is worth knowing.
 """
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from harness.data import near_duplicates, progress, registry, worker_pool
 from harness.data.dataset import Dataset
-from harness.data.decode import CHUNK, DECODE_ERRORS, FEW
+from harness.data.decode import CHUNK, DECODE_ERRORS, FEW, error_text
+from harness.data.public_sets import canonical_name
 from harness.data.readers.image_files import take_images
 from harness.data.readers.validation import SPLITS, prompt_name
 from methods.kit.core.errors import UsageError
 
-NEAR = 4  # bits of 64 in which hashes of nearly the same picture may differ
+NEAR = 4  # of 64 bits in which the hashes of nearly equal images may differ
 SHOWN = 3  # examples of each finding
 SMALL = 16  # pixels
-ORIENTATION = 0x0112  # the EXIF tag by which a camera says that the picture lies on its side
-NAMES = {
+DEEP = ("I", "I;16", "I;16B", "I;16L", "F")  # Pillow's modes of more than 8 bits
+ORIENTATION = 0x0112  # the EXIF tag of the way the camera was held
+SUFFIXES = {  # of formats whose files have other names than theirs
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "MPO": (".jpg", ".jpeg"),
     "TIFF": (".tif", ".tiff"),
@@ -35,7 +37,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of thing that was found, how often, and where."""
+    """One kind of problem or note, how often it was found, and where."""
 
     level: Literal["problem", "note"]
     what: str
@@ -49,7 +51,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was seen of one data set."""
+    """The findings about one data set."""
 
     name: str
     state: Literal["good", "notes", "problems", "absent"]
@@ -59,13 +61,13 @@ class CheckReport:
     findings: tuple[Finding, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return it JSON-ready."""
         return {**vars(self), "findings": [vars(f) for f in self.findings]}
 
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is seen of one image."""
+    """What a check needs to know of one image."""
 
     sha: str
     error: str = ""
@@ -78,12 +80,15 @@ class ImageFacts:
 
 
 def check_dataset(
-    name: str, root: str = "", shots: int = 0, images: bool = True, asked: bool = True
+    name: str, root: str = "", shots: int = 0, images: bool = True, requested: bool = True
 ) -> CheckReport:
-    """Check a data set by name. One that cannot be read at all has that as its problem, or is
-    merely absent where there is nothing of it and nobody asked for it by name."""
-    name = registry.canonical_name(name)
-    if not asked and not registry.is_present(name, root):
+    """Check a data set by name.
+
+    A set that cannot be read has that as its problem. One of which nothing is there is absent,
+    unless it was ``requested`` by name.
+    """
+    name = canonical_name(name)
+    if not requested and not registry.is_present(name, root):
         return CheckReport(name, "absent")
     try:
         table = registry.read_dataset(name, root)
@@ -97,12 +102,13 @@ def check_dataset(
 def check_table(
     table: Dataset, expected: dict[str, Any], shots: int, images: bool = True, name: str = ""
 ) -> CheckReport:
-    """Check a table: its counts and names, and with ``images`` every image."""
+    """Check the counts and names of a data set and, with ``images``, every image."""
     counts = {part: len(table.rows(part)) for part in SPLITS}
-    findings = [*_counts(table, counts, expected), *_classes(table, shots), *_beside(table)]
+    findings = [*_check_counts(table, counts, expected), *_check_classes(table, shots)]
+    findings += _findings(("note", "files that are no images by their name", list(table.ignored)))
     if images:
-        looks = _look(table)
-        findings += [*_images(table, looks), *_copies(table, looks)]
+        facts = _inspect(table)
+        findings += [*_check_images(table, facts), *_check_copies(table, facts)]
     findings.sort(key=lambda finding: finding.level != "problem")
     levels = {finding.level for finding in findings}
     return CheckReport(
@@ -118,7 +124,9 @@ def check_table(
 # --- without opening an image ----------------------------------------------------------------
 
 
-def _counts(table: Dataset, counts: dict[str, int], expected: dict[str, Any]) -> list[Finding]:
+def _check_counts(
+    table: Dataset, counts: dict[str, int], expected: dict[str, Any]
+) -> list[Finding]:
     found = {"classes": len(table.classnames), **counts}
     wrong = [
         f"{expected[key]:,} {key} expected, {found[key]:,} found"
@@ -128,56 +136,51 @@ def _counts(table: Dataset, counts: dict[str, int], expected: dict[str, Any]) ->
     return [Finding("problem", "not complete", len(wrong), tuple(wrong))] if wrong else []
 
 
-def _classes(table: Dataset, shots: int) -> list[Finding]:
+def _check_classes(table: Dataset, shots: int) -> list[Finding]:
     names = table.classnames
-    rows = table.rows("train")
-    train = np.bincount(table.labels[rows], minlength=len(names)).tolist()
-    test = np.bincount(table.labels[table.rows("test")], minlength=len(names)).tolist()
-    few = sorted((n, name) for n, name in zip(train, names, strict=True) if 0 < n < shots)
+
+    def images_per_class(part: str) -> list[tuple[str, int]]:
+        counts = np.bincount(table.labels[table.rows(part)], minlength=len(names))
+        return list(zip(names, counts.tolist(), strict=True))
+
+    train, test = images_per_class("train"), images_per_class("test")
+    few = sorted((n, name) for name, n in train if 0 < n < shots)
     folded = [prompt_name(name).casefold() for name in names]
     alike = [names[i] for i, one in enumerate(folded) if folded.count(one) > 1]
-    without = _at(names, train) if len(rows) else []  # a set that is only tested has none
-    return _some(
+    only_tested = not any(n for _, n in train)
+    without = [] if only_tested else [name for name, n in train if not n]
+    return _findings(
         ("problem", "classes without training images", without),
-        ("note", "classes without test images", _at(names, test)),
+        ("note", "classes without test images", [name for name, n in test if not n]),
         ("note", f"classes with fewer than {shots} training images", [f"{c}: {n}" for n, c in few]),
         ("note", "class names that differ only in capitals", alike),
         ("note", "class names that are numbers", [n for n in names if n.strip().isdigit()]),
     )
 
 
-def _at(names: Sequence[str], counts: list[int]) -> list[str]:
-    return [name for name, n in zip(names, counts, strict=True) if n == 0]
-
-
-def _beside(table: Dataset) -> list[Finding]:
-    return _some(("note", "files that are no images by their name", list(table.ignored)))
-
-
 # --- every image -----------------------------------------------------------------------------
 
 
-def _look(table: Dataset) -> list[ImageFacts]:
+def _inspect(table: Dataset) -> list[ImageFacts]:
     rows = range(len(table.images))
     chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
-    jobs = ((i, take_images(table.images, chunk)) for i, chunk in enumerate(chunks))
-    found: dict[int, list[ImageFacts]] = {}
-    for i, looks in worker_pool.map_unordered(
-        inspect_images, jobs, worker_pool.worker_count() if len(rows) > FEW else 1
-    ):
-        found[i] = looks
-        progress.report(f"looking at {table.name}", min(CHUNK * len(found), len(rows)), len(rows))
-    return [one for i in range(len(chunks)) for one in found[i]]
+    jobs = ((take_images(table.images, chunk),) for chunk in chunks)
+    workers = worker_pool.worker_count() if len(rows) > FEW else 1
+    found: list[ImageFacts] = []
+    for facts in worker_pool.map_ordered(inspect_images, jobs, workers):
+        found += facts
+        progress.report(f"checking {table.name}", len(found), len(rows))
+    return found
 
 
-def inspect_images(chunk: int, images: Sequence[bytes]) -> tuple[int, list[ImageFacts]]:
-    """What is seen of some images; the number of the chunk is handed back."""
+def inspect_images(images: Sequence[bytes]) -> list[ImageFacts]:
+    """Open images and return what is seen of each."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return chunk, [_seen(images, i) for i in range(len(images))]
+        return [_inspect_image(images, row) for row in range(len(images))]
 
 
-def _seen(images: Sequence[bytes], row: int) -> ImageFacts:
+def _inspect_image(images: Sequence[bytes], row: int) -> ImageFacts:
     data, sha = b"", f"unread {row}"
     try:
         data = images[row]
@@ -188,24 +191,22 @@ def _seen(images: Sequence[bytes], row: int) -> ImageFacts:
             frames = getattr(image, "n_frames", 1)
             phash = near_duplicates.perceptual_hash(image.convert("RGB"))
             return ImageFacts(sha, "", phash, *facts, turned, frames)
-    except UnidentifiedImageError:
-        return ImageFacts(sha, "not an image" if data else "no bytes")
     except (UsageError, *DECODE_ERRORS) as error:
-        return ImageFacts(sha, " ".join(str(error).split()) or type(error).__name__)
+        return ImageFacts(sha, error_text(error, data))
 
 
-def _images(table: Dataset, looks: list[ImageFacts]) -> list[Finding]:
-    def where(wanted: Any) -> list[str]:
-        return [table.where(row) for row, one in enumerate(looks) if wanted(one)]
+def _check_images(table: Dataset, facts: list[ImageFacts]) -> list[Finding]:
+    def where(condition: Callable[[ImageFacts], bool]) -> list[str]:
+        return [table.where(row) for row, one in enumerate(facts) if condition(one)]
 
-    broken = [f"{table.where(r)}: {x.error}" for r, x in enumerate(looks) if x.error]
+    broken = [f"{table.where(r)}: {one.error}" for r, one in enumerate(facts) if one.error]
     empty = [text for text in broken if text.endswith(": no bytes")]
     misnamed = [
-        f"{path} is {looks[row].format}"
-        for row, path in enumerate(table.paths)
-        if looks[row].format and not _fits(path, looks[row].format)
+        f"{path} is {one.format}"
+        for path, one in zip(table.paths, facts, strict=False)
+        if one.format and not _has_suffix_of(one.format, path)
     ]
-    return _some(
+    return _findings(
         ("problem", "files of zero bytes", empty),
         ("problem", "images that cannot be read", [t for t in broken if t not in empty]),
         ("note", "images with the name of another format", misnamed),
@@ -216,35 +217,32 @@ def _images(table: Dataset, looks: list[ImageFacts]) -> list[Finding]:
     )
 
 
-DEEP = ("I", "I;16", "I;16B", "I;16L", "F")
+def _has_suffix_of(kind: str, path: str) -> bool:
+    return Path(path).suffix.lower() in SUFFIXES.get(kind, (f".{kind.lower()}",))
 
 
-def _fits(path: str, kind: str) -> bool:
-    suffix = Path(path).suffix.lower()
-    return suffix in NAMES.get(kind, (f".{kind.lower()}",))
-
-
-def _copies(table: Dataset, looks: list[ImageFacts]) -> list[Finding]:
-    """Copies across train and test, copies with two labels, and nearly the same pictures."""
-    where, split, labels = table.where, table.split, table.labels
+def _check_copies(table: Dataset, facts: list[ImageFacts]) -> list[Finding]:
+    """Find copies across train and test, copies with two labels, and nearly equal images."""
+    where, split = table.where, table.split
     leaks, torn, plain = [], [], []
-    for rows in near_duplicates.equal_rows([one.sha for one in looks]):
+    for rows in near_duplicates.equal_rows([one.sha for one in facts]):
         shown = " = ".join(where(row) for row in rows[:SHOWN])
-        if "test" in split[rows] and len(set(split[rows].tolist())) > 1:
+        parts, labels = set(split[rows].tolist()), set(table.labels[rows].tolist())
+        if "test" in parts and len(parts) > 1:
             leaks.append(shown)
-        if len(set(labels[rows].tolist())) > 1:
+        if len(labels) > 1:
             torn.append(shown)
-        elif len(set(split[rows].tolist())) == 1:
+        elif len(parts) == 1:
             plain.append(shown)
-    hashes = {row: one.phash for row, one in enumerate(looks) if one.phash is not None}
+    hashes = {row: one.phash for row, one in enumerate(facts) if one.phash is not None}
     train = {row: h for row, h in hashes.items() if split[row] in ("train", "val")}
     test = {row: h for row, h in hashes.items() if split[row] == "test"}
     pairs = [
         f"{where(p.one)} ~ {where(p.other)}"
         for p in near_duplicates.near_pairs(train, test, NEAR)
-        if looks[p.one].sha != looks[p.other].sha
+        if facts[p.one].sha != facts[p.other].sha
     ]
-    return _some(
+    return _findings(
         ("problem", "images in test and in train or val", leaks),
         ("problem", "images under two labels", torn),
         ("note", "images twice in one split", plain),
@@ -252,10 +250,6 @@ def _copies(table: Dataset, looks: list[ImageFacts]) -> list[Finding]:
     )
 
 
-def _some(*kinds: tuple[Literal["problem", "note"], str, list[str]]) -> list[Finding]:
-    """Findings of what was found at least once."""
-    return [
-        Finding(level, what, len(where), tuple(where[:SHOWN]))
-        for level, what, where in kinds
-        if where
-    ]
+def _findings(*kinds: tuple[Literal["problem", "note"], str, list[str]]) -> list[Finding]:
+    """Return a finding for each kind that has examples."""
+    return [Finding(level, what, len(w), tuple(w[:SHOWN])) for level, what, w in kinds if w]

@@ -10,7 +10,7 @@ under other names are found too; of sets that lie on disk image by image, by the
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.data import few_shot, registry, split
+from harness.data import data_hashes, few_shot, registry
 from harness.data.dataset import Dataset
 from harness.spec import protocols
 from harness.spec.spec import Spec
@@ -56,8 +56,8 @@ def data_use(spec: Spec) -> DataUse:
         frozenset(_image(t, row) for t, row in held),
         names,
         frozenset(table.classnames[c] for space in plan.tests for c in space.classes) - names,
-        split.data_hash(table, targets),
-        split.subset_hash(drawn),
+        data_hashes.data_hash(table, targets),
+        data_hashes.subset_hash(drawn),
     )
 
 
@@ -70,8 +70,8 @@ def _together(each: Sequence[DataUse]) -> DataUse:
         frozenset().union(*(one.held for one in each)),
         frozenset().union(*(one.names for one in each)),
         frozenset(),
-        split.combined_hash([one.data_hash for one in each]),
-        split.combined_hash([one.subset_hash for one in each]),
+        data_hashes.combined_hash([one.data_hash for one in each]),
+        data_hashes.combined_hash([one.subset_hash for one in each]),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.data import registry
+from harness.data.public_sets import canonical_name
 from harness.spec.spec import MULTI_TASK, SET_SEPARATOR, DataSpec
 from methods.kit.core.errors import UsageError
 
@@ -21,7 +22,7 @@ def joined_name(given: Any) -> str:
     )
     words = [str(word).strip() for word in words]
     found = [
-        registry.canonical_name(one)
+        canonical_name(one)
         for word in words
         for one in registry.set_collections().get(word, (word,))
         if one

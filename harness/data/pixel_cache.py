@@ -1,15 +1,16 @@
-"""Files of decoded pixels: whole or absent, found by what they are made of, within a limit.
+"""Cache files of decoded pixels: whole or absent, found by content, within a size limit.
 
-A file is written beside its place under a lock, brought to disk, and renamed. Who dies on the way
-leaves a part that nobody reads and the next one removes. The least recently used go first.
+A file is written under a lock beside its final name, brought to disk and renamed. A writer that is
+killed leaves a part that nobody reads and the next writer removes. The least recently used files
+are removed first.
 """
 
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,152 +36,148 @@ class CacheEntry:
     bytes: int
     used: float  # seconds since 1970
 
+    @property
+    def age(self) -> str:
+        """When it was last used, for a person."""
+        hours = (time.time() - self.used) / 3600
+        return f"{hours:.0f} h ago" if hours < 48 else f"{hours / 24:.0f} days ago"
+
 
 def size_limit() -> int:
-    """How many bytes all files may take together. Raises UsageError."""
+    """Return how many bytes all files may take together. Raises UsageError."""
     text = os.environ.get(LIMIT, "").strip()
     try:
-        wanted = float(text) if text else LIMIT_GB
+        gigabytes = float(text) if text else LIMIT_GB
     except ValueError:
-        wanted = -1.0
-    if not 0 <= wanted < 1e9:
+        gigabytes = -1.0
+    if not 0 <= gigabytes < 1e9:
         raise UsageError(f"{LIMIT}: expected a number of gigabytes, got {text!r}")
-    return int(wanted * 1e9)
+    return int(gigabytes * 1e9)
 
 
 def cached_files() -> list[CacheEntry]:
-    """What is there, the most recently used first."""
-    found = [_entry(path) for path in sorted(_folder().glob("*.npy"))]
+    """Return the finished files, the most recently used first."""
+    found = [_entry(path.stem) for path in sorted(_folder().glob("*.npy"))]
     return sorted((e for e in found if e), key=lambda e: -e.used)
 
 
 def fits(size: int) -> bool:
-    """Whether a file of that many bytes may be made, if need be in place of all others."""
+    """Return whether a file of that many bytes may be made, if need be in place of all others."""
     ours = sum(e.bytes for e in cached_files())
-    return size <= size_limit() and size <= _free() + ours - SPARE_BYTES
+    return size <= size_limit() and size <= _free_bytes() + ours - SPARE_BYTES
 
 
-@contextmanager
-def locked(key: str) -> Iterator[None]:
-    """Alone with a key; others wait. Ends with this process, however it ends."""
-    with _lock(key):
-        yield
+def lock(key: str, wait: bool = True) -> FileLock:
+    """Return the lock of a key, to be entered; it ends with this process, however it ends."""
+    folder = writable_folder(_folder() / "locks", f"set {CACHE}")
+    return FileLock(str(folder / f"{key}.lock"), timeout=-1 if wait else 0)
 
 
 def find(key: str) -> CacheEntry | None:
-    """The finished file of a key, now the most recently used."""
-    entry = _entry(_path(key))
+    """Return the finished file of a key and mark it as the most recently used."""
+    entry = _entry(key)
     if entry:
-        with suppress(OSError):  # somebody else's file can be read all the same
+        with suppress(OSError):  # another user's file can still be read
             os.utime(entry.path)
     return entry
 
 
 def reserve(key: str, size: int) -> Path:
-    """Where to write the file of a key that is held, with room made for it. Raises UsageError."""
+    """Make room for a file and return where to write it, under its lock. Raises UsageError."""
     folder = writable_folder(_folder(), f"set {CACHE}")
-    for old in folder.glob("*.part"):
-        _drop(old.stem, (old,))
-    kept = cached_files()
-    while kept and (
-        sum(e.bytes for e in kept) + size > size_limit() or _free() < size + SPARE_BYTES
+    _remove_parts()
+    there = cached_files()
+    while there and (
+        sum(e.bytes for e in there) + size > size_limit() or _free_bytes() < size + SPARE_BYTES
     ):
-        _remove(kept.pop().key)
+        _remove(there.pop().key, ("npy", "json"))
     return folder / f"{key}.part"
 
 
 def publish(key: str, about: dict[str, Any]) -> CacheEntry:
-    """The part of a key becomes its file: first what is known of it, then the file itself."""
-    written, target = _folder() / f"{key}.part", _path(key)
-    facts = {**about, "bytes": written.stat().st_size}
-    atomic_files.write_text(target.with_suffix(".json"), json.dumps(facts))
-    atomic_files.publish(written, target)
-    found = _entry(target)
-    assert found is not None, target
-    return found
+    """Turn the written part of a key into its file; the note about it comes first."""
+    written = _path(key, "part")
+    note = json.dumps({**about, "bytes": written.stat().st_size})
+    atomic_files.write_text(_path(key, "json"), note)
+    atomic_files.publish(written, _path(key, "npy"))
+    entry = _entry(key)
+    assert entry is not None, key
+    return entry
 
 
 def clear_cache(keys: tuple[str, ...] = ()) -> tuple[int, int]:
-    """Remove files by the start of their key, or all. Returns (how many, bytes).
+    """Remove files by the start of their key, or all. Returns (number, bytes).
 
-    Raises UsageError for a key that is not there. What a process is making is left to it.
+    Files that a process is writing stay. Raises UsageError for an unknown key.
     """
     there = cached_files()
     for key in keys:
         if not any(e.key.startswith(key) for e in there):
             raise unknown(f"cache entry {key!r}", key, [e.key for e in there])
     chosen = [e for e in there if not keys or e.key.startswith(keys)]
-    gone = [e for e in chosen if _remove(e.key)]
+    gone = [e for e in chosen if _remove(e.key, ("npy", "json"))]
     if not keys:
-        for old in _folder().glob("*.part"):
-            _drop(old.stem, (old,))
+        _remove_parts()
     return len(gone), sum(e.bytes for e in gone)
 
 
 def write_note(key: str, facts: dict[str, Any]) -> None:
-    """Keep a small note for good."""
+    """Store a small note for good."""
     folder = writable_folder(_folder() / "notes", f"set {CACHE}")
     atomic_files.write_text(folder / f"{key}.json", json.dumps(facts))
 
 
 def read_note(key: str) -> dict[str, Any] | None:
-    """A note, if there is one."""
+    """Return a note, if there is one."""
+    return _read_json(_folder() / "notes" / f"{key}.json")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = json.loads((_folder() / "notes" / f"{key}.json").read_text())
+        found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     return found
 
 
-def _entry(path: Path) -> CacheEntry | None:
-    """A file that is whole; its note is written first and says how long it is."""
+def _entry(key: str) -> CacheEntry | None:
+    """Return a file that is whole; its note says how long it is."""
+    path, about = _path(key, "npy"), _read_json(_path(key, "json"))
     try:
-        about = json.loads(path.with_suffix(".json").read_text())
         state = path.stat()
-    except (OSError, ValueError):
+    except OSError:
         return None
-    if state.st_size != about["bytes"]:
+    if about is None or state.st_size != about["bytes"]:
         return None
-    return CacheEntry(path.stem, path, about, state.st_size, state.st_mtime)
+    return CacheEntry(key, path, about, state.st_size, state.st_mtime)
 
 
-def _remove(key: str) -> bool:
-    path = _path(key)
-    return _drop(key, (path, path.with_suffix(".json")))
+def _remove_parts() -> None:
+    for part in _folder().glob("*.part"):
+        _remove(part.stem, ("part",))
 
 
-def _drop(key: str, paths: tuple[Path, ...]) -> bool:
-    """Remove the files of a key unless somebody holds it."""
+def _remove(key: str, suffixes: Iterable[str]) -> bool:
+    """Remove the files of a key, unless a process holds its lock."""
     try:
-        with _lock(key, wait=False):
-            for path in paths:
-                path.unlink(missing_ok=True)
+        with lock(key, wait=False):
+            for suffix in suffixes:
+                _path(key, suffix).unlink(missing_ok=True)
     except Timeout:
         return False
     return True
 
 
-def _lock(key: str, wait: bool = True) -> FileLock:
-    folder = writable_folder(_folder() / "locks", f"set {CACHE}")
-    return FileLock(str(folder / f"{key}.lock"), timeout=-1 if wait else 0)
-
-
-def _path(key: str) -> Path:
-    return _folder() / f"{key}.npy"
+def _path(key: str, suffix: str) -> Path:
+    return _folder() / f"{key}.{suffix}"
 
 
 def _folder() -> Path:
     return cache_folder() / "pixels"
 
 
-def _free() -> int:
+def _free_bytes() -> int:
     folder = cache_folder()
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
-
-
-def age(entry: CacheEntry) -> str:
-    """When a file was last used, for a person."""
-    hours = (time.time() - entry.used) / 3600
-    return f"{hours:.0f} h ago" if hours < 48 else f"{hours / 24:.0f} days ago"

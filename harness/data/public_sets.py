@@ -58,7 +58,7 @@ def collections() -> dict[str, tuple[str, ...]]:
     return {"all11": tuple(n for n in known_sets() if n not in SHIFTED), "shift4": shifted}
 
 
-def canonical(name: str) -> str:
+def canonical_name(name: str) -> str:
     """The name behind an alias (``pets``); any other word as it is."""
     for known in known_sets().values():
         if name in known.aliases:

@@ -36,11 +36,6 @@ def set_collections() -> dict[str, tuple[str, ...]]:
     return {**public_sets.collections(), "embedded": embedded_names()}
 
 
-def canonical_name(name: str) -> str:
-    """A data set's own name where an alias was given."""
-    return public_sets.canonical(name)
-
-
 def describe_set(name: str) -> dict[str, Any]:
     """What is known of a named data set without reading it."""
     if name in _embedded():

@@ -8,6 +8,7 @@ from typing import get_args, get_type_hints
 
 from harness.data import few_shot, registry, subset_files
 from harness.data.few_shot import FewShotSubset
+from harness.data.public_sets import canonical_name
 from harness.spec.spec import DataSpec
 from methods.kit.core.errors import unknown
 from methods.kit.core.field_values import check_part
@@ -92,7 +93,7 @@ def parse_rules(text: str) -> list[str]:
 def _expanded(names: Sequence[str]) -> Iterator[str]:
     known = registry.set_collections()
     words = [part for name in names for part in name.split(",") if part]
-    yield from dict.fromkeys(registry.canonical_name(n) for w in words for n in known.get(w, (w,)))
+    yield from dict.fromkeys(canonical_name(n) for w in words for n in known.get(w, (w,)))
 
 
 def _spec(name: str, rule: str, k: int, val_shots: int | None) -> DataSpec:

@@ -1,12 +1,13 @@
-"""A few processes for work that is worth them; they end when this one does, however it ends."""
+"""Worker processes for decoding; they end when this process does, however it ends."""
 
 import multiprocessing
 import multiprocessing.connection
 import os
 import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from typing import Any, TypeVar
 
 import torch
@@ -16,60 +17,46 @@ MOST = 32
 
 
 def worker_count() -> int:
-    """How many processes may work at once: as many as torch has threads (--threads)."""
+    """Return how many processes may work at once: as many as torch has threads (--threads)."""
     return max(1, min(torch.get_num_threads(), MOST))
 
 
-def map_unordered(
+def map_ordered(
     work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], workers: int
 ) -> Iterator[T]:
-    """``work(*job)`` for every job, in the order in which they end; in this process for one.
+    """Yield ``work(*job)`` for every job, in order; a single worker is this process.
 
-    Jobs are taken from the iterable as there is room, so that not all wait in memory.
+    Jobs are taken from the iterable as workers become free, so that not all wait in memory.
     """
     if workers <= 1:
-        for job in jobs:
-            yield work(*job)
+        yield from (work(*job) for job in jobs)
         return
-    with warnings.catch_warnings():
-        # Python 3.12 warns of fork beside threads; the children touch nothing but their images.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        with ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context(_start()), initializer=die_with_parent
-        ) as pool:
-            yield from _windowed(pool, work, iter(jobs), 2 * workers)
-
-
-def _windowed(
-    pool: ProcessPoolExecutor, work: Callable[..., T], jobs: Iterator[Any], window: int
-) -> Iterator[T]:
-    pending: set[Future[T]] = set()
+    # fork needs no ``if __name__ == "__main__"`` in the caller's script.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=die_with_parent)
+    pending: deque[Future[T]] = deque()
     try:
         for job in jobs:
-            pending.add(pool.submit(work, *job))
-            if len(pending) >= window:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+            with warnings.catch_warnings():
+                # Python 3.12 warns of fork beside threads; the children only touch their images.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pending.append(pool.submit(work, *job))
+            if len(pending) >= 2 * workers:
+                yield pending.popleft().result()
         while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def die_with_parent() -> None:
-    """End this process when its parent is gone, also by kill -9."""
-    threading.Thread(target=_watch, daemon=True).start()
+    """End this process when its parent is gone, also after kill -9."""
+    threading.Thread(target=_watch_parent, daemon=True).start()
 
 
-def _watch() -> None:
+def _watch_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
-
-
-def _start() -> str:
-    """fork needs no ``if __name__ == "__main__"`` of whoever calls."""
-    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"

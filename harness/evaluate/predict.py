@@ -67,9 +67,9 @@ def method_tables(net: Classifier, images: Images) -> dict[str, Table]:
     return bound.tables()
 
 
-def predict_test(nets: Mapping[str, Classifier], vault: HeldOutSplit) -> list[Predictions]:
+def predict_test(nets: Mapping[str, Classifier], held_out: HeldOutSplit) -> list[Predictions]:
     """Predictions on the test parts, read once, each by the classifier of its label space."""
-    return [predict(nets[part.name], part) for part in vault.open()]
+    return [predict(nets[part.name], part) for part in held_out.open()]
 
 
 def _numpy(values: Tensor) -> np.ndarray:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import methods
 from harness.data import multi_task_sets, registry
-from harness.data.registry import canonical_name, content_hash, default_settings, set_collections
+from harness.data.public_sets import canonical_name
+from harness.data.registry import content_hash, default_settings, set_collections
 from harness.run.catalogue import method_settings
 from harness.spec.protocols import check_data_settings as check_protocol
 from harness.spec.spec import (

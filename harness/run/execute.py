@@ -71,7 +71,7 @@ def execute(
 ) -> Result:
     """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
 
-    ``test=False`` stops before the vault is opened: validation scores and costs, nothing else.
+    ``test=False`` stops before the test split is opened: validation scores and costs, nothing else.
     ``store`` is where the stages of methods that have some are kept; without it nothing is written.
     A run that its ``pruning`` ends is a Result of status ``pruned``, without scores of its own.
     """

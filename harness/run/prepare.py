@@ -85,21 +85,21 @@ class Prepared:
         goes_on: bool = True,
     ) -> Result:
         """Close selection, test, and say all that is recorded. ``took``: the cost of training."""
-        spec, vault = self.spec, self.split.vault
+        spec, held_out = self.spec, self.split.held_out
         metrics = self.validated() if goes_on else {}
         predictions = []
         test = test and goes_on
         if test:
-            vault.close_selection()
-            predictions = predict.predict_test(self.nets, vault)
-            main = [part.name for part in vault.parts if part.main]
+            held_out.close_selection()
+            predictions = predict.predict_test(self.nets, held_out)
+            main = [part.name for part in held_out.parts if part.main]
             metrics |= scores.scores(predictions, main)
         state = self.net.adapter.state()
         metrics |= _costs(self.counts, state) | took
         metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
         parts = {
             part.name: {"classes": len(part.classnames), "images": len(part)}
-            for part in vault.parts
+            for part in held_out.parts
         }
         return Result(
             spec=spec,
@@ -112,14 +112,14 @@ class Prepared:
             | self.tags
             | {
                 "backbone_hash": self.backbone.digest,
-                "test_reads": str(vault.reads),
+                "test_reads": str(held_out.reads),
                 "test_parts": json.dumps(parts),
                 "cache": plan.sentence(),
             },
             losses=self.losses,
             counts=self.counts,
             predictions=predictions,
-            classnames={part.name: part.classnames for part in vault.parts},
+            classnames={part.name: part.classnames for part in held_out.parts},
             state=state if goes_on else {},
             tables=self.tables() if test else {},
             checkpoints=self.checkpoints,
@@ -186,7 +186,7 @@ def attach(
 def testers(net: Classifier, split: Split, backbone: Backbone) -> dict[str, Classifier]:
     """A classifier for each label space that is tested."""
     testers = {}
-    for part in split.vault.parts:
+    for part in split.held_out.parts:
         known = part.classnames == split.train.classnames
         testers[part.name] = net
         if not known or part.templates != split.templates:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from functools import cache
 
-from harness.data import registry, split
+from harness.data import data_hashes, registry
 from harness.data.dataset import Dataset
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
@@ -71,6 +71,6 @@ def _table(name: str) -> Dataset:
 @cache
 def _hash(name: str, targets: tuple[str, ...]) -> str:
     try:
-        return split.data_hash(_table(name), [_table(t) for t in targets])
+        return data_hashes.data_hash(_table(name), [_table(t) for t in targets])
     except UsageError:
         return ""

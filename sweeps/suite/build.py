@@ -9,6 +9,7 @@ from typing import Any
 
 import methods
 from harness.data import multi_task_sets, registry
+from harness.data.public_sets import canonical_name
 from harness.run import catalogue, config
 from harness.spec.spec import MULTI_TASK, Spec
 from methods.kit.core.errors import UsageError
@@ -104,7 +105,7 @@ def choices(key: str, raw: str) -> list[Any]:
         elif key == "seed" and dash and first.isdigit() and last.isdigit():
             values += _seeds(int(first), int(last))
         elif key == "data.name":
-            values.append(registry.canonical_name(str(config.read_value(word))))
+            values.append(canonical_name(str(config.read_value(word))))
         else:
             values.append(config.read_value(word, key))
     if not values:

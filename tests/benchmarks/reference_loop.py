@@ -151,7 +151,7 @@ class Loop:
         plain = [transform.crop, transforms.ToTensor(), normal]
         table = registry.read_dataset(self.spec.data.name)
         train = Files(table, self.split.train, transforms.Compose(shaken))
-        tests = Files(table, self.split.vault.parts[0], transforms.Compose(plain))
+        tests = Files(table, self.split.held_out.parts[0], transforms.Compose(plain))
         with phases.of("zero-shot pass"):
             self.test(self.backbone.model, tests)
         optimizer = torch.optim.AdamW(self.params, lr=cfg.lr, weight_decay=cfg.weight_decay)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from harness.data import pixels
+from harness.data import decoded_rows
 from harness.model.tensor_cache import shared_cache
 from harness.run import prepare
 from harness.run.execute import execute
@@ -125,7 +125,7 @@ def shots(count: int) -> Point:
     spec = spec_of("fashion-mnist", CLASSES, *words, f"shots={count}", "train.epochs=5")
 
     def whole() -> None:
-        pixels._kept.clear()
+        decoded_rows._kept.clear()
         shared_cache.clear()
         execute(spec, test=False)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data import pixels
+from harness.data import decoded_rows
 from harness.model.tensor_cache import shared_cache
 from harness.run.execute import execute
 from harness.spec.spec import Spec
@@ -55,7 +55,7 @@ LORA = ("method=lora", "method.rank=4", "data.val_shots=0", "train.lr=2e-3")
 
 def forget() -> None:
     """As in a fresh process: nothing is decoded, nothing kept. The model stays, in all arms."""
-    pixels._kept.clear()
+    decoded_rows._kept.clear()
     shared_cache.clear()
 
 

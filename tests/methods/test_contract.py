@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import methods
-from harness.data import pixels, registry
+from harness.data import decoded_rows, registry
 from harness.data.split import Images
 from harness.model.backbone import Backbone, load_backbone
 from harness.model.classifier import Classifier
@@ -247,7 +247,7 @@ def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
     names = ("ambulance", "crown", "ladybug", "snake")
     rows = [table.classnames.index(n) for n in names]
     rows = [int((table.labels == label).nonzero()[0][0]) for label in rows]
-    drawn = pixels.decode_rows(table, backbone.transform, rows)
+    drawn = decoded_rows.decode_rows(table, backbone.transform, rows)
     wrong = torch.tensor([1, 2, 3, 0])
     four = Images("test", names, drawn, wrong, tuple(rows), "four emoji")
     prompts = backbone.prompts(table.template, names)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from harness.cli import main
-from harness.data import decode, pixel_cache, pixels, registry, split, worker_pool
+from harness.data import decode, decoded_rows, pixel_cache, pixels, registry, split, worker_pool
 from harness.data.dataset import Dataset
 from harness.data.split import load_split
 from harness.data.transform import Transform
@@ -35,7 +35,7 @@ def transform() -> Transform:
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left in the process from other tests."""
-    monkeypatch.setattr(pixels, "_kept", type(pixels._kept)())
+    monkeypatch.setattr(decoded_rows, "_kept", type(decoded_rows._kept)())
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def table(tmp_path: Path) -> Dataset:
 
 
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "MEMORY_BYTES", 0)
-    pixels._kept.clear()
+    monkeypatch.setattr(decoded_rows, "MEMORY_BYTES", 0)
+    decoded_rows._kept.clear()
 
 
 def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,11 +72,11 @@ def test_memory_file_and_stream_give_the_bytes_that_open_clip_gives(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [17, 3, 3, 20, 0, 11]
-    memory = pixels.decode_rows(table, transform, rows)
+    memory = decoded_rows.decode_rows(table, transform, rows)
     on_disk(monkeypatch)
-    mapped = pixels.decode_rows(table, transform, rows)
+    mapped = decoded_rows.decode_rows(table, transform, rows)
     streamed(monkeypatch)
-    stream = pixels.decode_rows(table, transform, rows)
+    stream = decoded_rows.decode_rows(table, transform, rows)
     assert isinstance(memory, torch.Tensor)
     assert isinstance(mapped, pixels.MappedPixels)
     assert isinstance(stream, pixels.StreamedPixels)
@@ -97,14 +97,14 @@ def test_worker_processes_give_what_one_process_gives(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = list(range(24))
-    alone = pixels.decode_rows(table, transform, rows)
+    alone = decoded_rows.decode_rows(table, transform, rows)
     monkeypatch.setattr(worker_pool, "worker_count", lambda: 2)
     monkeypatch.setattr(decode, "FEW", 1)
     monkeypatch.setattr(decode, "CHUNK", 5)
     on_disk(monkeypatch)
-    assert torch.equal(alone, whole(pixels.decode_rows(table, transform, rows)))
+    assert torch.equal(alone, whole(decoded_rows.decode_rows(table, transform, rows)))
     streamed(monkeypatch)
-    assert torch.equal(alone, whole(pixels.decode_rows(table, transform, rows)))
+    assert torch.equal(alone, whole(decoded_rows.decode_rows(table, transform, rows)))
 
 
 @pytest.mark.parametrize("augment", ["none", "crop_flip"])
@@ -159,23 +159,23 @@ def test_a_file_is_made_once_and_found_by_its_content(
 ) -> None:
     on_disk(monkeypatch)
     one = registry.read_dataset(str(class_folders(tmp_path / "a")))
-    pixels.decode_rows(one, transform, [0])
+    decoded_rows.decode_rows(one, transform, [0])
     (entry,) = pixel_cache.cached_files()
     assert entry.about["images"] == 24
     before = entry.path.stat().st_ino
-    pixels._kept.clear()
+    decoded_rows._kept.clear()
     same = registry.read_dataset(str(class_folders(tmp_path / "b")))
-    pixels.decode_rows(same, transform, [3])
+    decoded_rows.decode_rows(same, transform, [3])
     assert [e.path.stat().st_ino for e in pixel_cache.cached_files()] == [before]
     other = registry.read_dataset(str(class_folders(tmp_path / "c", seed=9)))
-    pixels.decode_rows(other, transform, [3])
+    decoded_rows.decode_rows(other, transform, [3])
     assert len(pixel_cache.cached_files()) == 2
 
 
 def test_a_small_data_set_writes_nothing(
     table: Dataset, transform: Transform, own_home: Path
 ) -> None:
-    pixels.decode_rows(table, transform, [0])
+    decoded_rows.decode_rows(table, transform, [0])
     assert not own_home.exists()
 
 
@@ -183,12 +183,12 @@ def test_a_damaged_file_is_made_again(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disk(monkeypatch)
-    first = whole(pixels.decode_rows(table, transform, list(range(24))))
+    first = whole(decoded_rows.decode_rows(table, transform, list(range(24))))
     (entry,) = pixel_cache.cached_files()
     os.truncate(entry.path, entry.bytes // 2)
     assert pixel_cache.cached_files() == []
-    pixels._kept.clear()
-    assert torch.equal(first, whole(pixels.decode_rows(table, transform, list(range(24)))))
+    decoded_rows._kept.clear()
+    assert torch.equal(first, whole(decoded_rows.decode_rows(table, transform, list(range(24)))))
 
 
 def test_the_least_recently_used_go_when_the_limit_is_reached(
@@ -202,11 +202,11 @@ def test_the_least_recently_used_go_when_the_limit_is_reached(
         for i, n in enumerate("abc")
     ]
     for age, one in enumerate(tables[:2]):
-        pixels.decode_rows(one, transform, [0])
+        decoded_rows.decode_rows(one, transform, [0])
         os.utime(pixel_cache.cached_files()[0].path, (age, age + 1))
-    pixels._kept.clear()
-    pixels.decode_rows(tables[0], transform, [0])  # used again: now b is the oldest
-    pixels.decode_rows(tables[2], transform, [0])
+    decoded_rows._kept.clear()
+    decoded_rows.decode_rows(tables[0], transform, [0])  # used again: now b is the oldest
+    decoded_rows.decode_rows(tables[2], transform, [0])
     assert [e.about["name"] for e in pixel_cache.cached_files()] == ["c", "a"]
 
 
@@ -214,21 +214,21 @@ def test_larger_sets_are_decoded_by_what_a_run_needs(
     table: Dataset, transform: Transform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_disk(monkeypatch)
-    monkeypatch.setattr(pixels, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(decoded_rows, "WHOLE_BYTES", 0)
     test = table.rows("test").tolist()
     train = table.rows("train").tolist()[:4]
-    pixels.decode_rows(table, transform, test[:2])
-    pixels.decode_rows(table, transform, test[2:])
-    pixels.decode_rows(table, transform, train)
+    decoded_rows.decode_rows(table, transform, test[:2])
+    decoded_rows.decode_rows(table, transform, test[2:])
+    decoded_rows.decode_rows(table, transform, train)
     assert sorted(e.about["images"] for e in pixel_cache.cached_files()) == sorted([len(test), 4])
 
 
 BUILD = """
 import sys
-from harness.data import decode, pixels, registry, worker_pool
+from harness.data import decode, decoded_rows, registry, worker_pool
 from harness.model.backbone import load_backbone
 from harness.spec.spec import BackboneSpec
-pixels.MEMORY_BYTES = 0
+decoded_rows.MEMORY_BYTES = 0
 worker_pool.worker_count = lambda: int(sys.argv[2])
 decode.FEW, decode.CHUNK = 0, 4
 table = registry.read_dataset(sys.argv[1])
@@ -238,7 +238,7 @@ if sys.argv[3] == "slow":
     real = decode.decode_pixels
     decode.decode_pixels = lambda *a: (time.sleep(0.2), real(*a))[1]
 print("building", flush=True)
-found = pixels.decode_rows(table, transform, list(range(len(table.images))))
+found = decoded_rows.decode_rows(table, transform, list(range(len(table.images))))
 import hashlib, torch
 print(hashlib.sha256(torch.cat(list(found.split(9))).numpy().tobytes()).hexdigest())
 """
@@ -294,7 +294,7 @@ def test_what_a_dead_process_left_goes_with_the_next_one(
     folder = own_home / "cache" / "pixels"
     folder.mkdir(parents=True)
     (folder / "0123.part").write_bytes(b"half")
-    pixels.decode_rows(table, transform, [0])
+    decoded_rows.decode_rows(table, transform, [0])
     assert not (folder / "0123.part").exists()
 
 
@@ -306,7 +306,7 @@ def test_the_cache_is_listed_and_cleared(
 ) -> None:
     assert main.call(["cache", "ls"]) == 0
     on_disk(monkeypatch)
-    pixels.decode_rows(table, transform, [0])
+    decoded_rows.decode_rows(table, transform, [0])
     capsys.readouterr()
     assert main.call(["cache", "ls", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -364,8 +364,8 @@ def test_corrupt_images_are_left_out_when_asked_and_recorded(
     for place in (lambda m: None, on_disk, streamed):
         place(monkeypatch)
         split = load_split(spec, transform)
-        split.vault.close_selection()
-        (test,) = split.vault.open()
+        split.held_out.close_selection()
+        (test,) = split.held_out.open()
         assert set(bad) & set(table.rows("test"))
         assert set(test.ids) == set(table.rows("test").tolist()) - set(bad)
         assert not set(split.train.ids) & set(bad)
@@ -380,7 +380,7 @@ def test_a_file_that_goes_away_is_named(table: Dataset, transform: Transform) ->
     assert table.folder is not None
     (table.folder / table.paths[4]).unlink()
     with pytest.raises(UsageError, match=table.paths[4]):
-        pixels.decode_rows(table, transform, [0])
+        decoded_rows.decode_rows(table, transform, [0])
 
 
 def test_a_picture_that_was_changed_is_another_data_set(tmp_path: Path) -> None:

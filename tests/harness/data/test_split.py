@@ -176,8 +176,8 @@ def test_the_split_keeps_labels_names_and_halves_apart() -> None:
     spec = config.build("base_to_novel", ["method=zero_shot", "data=emoji-things"])
     split = load_split(spec, backbone.load_backbone(spec.backbone).transform)
     table = registry.read_dataset("emoji-things")
-    split.vault.close_selection()
-    base, novel = split.vault.open()
+    split.held_out.close_selection()
+    base, novel = split.held_out.open()
     half = (len(table.classnames) + 1) // 2
     assert len(split.train) == half * spec.data.shots
     assert (len(base.classnames), len(novel.classnames)) == (half, len(table.classnames) - half)
@@ -194,8 +194,8 @@ def test_test_images_cannot_be_read_before_selection_is_closed() -> None:
     spec = config.build("few_shot", ["method=zero_shot", "data=digits"])
     split = load_split(spec, backbone.load_backbone(spec.backbone).transform)
     with pytest.raises(RuntimeError, match="before selection was closed"):
-        split.vault.open()
-    assert split.vault.reads == 0
+        split.held_out.open()
+    assert split.held_out.reads == 0
 
 
 @pytest.mark.parametrize("name", registry.embedded_names())

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cli import main
-from harness.data import few_shot, pixels, registry, split, subset_comparison, subset_files
+from harness.data import decoded_rows, few_shot, registry, split, subset_comparison, subset_files
 from harness.data.dataset import Dataset
 from harness.model import backbone
 from harness.run import config
@@ -280,9 +280,9 @@ def test_own_class_folders_stay_as_they_are(own_home: Path, tmp_path: Path) -> N
 def test_of_a_large_set_only_what_is_drawn_is_decoded(
     public: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixels, "MEMORY_BYTES", 0)
-    monkeypatch.setattr(pixels, "WHOLE_BYTES", 0)
-    monkeypatch.setattr(pixels, "_kept", OrderedDict())
+    monkeypatch.setattr(decoded_rows, "MEMORY_BYTES", 0)
+    monkeypatch.setattr(decoded_rows, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(decoded_rows, "_kept", OrderedDict())
     shutil.copytree(public / "dtd", tmp_path / "dtd")
     words = ["method=zero_shot", "data=dtd", "shots=1", f"data.root={tmp_path}"]
     spec = config.build("few_shot", words)
@@ -296,12 +296,12 @@ def test_of_a_large_set_only_what_is_drawn_is_decoded(
     assert len(split.load_split(spec, transform).train) == 3
     broken = tmp_path / "dtd" / "images" / table.paths[int(drawn.train[0])]
     broken.write_bytes(b"broken")
-    monkeypatch.setattr(pixels, "_kept", OrderedDict())
-    monkeypatch.setattr(pixels, "_stamps", {})
+    monkeypatch.setattr(decoded_rows, "_kept", OrderedDict())
+    monkeypatch.setattr(decoded_rows, "_stamps", {})
     whole = (public / "dtd" / "images" / table.paths[int(drawn.train[0])]).read_bytes()
     with pytest.raises(UsageError, match=f"{table.paths[int(drawn.train[0])]} .*not an image"):
         split.load_split(spec, transform)
     broken.write_bytes(whole)  # mended, and found to be so by the next process
-    monkeypatch.setattr(pixels, "_kept", OrderedDict())
-    monkeypatch.setattr(pixels, "_stamps", {})
+    monkeypatch.setattr(decoded_rows, "_kept", OrderedDict())
+    monkeypatch.setattr(decoded_rows, "_stamps", {})
     assert len(split.load_split(spec, transform).train) == 3

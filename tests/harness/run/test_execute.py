@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy import stats as scipy_stats
 
-from harness.data import pixels, split
+from harness.data import decoded_rows, split
 from harness.data.split import load_split
 from harness.evaluate import cost, predict, scores
 from harness.evaluate.predict import Predictions
@@ -79,8 +79,8 @@ def test_zero_shot_equals_open_clips_own_classifier() -> None:
     result = execute(config.build("few_shot", ["method=zero_shot", "data=flags"]))
     backbone = load_backbone(result.spec.backbone)
     split = load_split(result.spec, backbone.transform)
-    split.vault.close_selection()
-    (test,) = split.vault.open()
+    split.held_out.close_selection()
+    (test,) = split.held_out.open()
     import open_clip
 
     texts = [f"the flag of {name}." for name in test.classnames]
@@ -172,7 +172,7 @@ def test_running_out_of_memory_is_a_status(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_cannot_be_run_is_found_before_anything_is_read(
     words: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pixels, "decode_rows", lambda *a: pytest.fail("images were decoded"))
+    monkeypatch.setattr(decoded_rows, "decode_rows", lambda *a: pytest.fail("images were decoded"))
     chosen = config.build("base_to_novel", ["data=digits", *words])
     with pytest.raises(UsageError) as raised:
         check_spec(chosen)
@@ -342,11 +342,11 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     split = load_split(again, backbone.transform)
     net = attach(again, backbone, split)
     load_state(net.adapter, state)
-    split.vault.close_selection()
+    split.held_out.close_selection()
     nets = prepare.testers(net, split, backbone)
     assert isinstance(net, Classifier)
     for mine, first in zip(
-        predict.predict_test(nets, split.vault), result.predictions, strict=True
+        predict.predict_test(nets, split.held_out), result.predictions, strict=True
     ):
         assert mine.predicted.tolist() == first.predicted.tolist()
 

@@ -64,12 +64,12 @@ def test_one_training_serves_every_target(public: Path) -> None:
 def test_targets_have_their_own_template_unless_one_is_given(public: Path) -> None:
     words = ["data=imagenet", "data.targets=dtd,pets"]
     transform = backbone.load_backbone(spec("cross_dataset", *words).backbone).transform
-    parts = split.load_split(spec("cross_dataset", *words), transform).vault.parts
+    parts = split.load_split(spec("cross_dataset", *words), transform).held_out.parts
     assert [p.templates for p in parts] == [
         ("a photo of a {}.",), ("{} texture.",), ("a photo of a {}, a type of pet.",),
     ]  # fmt: skip
     same = spec("cross_dataset", *words, "data.template=a photo of a {}.")
-    assert {p.templates for p in split.load_split(same, transform).vault.parts} == {
+    assert {p.templates for p in split.load_split(same, transform).held_out.parts} == {
         ("a photo of a {}.",)
     }
 

@@ -226,7 +226,7 @@ def test_what_is_seen_is_what_a_run_trains_on_and_holds_out(tmp_path: Path) -> N
     split = load_split(spec, backbone.load_backbone(BackboneSpec()).transform)
     (table,) = found.tables
     assert found.train == {("", table.images[i]) for i in split.train.ids}
-    held = [i for part in (*split.val, *split.vault.parts) for i in part.ids]
+    held = [i for part in (*split.val, *split.held_out.parts) for i in part.ids]
     assert found.held == {("", table.images[i]) for i in held}
     assert found.names == set(split.train.classnames)
     assert found.novel == {"thing 2", "thing 3"}

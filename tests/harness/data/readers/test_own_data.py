@@ -127,12 +127,12 @@ def test_copies_are_never_held_out_from_each_other(keys: list[int]) -> None:
 
 
 def test_two_commands_lead_from_a_folder_to_a_leaderboard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    readme = (Path(__file__).parents[4] / "README.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "own-data.md").read_text()
     suite, board = (
         line.split()[1:]
-        for line in readme.partition("**Your own images**")[2].splitlines()[2:5]
+        for line in page.partition("to a leaderboard:")[2].splitlines()[:5]
         if line.startswith("ringbench ")
     )
     monkeypatch.chdir(tmp_path)
@@ -146,7 +146,7 @@ def test_two_commands_lead_from_a_folder_to_a_leaderboard(
 
 
 def test_data_that_was_changed_is_run_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = class_folders(tmp_path / "p")
     words = ["run", "few_shot", "method=zero_shot", f"data={root}", "shots=1", "data.val_shots=1"]
