@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from safetensors.torch import save_file
 from harness.data import public_sets
 from harness.data.public_sets import PublicSet
 from harness.data.split import Images
-from harness.model import backbone
+from harness.model import backbone, run_options
 from harness.model.backbone import Backbone
+from harness.model.run_options import RunOptions
 from harness.spec.spec import BackboneSpec
 from harness.tracking.ledger import Ledger
 from methods.kit.contract.method import Task
@@ -60,6 +62,17 @@ def images() -> Images:
     rng = torch.Generator().manual_seed(5)
     pixels = torch.randint(0, 256, (8, 3, 32, 32), generator=rng, dtype=torch.uint8)
     return Images("test", NAMES, pixels, torch.arange(8) % 4, tuple(range(8)), "random images")
+
+
+@contextmanager
+def options(**given: str) -> Iterator[None]:
+    """Other options of this process for a while."""
+    before = run_options.current()
+    run_options.use(RunOptions(**given))
+    try:
+        yield
+    finally:
+        run_options.use(before)
 
 
 def task_of(backbone: Backbone) -> Task:

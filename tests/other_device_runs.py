@@ -68,12 +68,12 @@ class Recording:
 
     keeps_gradients = True
 
-    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+    def capture(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         with other_device.no_crossings(), Tape():
             run()
         raise RuntimeError(RECORDED)
 
-    def warm(self, run: Callable[[], Outcome]) -> Outcome:
+    def warm_up(self, run: Callable[[], Outcome]) -> Outcome:
         return run()
 
 
@@ -148,10 +148,10 @@ def in_parts(device: str) -> object:
 
     whole = gradients._accumulate
 
-    def small(net, crew, batch, cut, *rest):  # type: ignore[no-untyped-def]
+    def small(net, group, batch, cut, *rest):  # type: ignore[no-untyped-def]
         if cut.stop - cut.start > 2:
             raise torch.OutOfMemoryError("no more")
-        return whole(net, crew, batch, cut, *rest)
+        return whole(net, group, batch, cut, *rest)
 
     gradients._accumulate = small
     try:

@@ -45,9 +45,10 @@ def run(
     from harness.run import config
 
     spec = config.build(preset, words or [])  # refuses mistyped words before torch is imported
+    from harness.model import run_options
     from harness.tracking import driver, source_lookup
 
-    run_output.set_up_process(threads, cache, steps)
+    run_options.use(run_options.RunOptions(steps, cache, threads))
     spec = source_lookup.resolve_source_runs(spec, tracking_uri)
     if dry_run:
         return run_output.plan(spec, json)

@@ -34,16 +34,6 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def set_up_process(threads: int, cache: str, steps: str) -> None:
-    """Apply the options that concern the whole process. Raises UsageError."""
-    from harness.model import tensor_cache
-    from harness.train import execution_mode
-
-    use_threads(threads)
-    tensor_cache.shared_cache.use(cache)
-    execution_mode.step_mode.use(steps)
-
-
 def show(done: "RunOutcome", as_json: bool, quiet: bool) -> int:
     """Print the outcome of a run, unless the progress display did; return the exit code."""
     from harness.tracking.driver import summary_line

@@ -12,7 +12,7 @@ from harness.model import frozen_features
 from harness.model.backbone import Backbone
 from harness.model.frozen_features import last_frozen_point
 from harness.model.prompt_packing import Packing
-from harness.model.tensor_cache import shared_cache
+from harness.model.tensor_cache import cache_budget
 from harness.model.tower import FROZEN, Prompts, ResidualStream, packing_for
 from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.binding.wiring import Wiring
@@ -62,13 +62,13 @@ class Classifier:
         self.text_trains = self.text_point <= backbone.text.shape.depth
         self._streams: dict[int, ResidualStream] = {}
         size = 4 * len(prompts) * backbone.clip.dim
-        fits = not self.text_trains and size <= shared_cache.budget(backbone.device)
+        fits = not self.text_trains and size <= cache_budget(backbone.device)
         self.frozen_text = self.encode_frozen_text() if fits else None
 
     def inputs(self, images: Images, again: bool = False) -> Pixels:
         """What the classifier reads of images as they are: features if those cannot change, what
         is kept of them, or pixels. Images that are read ``again`` are kept where they are few."""
-        point, budget = self.image_point, shared_cache.budget(self.backbone.device)
+        point, budget = self.image_point, cache_budget(self.backbone.device)
         size = frozen_features.activation_bytes(self.backbone, len(images), point)
         few = again and point > 0 and size <= budget // 8  # beside what a training keeps
         if few or (not self.image_trains and size <= budget):
@@ -98,7 +98,7 @@ class Classifier:
         """What the frozen model makes of the prompts before the adapter acts, if that is kept."""
         packing, room = (
             packing_for(self.prompts, bound.wiring, bound.noise is not None),
-            shared_cache.budget(self.backbone.device),
+            cache_budget(self.backbone.device),
         )
         fits = self.text_bytes(packing) <= room
         if not (self.text_trains and self.keeps_text and fits):

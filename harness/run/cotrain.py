@@ -89,7 +89,7 @@ def attempt_all(
             continue
         m.run.tags[GROUP_SIZE_TAG] = str(len(members))
         try:
-            result = m.run.conclude(_share(m, meter, spent, len(members)), plan, test, m.goes_on)
+            result = m.run.conclude(_share(m, meter, spent, len(members)), [plan], test, m.goes_on)
         except Exception as error:
             result = failed(m.run.spec, at, m.run.started, error, test)
         yield result if test else result.without_state()
@@ -108,15 +108,15 @@ def _train(
     members: Sequence[_Member], progress: Progress | None
 ) -> tuple[cache_plan.CachePlan, cost.Meter]:
     """Train all to their ends."""
-    crew = TrialGroup([m.trial for m in members])
+    group = TrialGroup([m.trial for m in members])
     first = members[0].run
-    net = Classifier(first.backbone, first.net.adapter, first.net.prompts, wiring=crew.wiring)
-    streams = len({trial.feed for trial in crew.trials})
+    net = Classifier(first.backbone, first.net.adapter, first.net.prompts, wiring=group.wiring)
+    streams = len({trial.stream_key for trial in group.trials})
     spec, by_trial = first.spec, {m.trial: m for m in members}
     with cost.measure_training(first.backbone.device) as meter:
         views = spec.data.views
         plan = cache_plan.make_plan(net, first.split.train, spec.train, spec.seed, views, streams)
-        for rows in fit_all(net, crew, plan, first_counted(meter)):
+        for rows in fit_all([net], [plan], group, first_counted(meter)):
             if progress:
                 _show(rows, progress)
             for trial, row in rows.items():
@@ -128,9 +128,9 @@ def _train(
                 m.run.tags |= row.tags
                 m.seconds.extend(row.step_seconds)
                 m.goes_on = m.run.looked(row, m.pruning, meter)
-            stay = [t for t in crew.trials if by_trial[t].goes_on]
-            if len(stay) < len(crew.trials):
-                crew.keep(stay)
+            stay = [t for t in group.trials if by_trial[t].goes_on]
+            if len(stay) < len(group.trials):
+                group.retain(stay)
     return plan, meter
 
 
@@ -149,5 +149,5 @@ def _trial(run: Prepared) -> Trial:
     """What hangs where depends on the method and its task alone, unless it begins elsewhere."""
     spec = run.spec
     starts = bool(spec.method.stages() or spec.method.start or spec.method.runs)
-    shape: Hashable = None if starts else spec.method
-    return Trial(run.net.adapter, spec.train, spec.seed, run.split.train, shape)
+    stack_key: Hashable = None if starts else spec.method
+    return Trial(run.net.adapter, spec.train, spec.seed, (run.split.train,), stack_key)

@@ -79,7 +79,7 @@ def execute(
     run = prepare(spec, pick_device(device), past(spec, device, progress, store), started)
     goes_on = True
     with cost.measure_training(run.backbone.device) as meter:
-        plan, rows = run.training(first_counted(meter))
+        plans, rows = run.training(first_counted(meter))
         for row in rows:
             run.losses.extend(row.losses)
             run.tags |= row.tags
@@ -89,7 +89,7 @@ def execute(
             goes_on = run.looked(row, pruning, meter)
             if not goes_on:
                 break
-    return run.conclude(meter.metrics(), plan, test, goes_on)
+    return run.conclude(meter.metrics(), plans, test, goes_on)
 
 
 def past(

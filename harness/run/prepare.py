@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,8 +25,10 @@ from harness.run.warm_start import load_weights, ring_errors
 from harness.spec.spec import Spec
 from harness.train import cache_plan, multi_task
 from harness.train.cache_plan import CachePlan
-from harness.train.fit import EpochRow, fit
+from harness.train.fit import EpochRow, fit_trial
 from harness.train.step import StepHook
+from harness.train.task_affinity import GradientAffinity
+from harness.train.trial_group import Trial
 from methods.kit.contract.source_weights import SourceWeights
 
 
@@ -40,27 +42,30 @@ class Prepared:
     split: Split
     net: Classifier
     nets: Mapping[str, Classifier]  # one for each label space that is tested
-    course: multi_task.Course | None  # of several data sets
+    train_nets: Sequence[Classifier]  # one for each data set that is trained on
+    affinity: GradientAffinity | None  # of several data sets
     counts: Counts
     tags: dict[str, str]
     metrics: dict[str, float]  # what stages and the start took
     losses: list[float] = field(default_factory=list)
     checkpoints: list[Checkpoint] = field(default_factory=list)
 
-    def training(self, around: StepHook) -> tuple[CachePlan | multi_task.Plans, Iterator[EpochRow]]:
-        """What is computed once, and the epochs to come."""
-        spec, train = self.spec, self.split.trains[0]
+    def training(self, step_hook: StepHook) -> tuple[list[CachePlan], Iterator[EpochRow]]:
+        """What is cached for each data set, and the epochs to come."""
+        spec, nets, data = self.spec, self.train_nets, self.split.trains
         cfg, seed, views = spec.train, spec.seed, spec.data.views
-        if self.course is not None:
-            several = self.course.plans(cfg, seed, views)
-            return several, self.course.fit(cfg, seed, around, several)
-        plan = cache_plan.make_plan(self.net, train, cfg, seed, views)
-        return plan, fit(self.net, train, cfg, seed, around, plan)
+        plans = [
+            cache_plan.make_plan(net, images, cfg, seed, views, share=len(nets))
+            for net, images in zip(nets, data, strict=True)
+        ]
+        trial = Trial(self.net.adapter, cfg, seed, tuple(data))
+        after_step = self.affinity.after_step if self.affinity else None
+        return plans, fit_trial(nets, plans, trial, step_hook, after_step)
 
     def tables(self) -> dict[str, Table]:
         """What the method reports of itself."""
-        if self.course is not None:
-            return _multi_task_tables(self.course)
+        if self.affinity is not None:
+            return _multi_task_tables(self.nets, self.split, self.affinity)
         return predict.method_tables(self.net, self.split.train)
 
     def looked(self, row: EpochRow, pruning: PruningRule | None, meter: cost.Meter) -> bool:
@@ -80,7 +85,7 @@ class Prepared:
     def conclude(
         self,
         took: dict[str, float],
-        plan: CachePlan | multi_task.Plans,
+        plans: Sequence[CachePlan],
         test: bool = True,
         goes_on: bool = True,
     ) -> Result:
@@ -96,7 +101,8 @@ class Prepared:
             metrics |= scores.scores(predictions, main)
         state = self.net.adapter.state()
         metrics |= _costs(self.counts, state) | took
-        metrics |= {"cache/bytes": plan.bytes, "cache/saved_percent": plan.saved}
+        cache_metrics, cache_sentence = cache_plan.cache_record(plans)
+        metrics |= cache_metrics
         parts = {
             part.name: {"classes": len(part.classnames), "images": len(part)}
             for part in held_out.parts
@@ -114,7 +120,7 @@ class Prepared:
                 "backbone_hash": self.backbone.digest,
                 "test_reads": str(held_out.reads),
                 "test_parts": json.dumps(parts),
-                "cache": plan.sentence(),
+                "cache": cache_sentence,
             },
             losses=self.losses,
             counts=self.counts,
@@ -148,15 +154,17 @@ def prepare(
     net = attach(spec, backbone, split, earlier, load_weights(start, backbone) if start else None)
     if start:
         costs |= {"time/start_seconds": time.perf_counter() - began} | ring_errors(net.adapter)
-    course = multi_task.course(net, split) if spec.tasks else None
+    tasks = multi_task.task_classifiers(net, split) if spec.tasks else None
+    affinity = tasks and GradientAffinity(net.adapter, len(tasks), backbone.device)
     return Prepared(
         spec,
         started,
         backbone,
         split,
         net,
-        testers(net, split, backbone) if course is None else course.nets,
-        course,
+        tasks or testers(net, split, backbone),
+        list(tasks.values()) if tasks else [net],
+        affinity or None,
         parameters.count_parameters(net.adapter),
         tags,
         costs,
@@ -222,18 +230,21 @@ def _cuda(device: torch.device) -> list[Any]:
 AFFINITY = "task_affinity"  # the table of the cosines between gradients
 
 
-def _multi_task_tables(course: multi_task.Course) -> dict[str, Table]:
+def _multi_task_tables(
+    nets: Mapping[str, Classifier], split: Split, affinity: GradientAffinity
+) -> dict[str, Table]:
     """What the method reports of itself, and the affinity of the tasks.
 
     A table of values that pass a site has the rows of each task.
     """
-    by_site = {r.table for r in course.adapter.wiring.reports if r.key is not None}
+    by_site = {r.table for r in affinity.adapter.wiring.reports if r.key is not None}
     found: dict[str, Table] = {}
-    for name, net in course.nets.items():
-        for table, rows in predict.method_tables(net, course.trains[name]).items():
+    for images in split.trains:
+        name = images.name
+        for table, rows in predict.method_tables(nets[name], images).items():
             own = {f"{name} {row}": v for row, v in rows.items()} if table in by_site else rows
             found.setdefault(table, {}).update(own)
-    if course.affinity.shared:
-        cosines = zip(course.nets, course.affinity.matrix().tolist(), strict=True)
-        found[AFFINITY] = {a: dict(zip(course.nets, row, strict=True)) for a, row in cosines}
+    if affinity.shared:
+        cosines = zip(nets, affinity.matrix().tolist(), strict=True)
+        found[AFFINITY] = {a: dict(zip(nets, row, strict=True)) for a, row in cosines}
     return found

@@ -1,12 +1,12 @@
-"""Training batches in an order keyed by (seed, epoch): what is kept, or pixels augmented on the
-device.
+"""Training batches in an order keyed by (seed, epoch): cached activations, or augmented pixels.
 
-A step moves nothing to the device: pixels are there, an epoch's order and crops go at its start.
-Images that do not fit there are read while the step before is computed (:func:`ahead`).
+Pixels, the order and the crops of an epoch are on the device before its first step. Images that do
+not fit there are read while the previous step is computed (:func:`prefetch`).
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -26,27 +26,28 @@ from methods.kit.binding.randomness import generator
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the training images: what the classifier reads, where they stand, how they look.
+    """Some training images: classifier inputs, labels, and row numbers in the training set.
 
-    Where trials see different images, the trials lead every tensor, and ``feeds`` says of each
-    trial which of the different sets of training images it sees.
+    If trials see different images, every tensor has a leading trial axis and ``streams`` holds the
+    number of each trial's stream.
     """
 
     x: Tensor
     labels: Tensor
-    rows: Tensor  # among the training images
-    look: View | None = UNCHANGED
-    feeds: tuple[int, ...] | None = None
+    rows: Tensor
+    view: View | None = UNCHANGED
+    streams: tuple[int, ...] | None = None
+    task: int = 0
 
     def __len__(self) -> int:
         """Images of one trial."""
         return self.labels.shape[-1]
 
     def part(self, start: int, stop: int) -> "Batch":
-        """Some of its images."""
-        axis, count = int(self.feeds is not None), stop - start
+        """Return the images ``start`` to ``stop`` of each trial."""
+        axis, count = int(self.streams is not None), stop - start
         x, labels, rows = (t.narrow(axis, start, count) for t in (self.x, self.labels, self.rows))
-        return Batch(x, labels, rows, self.look, self.feeds)
+        return replace(self, x=x, labels=labels, rows=rows)
 
 
 class BatchStream:
@@ -67,36 +68,38 @@ class BatchStream:
         return held_images(self.train.pixels, self.labels.device)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
+        device, size = self.labels.device, self.cfg.batch_size
         order = torch.randperm(len(self.labels), generator=generator(self.seed, "order", epoch))
-        look, device = self.plan.look(epoch), self.labels.device
-        mine = look and look.of(self.seed)
-        kept, warps = None, None
-        if look is not None and look in self.plan.looks_of("image"):
-            backbone = self.net.backbone
-            kept = frozen_features.activations(
-                backbone, self.train, self.net.image_point, mine or UNCHANGED
-            )
-        else:
-            warps = self._warps(epoch, mine, order)
-        parts = to_device(order, device).split(self.cfg.batch_size)
-        drawn = [None] * len(parts) if warps is None else warps.split(self.cfg.batch_size)
-        source = self.pixels if kept is None else kept
-        for part, warp, read in zip(parts, drawn, pixel_batches(source, parts), strict=True):
+        view = self.plan.view(epoch)
+        own = view and view.of(self.seed)
+        activations = self._activations(view, own)
+        warps = self._warps(epoch, own, order) if activations is None else None
+        source = self.pixels if activations is None else activations
+        rows = to_device(order, device).split(size)
+        crops = [None] * len(rows) if warps is None else warps.split(size)
+        for part, crop, read in zip(rows, crops, pixel_batches(source, rows), strict=True):
             x = to_device(read, device)
-            if warp is not None:
-                x = augment.warp(self.net.backbone.transform.normalise(x), warp)
-            yield Batch(x, self.labels[part], part, look)
+            if crop is not None:
+                x = augment.warp(self.net.backbone.transform.normalise(x), crop)
+            yield Batch(x, self.labels[part], part, view, task=self.net.task)
 
-    def _warps(self, epoch: int, look: View | None, order: Tensor) -> Tensor | None:
-        """The crop of each image of an epoch, in its order; None without augmentation."""
+    def _activations(self, view: View | None, own: View | None) -> Tensor | None:
+        """The cached activations of all images in a view; None if they are not cached."""
+        if view is None or view not in self.plan.cached_views("image"):
+            return None
+        backbone, point = self.net.backbone, self.net.image_point
+        return frozen_features.activations(backbone, self.train, point, own or UNCHANGED)
+
+    def _warps(self, epoch: int, view: View | None, order: Tensor) -> Tensor | None:
+        """The crops of an epoch's images, in their order; None without augmentation."""
         n, size, cfg = len(order), self.net.backbone.transform.size, self.cfg
-        if look is None:
+        if view is None:
             rng = generator(self.seed, "augment", epoch)
-            counts = [len(part) for part in order.split(self.cfg.batch_size)]
+            counts = [len(part) for part in order.split(cfg.batch_size)]
             how = (cfg.crop_scale, cfg.crop_ratio, cfg.flip)
             drawn = torch.cat([augment.draw_maps(k, size, rng, *how) for k in counts])
         else:
-            fixed = look.warps(n, size)
+            fixed = view.warps(n, size)
             if fixed is None:
                 return None
             drawn = fixed[order]
@@ -104,63 +107,77 @@ class BatchStream:
 
 
 class GroupedStreams:
-    """The batches of trials side by side, which see the same images or each its own."""
+    """The batches of one task for all trials, which see the same images or each its own."""
 
-    def __init__(self, net: Classifier, trials: Sequence[Trial], plan: CachePlan) -> None:
+    def __init__(
+        self, net: Classifier, trials: Sequence[Trial], plan: CachePlan, task: int = 0
+    ) -> None:
         cfg = trials[0].cfg
-        self.feeds = {
-            trial.feed: BatchStream(net, trial.train, cfg, trial.seed, plan)
+        self.streams = {
+            trial.stream_key: BatchStream(net, trial.data[task], cfg, trial.seed, plan)
             for trial in trials
-            if trial.train is not None
         }
-        sizes = {len(feed.train) for feed in self.feeds.values()}
-        assert len(sizes) == 1, "trials side by side have as many training images"
-        self.size = sizes.pop()
+        sizes = {len(stream.train) for stream in self.streams.values()}
+        assert len(sizes) == 1, "co-trained trials have equally many training images"
+        self.images = sizes.pop()
+        self.steps = math.ceil(self.images / cfg.batch_size)
 
     @property
     def sets(self) -> list[tuple[Images, int]]:
-        """The different sets of training images, and the seeds that draw their looks."""
-        return [(feed.train, feed.seed) for feed in self.feeds.values()]
+        """The different sets of training images, and the seeds of their views."""
+        return [(stream.train, stream.seed) for stream in self.streams.values()]
 
     def epoch(self, epoch: int, trials: Sequence[Trial]) -> Iterator[Batch]:
-        """The batches of an epoch for the trials that live."""
-        device = next(iter(self.feeds.values())).labels.device
-        return prefetch(self._made(epoch, trials), device)
-
-    def _made(self, epoch: int, trials: Sequence[Trial]) -> Iterator[Batch]:
-        places = {key: i for i, key in enumerate(self.feeds)}
-        wanted = dict.fromkeys(trial.feed for trial in trials)
-        if len(self.feeds) == 1:
-            yield from self.feeds[next(iter(wanted))].epoch(epoch)
+        """The batches of an epoch for the active trials."""
+        keys = list(self.streams)
+        active = dict.fromkeys(trial.stream_key for trial in trials)
+        if len(keys) == 1:
+            yield from self.streams[keys[0]].epoch(epoch)
             return
-        for each in zip(*(self.feeds[key].epoch(epoch) for key in wanted), strict=True):
-            by_key = dict(zip(wanted, each, strict=True))
-            mine = [by_key[trial.feed] for trial in trials]
-            yield Batch(
-                torch.stack([batch.x for batch in mine]),
-                torch.stack([batch.labels for batch in mine]),
-                torch.stack([batch.rows for batch in mine]),
-                mine[0].look,
-                tuple(places[trial.feed] for trial in trials),
+        for batches in zip(*(self.streams[key].epoch(epoch) for key in active), strict=True):
+            by_key = dict(zip(active, batches, strict=True))
+            each = [by_key[trial.stream_key] for trial in trials]
+            yield replace(
+                each[0],
+                x=torch.stack([batch.x for batch in each]),
+                labels=torch.stack([batch.labels for batch in each]),
+                rows=torch.stack([batch.rows for batch in each]),
+                streams=tuple(keys.index(trial.stream_key) for trial in trials),
             )
 
 
+def epoch_batches(
+    tasks: Sequence[GroupedStreams], epoch: int, trials: Sequence[Trial], device: torch.device
+) -> Iterator[Batch]:
+    """The batches of an epoch of all tasks, which take turns."""
+    streams = [task.epoch(epoch, trials) for task in tasks]
+    order = task_order([task.steps for task in tasks], trials[0].seed, epoch)
+    return prefetch((next(streams[task]) for task in order), device)
+
+
+def task_order(steps: Sequence[int], seed: int, epoch: int) -> list[int]:
+    """Return the task of each step of an epoch: each task as often as it has batches."""
+    tasks = torch.tensor([k for k, count in enumerate(steps) for _ in range(count)])
+    order = torch.randperm(len(tasks), generator=generator(seed, "turns", epoch))
+    return [int(task) for task in tasks[order]]
+
+
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device. What comes from the machine's memory goes through locked pages, which
-    the GPU reads by itself while both go on."""
+    """Return a tensor on a device. From host memory it goes through pinned memory, so that the GPU
+    copies it while both sides continue."""
     if device.type != "cuda" or x.is_cuda:
         return x.to(device)
     return x.pin_memory().to(device, non_blocking=True)
 
 
 def prefetch(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
-    """The same batches. On a GPU each is made when the step of the one before was launched, on a
-    stream of its own: reading, moving and augmenting it hides behind that step."""
+    """Yield the same batches. On a GPU each is made on a stream of its own once the previous step
+    is launched, so that reading, copying and augmenting overlap with that step."""
     if device.type != "cuda":
         yield from batches
         return
     side = torch.cuda.Stream(device)
-    side.wait_stream(torch.cuda.current_stream(device))  # what batches are made of is there
+    side.wait_stream(torch.cuda.current_stream(device))  # the sources of the batches are ready
     while True:
         with torch.cuda.stream(side):
             batch = next(batches, None)

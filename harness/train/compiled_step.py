@@ -1,7 +1,7 @@
-"""A recorded step compiled by torch.compile: for long runs, as compiling takes a minute a shape.
+"""Steps compiled by torch.compile, for long runs: compiling takes a minute per shape.
 
-The step is traced as it is taken, with its backward pass and all that it reads in place, so that
-nothing of a method has to be understood. The optimiser's kernel is called as it is.
+The executed step is traced with its backward pass and all that it reads in place, so nothing of a
+method has to be understood. The optimizer's kernel is called as it is.
 """
 
 import logging
@@ -19,41 +19,37 @@ OPTIMIZER_KERNELS = (torch.ops.aten._fused_adamw_, torch.ops.aten._fused_sgd_)
 
 
 class CompiledStepRecorder:
-    """Records steps by compiling them."""
+    """Captures steps by compiling them (harness/train/replay.py)."""
 
     keeps_gradients = False
 
-    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
-        step = _compiled(make_fx(run)())
+    def capture(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+        step = _compile(make_fx(run)())
         with torch.no_grad():
-            loss, right = (t.clone() for t in step())
+            loss, correct = (t.clone() for t in step())
 
-        def again() -> None:
+        def repeat() -> None:
             with torch.no_grad():
-                for kept, new in zip((loss, right), step(), strict=True):
-                    kept.copy_(new)
+                for old, new in zip((loss, correct), step(), strict=True):
+                    old.copy_(new)
 
-        return (loss, right), again
+        return (loss, correct), repeat
 
-    def warm(self, run: Callable[[], Outcome]) -> Outcome:
+    def warm_up(self, run: Callable[[], Outcome]) -> Outcome:
         return run()
 
 
-def _compiled(traced: GraphModule) -> Callable[[], Outcome]:
-    """The graph with all before the optimiser's first kernel compiled."""
+def _compile(traced: GraphModule) -> Callable[[], Outcome]:
+    """Compile the graph up to the optimizer's first kernel."""
     for node in reversed(traced.graph.nodes):
         if "record_function" in str(node.target):  # marks for torch's profiler
             traced.graph.erase_node(node)
     traced.recompile()
-    order = {node.name: i for i, node in enumerate(traced.graph.nodes)}
-    moves = [
-        n
-        for n in traced.graph.nodes
-        if getattr(n.target, "overloadpacket", None) in OPTIMIZER_KERNELS
-    ]
-    first = order[moves[0].name]
+    nodes = list(traced.graph.nodes)
+    updates = [getattr(n.target, "overloadpacket", None) in OPTIMIZER_KERNELS for n in nodes]
+    before = set(nodes[: updates.index(True)])
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no GPU: no matter
-    parts: Any = split_module(traced, torch.nn.Module(), lambda n: int(order[n.name] >= first))
+    parts: Any = split_module(traced, torch.nn.Module(), lambda node: int(node not in before))
     parts.submod_0 = torch.compile(parts.submod_0, fullgraph=True)
-    found: Callable[[], Outcome] = parts
-    return found
+    compiled: Callable[[], Outcome] = parts
+    return compiled

@@ -1,28 +1,33 @@
-"""The one training loop. Every method is trained by it, with the same data order for a seed.
+"""The training loop: one for every method, for single and co-trained trials, one task or several.
 
-It trains trials side by side, or one: the steps are the same, and so are the numbers.
+The data order depends on the seed alone, and so do the numbers: trials that are trained together
+learn what each learns alone.
 """
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from harness.data.split import Images
 from harness.model.classifier import Classifier
 from harness.spec.spec import TrainSpec
 from harness.train import cache_plan, replay
-from harness.train.batches import GroupedStreams
+from harness.train.batches import GroupedStreams, epoch_batches
 from harness.train.cache_plan import CachePlan
+from harness.train.gradients import Outcome
 from harness.train.step import StepHook, Stepper
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
 
+AfterStep = Callable[[int, TrialGroup], None]  # called with the task of each step
+
 
 class NonFiniteLoss(Exception):
-    """The loss became NaN or infinite; says at which step."""
+    """The loss became NaN or infinite at ``step``."""
 
     def __init__(self, step: int, value: float) -> None:
         super().__init__(
@@ -33,13 +38,13 @@ class NonFiniteLoss(Exception):
 
 @dataclass(frozen=True)
 class EpochRow:
-    """One epoch, in numbers. Of trials side by side, a step's seconds are the trial's share."""
+    """One epoch of one trial. Of co-trained trials, a step's seconds are the trial's share."""
 
     epoch: int
     epochs: int
     first_step: int
     losses: list[float]
-    accuracy: float  # on the training batches of this epoch, per cent
+    accuracy: float  # on the training batches of this epoch, in per cent
     step_seconds: list[float] = field(repr=False)
     tags: Mapping[str, str] = field(default_factory=dict)  # how the steps were computed
 
@@ -47,13 +52,15 @@ class EpochRow:
     def loss(self) -> float:
         return sum(self.losses) / len(self.losses)
 
+    def non_finite(self) -> NonFiniteLoss | None:
+        """The first loss that is not finite, if there is one."""
+        for i, value in enumerate(self.losses):
+            if not math.isfinite(value):
+                return NonFiniteLoss(self.first_step + i + 1, value)
+        return None
+
 
 EpochRows = dict[Trial, EpochRow | NonFiniteLoss]
-
-
-def step_count(images: int, cfg: TrainSpec) -> int:
-    """How many optimiser steps a training takes."""
-    return cfg.epochs * math.ceil(images / cfg.batch_size)
 
 
 def fit(
@@ -61,20 +68,29 @@ def fit(
     train: Images,
     cfg: TrainSpec,
     seed: int,
-    around: StepHook | None = None,
+    step_hook: StepHook | None = None,
     plan: CachePlan | None = None,
 ) -> Iterator[EpochRow]:
-    """Train ``net.adapter`` in place, yielding a row of numbers an epoch.
+    """Train ``net.adapter`` in place on one data set, yielding a row per epoch.
 
-    Nothing is read back from the device inside a step; losses are checked once an epoch.
-    ``around(step, run)`` may wrap a step, to count what it does. ``plan`` says what is computed
-    once; without one it is made, with fresh augmentation. Raises NonFiniteLoss.
+    ``step_hook(step, run)`` may wrap each step. Without a ``plan`` one is made, with new
+    augmentation in each epoch. Raises NonFiniteLoss.
     """
-    if not net.adapter.trained():
-        return
-    trial = Trial(net.adapter, cfg, seed, train)
     plan = plan or cache_plan.make_plan(net, train, cfg, seed)
-    for rows in fit_all(net, TrialGroup([trial]), plan, around):
+    yield from fit_trial([net], [plan], Trial(net.adapter, cfg, seed, (train,)), step_hook)
+
+
+def fit_trial(
+    nets: Sequence[Classifier],
+    plans: Sequence[CachePlan],
+    trial: Trial,
+    step_hook: StepHook | None = None,
+    after_step: AfterStep | None = None,
+) -> Iterator[EpochRow]:
+    """Train a single trial as :func:`fit_all` does. Raises NonFiniteLoss."""
+    if not trial.adapter.trained():
+        return
+    for rows in fit_all(nets, plans, TrialGroup([trial]), step_hook, after_step):
         row = rows[trial]
         if isinstance(row, NonFiniteLoss):
             raise row
@@ -82,55 +98,87 @@ def fit(
 
 
 def fit_all(
-    net: Classifier, crew: TrialGroup, plan: CachePlan, around: StepHook | None = None
+    nets: Sequence[Classifier],
+    plans: Sequence[CachePlan],
+    group: TrialGroup,
+    step_hook: StepHook | None = None,
+    after_step: AfterStep | None = None,
 ) -> Iterator[EpochRows]:
-    """Train a crew side by side, yielding the row of each living trial an epoch.
+    """Train all trials of a group, yielding the row of each active trial per epoch.
 
-    All have the same number of training images, epochs, batch size and augmentation. Between two
-    epochs trials may be taken out of the crew; one whose loss is not finite leaves it by itself.
+    Each task has a classifier, a plan and the images ``Trial.data[task]``; each step takes a batch
+    of one task. Trials have equally many images, epochs, batch size and augmentation. Between two
+    epochs trials may be removed from the group; one whose loss is not finite is removed.
     """
-    cfg, feeds = crew.trials[0].cfg, GroupedStreams(net, crew.trials, plan)
-    size = feeds.size
-    device = net.backbone.device
-    total = step_count(size, cfg)
-    crew.train()
-    net.text_stream(crew.bind(0, 0.0, device))  # not in the time of a step
-    teacher = None
-    if net.wiring.needs_teacher:
-        teacher = FrozenTeacher(net, feeds.sets, plan.looks_of("teacher"))
-    take, step = Stepper(crew, around, replay.step_recorder(device)), 0
+    cfg, device = group.trials[0].cfg, nets[0].backbone.device
+    tasks = [
+        GroupedStreams(net, group.trials, plan, k)
+        for k, (net, plan) in enumerate(zip(nets, plans, strict=True))
+    ]
+    group.train()
+    teachers = [_prepare(*each, group) for each in zip(nets, plans, tasks, strict=True)]
+    recorder = replay.step_recorder(device)
+    stepper = Stepper(group, step_hook, recorder, len(tasks), after_step is not None)
+    step, total = 0, cfg.epochs * sum(task.steps for task in tasks)
     for epoch in range(cfg.epochs):
-        trials = crew.trials
-        first, losses, hits, seconds = step, [], [], []
-        for batch in feeds.epoch(epoch, trials):
-            began = time.perf_counter()
-            crew.optimizer.schedule(step, total)
-            crew.advance(step / total, step)
-            loss, right = take(net, batch, step, step / total, teacher)
-            losses.append(loss)
-            hits.append(right)
-            seconds.append((time.perf_counter() - began) / len(trials))
+        trials, log = group.trials, _EpochLog(epoch, cfg.epochs, step)
+        for batch in epoch_batches(tasks, epoch, trials, device):
+            began, task = time.perf_counter(), batch.task
+            group.optimizer.schedule(step, total)
+            group.select_task(task)
+            group.advance(step / total, step)
+            outcome = stepper(nets[task], batch, step, step / total, teachers[task])
+            log.add(outcome, (time.perf_counter() - began) / len(trials))
+            if after_step:
+                after_step(task, group)
             step += 1
-        values = torch.stack(losses, 1).tolist()  # (trials, steps)
-        rights = torch.stack(hits).sum(0).tolist()
-        if device.type == "cuda":  # the stack above waited for the whole epoch
+        rows = log.rows(trials, sum(task.images for task in tasks), stepper.tags)
+        finite = [trial for trial in trials if isinstance(rows[trial], EpochRow)]
+        if len(finite) < len(trials):
+            group.retain(finite)
+        yield rows
+        if not group.trials:
+            return
+    group.advance(1.0, step)
+    group.train(False)
+
+
+def _prepare(
+    net: Classifier, plan: CachePlan, task: GroupedStreams, group: TrialGroup
+) -> FrozenTeacher | None:
+    """Fill the cached text outside the time of a step, and return the task's teacher."""
+    net.text_stream(group.bind(0, 0.0, net.backbone.device))
+    if not net.wiring.needs_teacher:
+        return None
+    return FrozenTeacher(net, task.sets, plan.cached_views("teacher"))
+
+
+@dataclass
+class _EpochLog:
+    """Losses, correct answers and times of an epoch; read from the device at its end."""
+
+    epoch: int
+    epochs: int
+    first_step: int
+    losses: list[Tensor] = field(default_factory=list)
+    correct: list[Tensor] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, seconds: float) -> None:
+        loss, correct = outcome
+        self.losses.append(loss)
+        self.correct.append(correct)
+        self.seconds.append(seconds)
+
+    def rows(self, trials: Sequence[Trial], images: int, tags: Mapping[str, str]) -> EpochRows:
+        losses = torch.stack(self.losses, 1).tolist()  # (trials, steps)
+        correct = torch.stack(self.correct).sum(0).tolist()
+        seconds = self.seconds
+        if self.losses[0].is_cuda:  # the stack above waited for the whole epoch
             seconds = [sum(seconds) / len(seconds)] * len(seconds)
         rows: EpochRows = {}
-        for trial, mine, right in zip(trials, values, rights, strict=True):
-            row = EpochRow(epoch, cfg.epochs, first, mine, 100 * right / size, seconds, take.tags)
-            rows[trial] = _first_non_finite(row) or row
-        lost = [trial for trial, row in rows.items() if isinstance(row, NonFiniteLoss)]
-        if lost:
-            crew.keep([trial for trial in trials if trial not in lost])
-        yield rows
-        if not crew.trials:
-            return
-    crew.advance(1.0, step)
-    crew.train(False)
-
-
-def _first_non_finite(row: EpochRow) -> NonFiniteLoss | None:
-    for i, value in enumerate(row.losses):
-        if not math.isfinite(value):
-            return NonFiniteLoss(row.first_step + i + 1, value)
-    return None
+        for trial, own, right in zip(trials, losses, correct, strict=True):
+            accuracy = 100 * right / images
+            row = EpochRow(self.epoch, self.epochs, self.first_step, own, accuracy, seconds, tags)
+            rows[trial] = row.non_finite() or row
+        return rows

@@ -1,4 +1,4 @@
-"""One optimiser step: the loss, its gradients, and the move."""
+"""One optimizer step: the loss, its gradients, and the update."""
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -13,77 +13,77 @@ from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import TrialGroup
 from methods.kit.contract.step import Step
 
-Outcome = tuple[Tensor, Tensor]  # (trials,) loss, right answers
+Outcome = tuple[Tensor, Tensor]  # (trials,) loss and number of correct answers
 
 
 def train_step(
     net: Classifier,
-    crew: TrialGroup,
+    group: TrialGroup,
     batch: Batch,
     step: int = 0,
     progress: float = 0.0,
     teacher: FrozenTeacher | None = None,
-    parts: int = 1,
+    micro_batches: int = 1,
 ) -> Outcome:
-    """One optimiser step of all trials; losses and numbers of right answers, on the device.
+    """Take one optimizer step of all trials; the outcome stays on the device.
 
-    With ``parts`` the batch passes in so many pieces one after another, of which the gradients are
-    summed: the same step, as penalties are means over images or know nothing of them, with less
-    memory and the text encoded once a piece.
+    With several ``micro_batches`` their gradients are summed. The step is the same, as penalties
+    are means over images or independent of them; it takes less memory and encodes the text once
+    per micro-batch.
     """
-    crew.clear()
-    found = [
-        _accumulate(net, crew, batch, cut, step, progress, teacher)
-        for cut in _micro_batches(batch, parts)
+    group.zero_grad()
+    outcomes = [
+        _accumulate(net, group, batch, cut, step, progress, teacher)
+        for cut in _micro_batches(len(batch), micro_batches)
     ]
-    crew.move()
-    if len(found) == 1:
-        return found[0]
-    losses, rights = zip(*found, strict=True)
-    return torch.stack(losses).sum(0), torch.stack(rights).sum(0)
+    group.update()
+    if len(outcomes) == 1:
+        return outcomes[0]
+    losses, correct = zip(*outcomes, strict=True)
+    return torch.stack(losses).sum(0), torch.stack(correct).sum(0)
 
 
-def _micro_batches(batch: Batch, parts: int) -> Iterator[slice]:
-    """Pieces of a batch, of sizes that differ by one at most."""
-    size = len(batch)
-    count = min(parts, size)
+def _micro_batches(size: int, count: int) -> Iterator[slice]:
+    """Cut a batch into parts whose sizes differ by one at most."""
+    count = min(count, size)
     edges = [size * k // count for k in range(count + 1)]
     return (slice(a, b) for a, b in pairwise(edges))
 
 
 def _accumulate(
     net: Classifier,
-    crew: TrialGroup,
+    group: TrialGroup,
     batch: Batch,
     cut: slice,
     step: int,
     progress: float,
     teacher: FrozenTeacher | None,
 ) -> Outcome:
-    """Add the gradients of some images of a batch to those of others."""
-    share, part = 1.0, None
+    """Add the gradients of some images of a batch to the buffers."""
+    share, images = 1.0, None
     if cut.stop - cut.start < len(batch):
-        share, part = (cut.stop - cut.start) / len(batch), (cut.start, cut.stop, len(batch))
+        share, images = (cut.stop - cut.start) / len(batch), (cut.start, cut.stop, len(batch))
         batch = batch.part(cut.start, cut.stop)
-    bound = crew.bind(step, progress, net.backbone.device, part)
-    own = batch.feeds is not None
+    bound = group.bind(step, progress, net.backbone.device, images)
+    own = batch.streams is not None
     answer = net(batch.x, bound, own=own)
     loss = cross_entropy(answer.logits, batch.labels)
     frozen = teacher(batch, answer) if teacher else None
-    second = (
-        net(batch.x, bound.next_pass(), own=own).logits if net.wiring.needs_second_pass else None
-    )
+    second = None
+    if net.wiring.needs_second_pass:
+        second = net(batch.x, bound.next_pass(), own=own).logits
     seen = Step(batch.labels, answer.image, answer.text, answer.logits, progress, frozen, second)
-    extra = bound.penalty(seen)
-    if extra is not None:
-        loss = loss + extra
+    penalty = bound.penalty(seen)
+    if penalty is not None:
+        loss = loss + penalty
     alone = bound.exclusive_penalties(seen)
-    if part is not None:
-        loss, alone = share * loss, [(where, names, share * term) for where, names, term in alone]
-    total = backward(crew, loss, alone)
-    crew.inactive = bound.inactive
-    right = (answer.logits.detach().argmax(-1) == batch.labels).sum(-1)
-    return total.detach().reshape(-1), right.reshape(-1)
+    if images is not None:
+        loss = share * loss
+        alone = [(trials, names, share * term) for trials, names, term in alone]
+    total = backward(group, loss, alone)
+    group.inactive = bound.inactive
+    correct = (answer.logits.detach().argmax(-1) == batch.labels).sum(-1)
+    return total.detach().reshape(-1), correct.reshape(-1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -96,31 +96,26 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def backward(
-    crew: TrialGroup, loss: Tensor, alone: Sequence[tuple[slice, tuple[str, ...], Tensor]]
+    group: TrialGroup, loss: Tensor, alone: Sequence[tuple[slice, tuple[str, ...], Tensor]]
 ) -> Tensor:
-    """Gradients of ``loss``, and of each term that stands alone for its own parameters, are added
-    to what is there.
+    """Add the gradients of ``loss``, and of each term that alone trains its parameters.
 
-    Returns the sum of all terms. One backward pass through the model for each; trials do not mix,
-    so that the gradient of their sum is each one's own.
+    Returns the sum of all terms. Each term takes one backward pass through the model. Trials do not
+    mix, so the gradient of their sum holds each one's own.
     """
     if not alone:
         loss.sum().backward()
         return loss
-    taken: list[Tensor] = []
-    terms = []
-    for where, names, term in alone:
-        mine = crew.buffers(where, names)
-        taken += mine
-        terms.append((mine, term))
-    rest = [leaf.buffer for leaf in crew.leaves if not any(leaf.buffer is t for t in taken)]
-    for buffers, term in [*terms, (rest, loss)]:
-        if buffers and term.requires_grad:
-            grads = torch.autograd.grad(term.sum(), buffers, retain_graph=True, allow_unused=True)
-            for buffer, grad in zip(buffers, grads, strict=True):
+    terms = [(group.tensors(trials, names), term) for trials, names, term in alone]
+    taken = [tensor for tensors, _ in terms for tensor in tensors]
+    rest = [b.tensor for b in group.buffers if not any(b.tensor is t for t in taken)]
+    for tensors, term in [*terms, (rest, loss)]:
+        if tensors and term.requires_grad:
+            grads = torch.autograd.grad(term.sum(), tensors, retain_graph=True, allow_unused=True)
+            for tensor, grad in zip(tensors, grads, strict=True):
                 if grad is not None:
-                    buffer.grad = grad if buffer.grad is None else buffer.grad + grad
+                    tensor.grad = grad if tensor.grad is None else tensor.grad + grad
     total = loss.reshape(-1).clone()
-    for where, _, term in alone:
-        total[where] += term
+    for trials, _, term in alone:
+        total[trials] += term
     return total

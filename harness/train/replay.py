@@ -1,58 +1,57 @@
-"""Whole optimiser steps recorded once and replayed: CUDA graphs, or compiled code.
+"""Capture and replay of whole optimizer steps, as CUDA graphs or compiled code.
 
-A step of a small model waits for its thousand launches more than for its work. A graph launches
-all of them at once, and does the same to the same memory each time. So a step is recorded only if
-nothing in it changes but numbers on the device: the batch, the rates, what follows the progress of
-training, and what is drawn at random, which is drawn before. Where parts sleep in some steps, or a
-function asks for the progress, steps are computed as ever. The first replay of each recording is
-held against the step computed as ever; if they differ, that is what goes on.
+A step of a small model waits for its thousand kernel launches more than for its work. A graph
+launches all of them at once and repeats the same operations on the same memory. So a step is
+captured only if nothing but numbers on the device changes between two steps: the batch, learning
+rates, values that follow the progress of training, and random numbers, which are drawn before the
+replay. Steps stay eager where parameters are inactive in some steps or a function asks for the
+progress. The first replay of each capture is compared with the eager step; if they differ, the
+training continues eagerly.
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from harness.model import run_options
 from harness.train.batches import Batch
 from harness.train.compiled_step import CompiledStepRecorder
-from harness.train.execution_mode import step_mode
 from harness.train.gradients import Outcome
 from harness.train.trial_group import TrialGroup
 from methods.kit.binding.randomness import RandomTape
 
-WARM_UP_STEPS = (
-    2  # steps of a shape that are computed as ever first: libraries choose and allocate there
-)
-MAX_SHAPES = 4  # shapes that are recorded; each keeps what its step needs in memory
-TOLERANCE = 1e-3  # of the largest number of a tensor: a replay that is further off is not believed
+WARM_UP_STEPS = 2  # eager steps of a shape before its capture: libraries choose and allocate there
+MAX_SHAPES = 4  # captured per task; each keeps the memory of its step
+TOLERANCE = 1e-3  # of a tensor's largest number: the most that a replay may be off
 
 GRAPH_TAG = "graph"  # the tag that says whether steps were replayed, or why not
 REPLAYED = "replayed"
 
 
 class Recorder(Protocol):
-    """Something that records what a function does on the device. ``keeps_gradients``: a replay
-    leaves the gradients where the step did."""
+    """Captures steps. ``keeps_gradients``: a replay leaves gradients where the step did."""
 
-    @property
-    def keeps_gradients(self) -> bool: ...
+    keeps_gradients: bool
 
-    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
-        """What ``run`` returns, and a function that does the same to the same memory again. It
-        may or may not have been done once. Raises what ``run`` raises, or what cannot be recorded.
+    def capture(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+        """Return the outcome of ``run``, and a function that repeats it on the same memory.
+
+        The step may or may not have been executed once. Raises what ``run`` raises, and an error
+        for what cannot be captured.
         """
 
-    def warm(self, run: Callable[[], Outcome]) -> Outcome:
-        """What ``run`` returns: a step that is computed as ever, before one like it is recorded."""
+    def warm_up(self, run: Callable[[], Outcome]) -> Outcome:
+        """Take an eager step that precedes a capture."""
 
 
 class CudaGraphRecorder:
-    """CUDA graphs that share their memory: one step at a time is taken.
+    """CUDA graphs that share their memory, as steps are taken one at a time.
 
-    The steps before go over the stream on which graphs are recorded: autograd adds gradients on the
-    stream where a tensor was met first, and what is recorded must not wait for another.
+    Eager steps run on the stream of the capture: autograd accumulates gradients on the stream where
+    it first met a tensor, and a captured step must not wait for another stream.
     """
 
     keeps_gradients = True
@@ -61,13 +60,13 @@ class CudaGraphRecorder:
         self.pool = torch.cuda.graph_pool_handle()
         self.stream = torch.cuda.Stream()
 
-    def record(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
+    def capture(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
             outcome = run()
         return outcome, graph.replay
 
-    def warm(self, run: Callable[[], Outcome]) -> Outcome:
+    def warm_up(self, run: Callable[[], Outcome]) -> Outcome:
         now = torch.cuda.current_stream()
         self.stream.wait_stream(now)
         with torch.cuda.stream(self.stream):
@@ -77,22 +76,15 @@ class CudaGraphRecorder:
 
 
 def step_recorder(device: torch.device) -> Recorder | None:
-    """What records steps on a device; None where each is computed as ever."""
-    if not step_mode.records(device):
+    """Return what captures steps on a device; None where all steps are eager."""
+    options = run_options.current()
+    if not options.captures_steps(device):
         return None
-    return CudaGraphRecorder() if step_mode.word == "auto" else CompiledStepRecorder()
-
-
-def replay_obstacle(crew: TrialGroup) -> str:
-    """Why the steps of a crew cannot be replayed; empty if they may be."""
-    wirings = [group.trials[0].adapter.wiring for group in crew.groups]
-    if any(draw.parameters for wiring in wirings for draw in wiring.draws.values()):
-        return "parts of the adapter sleep in some steps"
-    return ""
+    return CompiledStepRecorder() if options.steps == "compiled" else CudaGraphRecorder()
 
 
 class UnreadableProgress:
-    """Stands for the progress of training in a step that is recorded: whoever asks for it fails."""
+    """Stands for the progress of training while a step is captured: using it is an error."""
 
     def __getattr__(self, name: str) -> Any:
         raise TypeError("the method asks for the progress of training")
@@ -100,8 +92,8 @@ class UnreadableProgress:
 
 @dataclass(frozen=True)
 class StepRequest:
-    """A step that is to be taken. ``compute(batch, progress)`` does so; ``key`` says all that it
-    depends on beside the numbers on the device."""
+    """A step to take. ``compute(batch, progress)`` takes it; ``key`` holds all that it depends on
+    besides numbers on the device."""
 
     key: Hashable
     batch: Batch
@@ -109,127 +101,137 @@ class StepRequest:
     step: int
     progress: float
 
-    def now(self) -> Outcome:
+    def run(self) -> Outcome:
         return self.compute(self.batch, self.progress)
 
 
 @dataclass
 class _CapturedStep:
-    """A recorded step, and the batch in the memory that it reads."""
+    """A captured step, and the batch in the memory that it reads."""
 
-    crew: TrialGroup
+    group: TrialGroup
     batch: Batch
     tape: RandomTape
     outcome: Outcome
-    again: Callable[[], None]
-    gradients: list[Tensor | None]  # of the leaves, where it puts them
+    repeat: Callable[[], None]
+    gradients: list[Tensor | None]  # of the buffers, where a replay writes them
 
-    def __call__(self, moment: StepRequest) -> Outcome:
-        self.tape.redraw(moment.step, moment.progress)
-        for mine, new in zip(_tensors(self.batch), _tensors(moment.batch), strict=True):
-            mine.copy_(new)
-        self.again()
-        for leaf, gradient in zip(self.crew.leaves, self.gradients, strict=True):
-            leaf.buffer.grad = gradient
-        loss, right = self.outcome
-        return loss.clone(), right.clone()
+    def replay(self, request: StepRequest) -> Outcome:
+        self.tape.redraw(request.step, request.progress)
+        for own, new in zip(_tensors(self.batch), _tensors(request.batch), strict=True):
+            own.copy_(new)
+        self.repeat()
+        for buffer, gradient in zip(self.group.buffers, self.gradients, strict=True):
+            buffer.tensor.grad = gradient
+        loss, correct = self.outcome
+        return loss.clone(), correct.clone()
 
 
 @dataclass
 class ReplayCache:
-    """The recorded steps of a crew. ``most``: shapes that are recorded; ``read``: somebody looks at
-    the gradients that a step leaves."""
+    """The captured steps of a trial group, by shape of the batch.
 
-    crew: TrialGroup
+    ``reads_gradients``: somebody reads the gradients that a step leaves.
+    """
+
+    group: TrialGroup
     recorder: Recorder
-    most: int = MAX_SHAPES
-    read: bool = False
-    why: str = ""  # it is over
-    _met: dict[Hashable, int] = field(default_factory=dict)
-    _kept: dict[Hashable, _CapturedStep] = field(default_factory=dict)
+    tasks: int = 1
+    reads_gradients: bool = False
+    obstacle: str = ""  # why no step is captured or replayed any more
+    _counts: dict[Hashable, int] = field(default_factory=dict)
+    _captured: dict[Hashable, _CapturedStep] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.why = replay_obstacle(self.crew)
-        if self.read and not self.recorder.keeps_gradients:
-            self.why = "compiled steps keep no gradients, by which data sets are compared"
+        wirings = (stack.adapters[0].wiring for stack in self.group.stacks)
+        if any(draw.parameters for wiring in wirings for draw in wiring.draws.values()):
+            self.obstacle = "parameters are inactive in some steps"
+        if self.reads_gradients and not self.recorder.keeps_gradients:
+            self.obstacle = "compiled steps keep no gradients, by which data sets are compared"
 
-    def take(self, moment: StepRequest) -> Outcome | None:
-        """The outcome of a step that could be replayed or is to be recorded, or None: compute it
-        as ever. Nothing has moved where None is returned."""
-        batch = moment.batch
-        forms = (_shape_key(t) for t in _tensors(batch))
-        key = (moment.key, self.crew.changes, batch.feeds, *forms)
-        if key in self._kept:
-            return self._kept[key](moment)
-        self._met[key] = self._met.get(key, 0) + 1
-        if self.why or len(self._kept) == self.most:
+    def take(self, request: StepRequest) -> Outcome | None:
+        """Replay a step, or take it to warm up or to capture it.
+
+        Returns None where it has to be computed eagerly; nothing has been updated then.
+        """
+        batch = request.batch
+        shapes = ((t.shape, t.dtype) for t in _tensors(batch))
+        key = (request.key, self.group.removals, batch.streams, *shapes)
+        if key in self._captured:
+            return self._captured[key].replay(request)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        if self.obstacle or len(self._captured) == MAX_SHAPES * self.tasks:
             return None
-        if self._met[key] <= WARM_UP_STEPS:
-            return self.recorder.warm(moment.now)
-        self.crew.tape = tape = RandomTape()
+        if self._counts[key] <= WARM_UP_STEPS:
+            return self.recorder.warm_up(request.run)
+        self.group.tape = tape = RandomTape()
         try:
-            replay, outcome = self._recorded(moment, tape)
+            captured, outcome = self._capture(request, tape)
         finally:
-            self.crew.tape = None
-        if replay is not None:
-            self._kept[key] = replay
+            self.group.tape = None
+        if captured is not None:
+            self._captured[key] = captured
         return outcome
 
-    def _recorded(
-        self, moment: StepRequest, tape: RandomTape
+    def _capture(
+        self, request: StepRequest, tape: RandomTape
     ) -> tuple[_CapturedStep | None, Outcome]:
-        """Take the step, record it, and see whether a replay does the same."""
-        x, labels, rows = (t.clone() for t in _tensors(moment.batch))
-        own = Batch(x, labels, rows, moment.batch.look, moment.batch.feeds)
-        before = _TrainingState(self.crew)
-        expected = self.recorder.warm(moment.now)
-        after = _TrainingState(self.crew)
+        """Take the step, capture it, and compare a replay with it."""
+        x, labels, rows = (t.clone() for t in _tensors(request.batch))
+        own = replace(request.batch, x=x, labels=labels, rows=rows)
+        before = _TrainingState(self.group)
+        expected = self.recorder.warm_up(request.run)
+        after = _TrainingState(self.group)
         before.restore()
-        replay = None
+        captured = None
         try:
-            outcome, again = self.recorder.record(lambda: moment.compute(own, UnreadableProgress()))
+            outcome, repeat = self.recorder.capture(
+                lambda: request.compute(own, UnreadableProgress())
+            )
             before.restore()
-            left = [leaf.buffer.grad for leaf in self.crew.leaves]
-            replay = _CapturedStep(self.crew, own, tape, outcome, again, left)
-            loss, _ = replay(moment)
+            gradients = [buffer.tensor.grad for buffer in self.group.buffers]
+            captured = _CapturedStep(self.group, own, tape, outcome, repeat, gradients)
+            loss, _ = captured.replay(request)
         except Exception as error:
-            replay = None
-            self._over(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            captured = None
+            self._give_up(str(error).splitlines()[0] if str(error) else type(error).__name__)
         else:
-            if not (after.near(_TrainingState(self.crew)) and _close(loss, expected[0])):
-                replay = None
-                self._over("a replayed step differed from the step")
+            if not (after.close_to(_TrainingState(self.group)) and _close(loss, expected[0])):
+                captured = None
+                self._give_up("a replayed step differed from the step")
         after.restore()
-        return replay, expected
+        return captured, expected
 
-    def _over(self, why: str) -> None:
-        self.why = why
-        self._kept.clear()
+    def _give_up(self, reason: str) -> None:
+        self.obstacle = reason
+        self._captured.clear()
 
     def tag(self) -> str:
-        """What is recorded of it."""
-        return REPLAYED if self._kept else f"no: {self.why or 'too few steps of one shape'}"
+        """Whether steps were replayed, as it is recorded."""
+        if self._captured:
+            return REPLAYED
+        return f"no: {self.obstacle or 'too few steps of one shape'}"
 
 
 class _TrainingState:
-    """A copy of all that a step moves."""
+    """A copy of everything that a step updates."""
 
-    def __init__(self, crew: TrialGroup) -> None:
-        optimizer = [
+    def __init__(self, group: TrialGroup) -> None:
+        moments = [
             value
-            for part in crew.optimizer.parts
-            for state in part.state.values()
+            for optimizer in group.optimizer.optimizers
+            for state in optimizer.state.values()
             for value in state.values()
             if isinstance(value, Tensor)
         ]
-        self.live = [*(leaf.buffer.detach() for leaf in crew.leaves), *optimizer]
+        self.live = [*(buffer.tensor.detach() for buffer in group.buffers), *moments]
         self.copies = [t.clone() for t in self.live]
 
     def restore(self) -> None:
         for live, copy in zip(self.live, self.copies, strict=True):
             live.copy_(copy)
 
-    def near(self, other: "_TrainingState") -> bool:
+    def close_to(self, other: "_TrainingState") -> bool:
         return all(_close(a, b) for a, b in zip(self.copies, other.copies, strict=True))
 
 
@@ -241,7 +243,3 @@ def _close(a: Tensor, b: Tensor) -> bool:
 
 def _tensors(batch: Batch) -> Sequence[Tensor]:
     return batch.x, batch.labels, batch.rows
-
-
-def _shape_key(t: Tensor) -> Hashable:
-    return t.shape, t.dtype

@@ -1,4 +1,4 @@
-"""How the steps of a training are computed: whole, in parts where memory is short, or replayed."""
+"""How steps are computed: whole, in micro-batches where memory is short, or replayed."""
 
 import math
 from collections.abc import Callable
@@ -8,44 +8,42 @@ from harness.model import out_of_memory
 from harness.model.classifier import Classifier
 from harness.train.batches import Batch
 from harness.train.gradients import Outcome, train_step
-from harness.train.replay import GRAPH_TAG, MAX_SHAPES, Recorder, ReplayCache, StepRequest
+from harness.train.replay import GRAPH_TAG, Recorder, ReplayCache, StepRequest
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import TrialGroup
 
 StepHook = Callable[[int, Callable[[], Outcome]], Outcome]
-MICRO_BATCH_TAG = (
-    "micro_batch"  # the tag of a run whose batches passed in parts: images in each, at most
-)
+MICRO_BATCH_TAG = "micro_batch"  # of a run with micro-batches: the most images of one
 
 
 class Stepper:
-    """Takes the steps of a crew one after another; ``around(step, run)`` may wrap each.
+    """Takes the steps of a trial group one after another; ``step_hook(step, run)`` may wrap each.
 
-    When memory runs out in the step of a trial that is alone, its batches pass in twice as many
-    parts from then on: the same steps (harness/train/gradients.py). Of several trials the error is
-    raised, as fewer of them fit (harness/run/cotrain.py). On a GPU steps are replayed
-    (harness/train/replay.py).
+    When a single trial runs out of memory, its batches are cut into twice as many micro-batches
+    from then on: the same steps (harness/train/gradients.py). With several trials the error is
+    raised, as fewer of them fit (harness/run/cotrain.py). With a recorder, steps are replayed.
     """
 
     def __init__(
         self,
-        crew: TrialGroup,
-        around: StepHook | None = None,
+        group: TrialGroup,
+        step_hook: StepHook | None = None,
         recorder: Recorder | None = None,
-        sets: int = 0,
+        tasks: int = 1,
+        reads_gradients: bool = False,
     ) -> None:
-        """``sets``: data sets that take turns, whose gradients are looked at."""
-        self.crew = crew
-        self.around = around
-        self.parts = 1
-        self.replays = recorder and ReplayCache(crew, recorder, MAX_SHAPES * max(1, sets), sets > 0)
-        self._micro = 0
+        """``reads_gradients``: somebody reads the gradients that a step leaves."""
+        self.group = group
+        self.step_hook = step_hook
+        self.micro_batches = 1
+        self.replays = recorder and ReplayCache(group, recorder, tasks, reads_gradients)
+        self._micro_batch_size = 0
 
     @property
     def tags(self) -> dict[str, str]:
-        """What is recorded of it."""
-        found = {MICRO_BATCH_TAG: str(self._micro)} if self._micro else {}
-        return found | ({GRAPH_TAG: self.replays.tag()} if self.replays else {})
+        """How the steps were computed, as it is recorded."""
+        tags = {MICRO_BATCH_TAG: str(self._micro_batch_size)} if self._micro_batch_size else {}
+        return tags | ({GRAPH_TAG: self.replays.tag()} if self.replays else {})
 
     def __call__(
         self,
@@ -55,24 +53,28 @@ class Stepper:
         progress: float,
         teacher: FrozenTeacher | None = None,
     ) -> Outcome:
+        """Take one step."""
+
         def compute(batch: Batch, progress: Any) -> Outcome:
-            return train_step(net, self.crew, batch, step, progress, teacher, self.parts)
+            return train_step(net, self.group, batch, step, progress, teacher, self.micro_batches)
 
         def run() -> Outcome:
-            found = None
+            outcome = None
             if self.replays:
-                key = (id(net), self.parts, batch.look if teacher else None)
-                found = self.replays.take(StepRequest(key, batch, compute, step, progress))
-            return compute(batch, progress) if found is None else found
+                key = (id(net), self.micro_batches, batch.view if teacher else None)
+                outcome = self.replays.take(StepRequest(key, batch, compute, step, progress))
+            return compute(batch, progress) if outcome is None else outcome
 
         while True:
             try:
-                return self.around(step, run) if self.around else run()
+                return self.step_hook(step, run) if self.step_hook else run()
             except Exception as error:
-                fewer = self.crew.lone and not self.crew.moving and self.parts < len(batch)
-                if not (out_of_memory.is_out_of_memory(error) and fewer):
+                whole = self.group.single and not self.group.updating
+                divisible = whole and self.micro_batches < len(batch)
+                if not (out_of_memory.is_out_of_memory(error) and divisible):
                     raise
-            self.parts = min(2 * self.parts, len(batch))  # out of the handler, which holds tensors
-            self._micro = math.ceil(len(batch) / self.parts)
-            self.crew.clear()
+            # out of the handler, which holds tensors
+            self.micro_batches = min(2 * self.micro_batches, len(batch))
+            self._micro_batch_size = math.ceil(len(batch) / self.micro_batches)
+            self.group.zero_grad()
             out_of_memory.release_memory()

@@ -1,9 +1,8 @@
-"""What the frozen model says of the images that an adapter is trained on.
+"""Outputs of the frozen model for the images that an adapter is trained on.
 
-Nothing is computed twice: the prompts are encoded once a run, looks of the images that come again
-once a process (harness/model/frozen_features.py). Images that are augmented at random are encoded
-again in each step, without gradients, unless the adapted model's own image features are the frozen
-ones.
+The prompts are encoded once per run, recurring views of the images once per process
+(harness/model/frozen_features.py). Images with new random augmentation are encoded in each step,
+without gradients, unless the adapted model's image features are the frozen ones.
 """
 
 from collections.abc import Sequence
@@ -22,42 +21,39 @@ from methods.kit.contract.step import Teacher
 
 
 class FrozenTeacher:
-    """The frozen model beside a classifier, over the same training images.
+    """The frozen model as teacher of a classifier, over the same training images.
 
-    ``sets`` are the training images and the seed that draws their looks; ``looks`` are those of
-    which the features are kept.
+    ``sets``: training images and the seed of their views; ``views``: those with cached features.
     """
 
     def __init__(
-        self, net: Classifier, sets: Sequence[tuple[Images, int]], looks: Sequence[View] = ()
+        self, net: Classifier, sets: Sequence[tuple[Images, int]], views: Sequence[View] = ()
     ) -> None:
         self.net = net
         self.text = net.encode_frozen_text() if net.frozen_text is None else net.frozen_text
-        self.image: dict[View | None, list[Tensor]] = {
-            look: [
-                F.normalize(
-                    frozen_features.image_features(net.backbone, train, look.of(seed)), dim=-1
-                )
+        self.image: dict[View | None, list[Tensor]] = {}
+        for view in views:
+            features = (
+                frozen_features.image_features(net.backbone, train, view.of(seed))
                 for train, seed in sets
-            ]
-            for look in looks
-        }
+            )
+            self.image[view] = [F.normalize(each, dim=-1) for each in features]
         self.scale = net.backbone.clip.weights["shared.scale.weight"].exp().squeeze()
 
     @torch.no_grad()
     def __call__(self, batch: Batch, answer: Answer) -> Teacher:
-        """What it says of a batch to which the adapted model gives this answer."""
+        """Return the teacher outputs for a batch; ``answer``: those of the adapted model."""
         image = self._image(batch, answer)
         return Teacher(image, self.text, self.scale * (image @ self.text.mT))
 
     def _image(self, batch: Batch, answer: Answer) -> Tensor:
-        if batch.look in self.image:
-            kept = self.image[batch.look]
-            if batch.feeds is None:
-                return kept[0][batch.rows]
-            pairs = zip(batch.feeds, batch.rows, strict=True)
-            return torch.stack([kept[feed][rows] for feed, rows in pairs])
+        if batch.view in self.image:
+            cached = self.image[batch.view]
+            if batch.streams is None:
+                return cached[0][batch.rows]
+            pairs = zip(batch.streams, batch.rows, strict=True)
+            return torch.stack([cached[stream][rows] for stream, rows in pairs])
         if not self.net.image_trains:
             return answer.image.detach()
         with self.net.backbone.autocast():
-            return self.net.image(batch.x, FROZEN, own=batch.feeds is not None)
+            return self.net.image(batch.x, FROZEN, own=batch.streams is not None)

@@ -51,14 +51,14 @@ def suite(
 
     The same command again finishes what is missing and repeats nothing.
     """
-    from harness.cli import run_output
     from sweeps.suite.build import build_suite
 
     plan = build_suite(preset, words or [], tracking_uri)  # refuses mistyped words without torch
+    from harness.model import run_options
     from harness.run import grouping
     from sweeps.suite import execute
 
-    run_output.set_up_process(threads, cache, steps)
+    run_options.use(run_options.RunOptions(steps, cache, threads))
     grouping.size_of(cotrain)
     if dry_run:
         return execute.show(plan, tracking_uri, force, json)
@@ -136,13 +136,13 @@ def sweep(
     Trials that are trained side by side (--cotrain) know nothing of each other's results, as those
     of several workers; where trials may be pruned, auto takes them one after another.
     """
-    from harness.cli import run_output
+    from harness.model import run_options
     from harness.run import grouping
     from sweeps.cli import requests
     from sweeps.study.search import Where
     from sweeps.study.sweep_plan import SweepOptions
 
-    run_output.set_up_process(threads, cache, steps)
+    run_options.use(run_options.RunOptions(steps, cache, threads))
     grouping.size_of(cotrain)
     options = SweepOptions(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)

@@ -18,6 +18,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from harness.cli import console
+from harness.model import run_options
+from harness.model.run_options import RunOptions
 from harness.run import grouping
 from harness.run.execute import pick_device
 from harness.tracking.ledger import Ledger, open_ledger
@@ -188,7 +190,8 @@ def _waits(study: Study, goal: Goal) -> bool:
 def _pool(bench: Bench, goal: Goal, where: Where, bars: TrialBars, seen: set[int]) -> None:
     """Keep workers at it; one that dies is replaced, its trial has been queued again."""
     context = multiprocessing.get_context("spawn")
-    arguments = (bench.plan, goal, where, bench.parent, workers.habits(where.workers))
+    options = run_options.for_worker(where.workers)
+    arguments = (bench.plan, goal, where, bench.parent, options)
     crew: list[SpawnProcess] = []
     deaths = 0
     try:
@@ -223,10 +226,10 @@ def _tell(bench: Bench, bars: TrialBars, seen: set[int]) -> None:
         files.write(bench.study)
 
 
-def _worker(plan: SweepPlan, goal: Goal, where: Where, parent: str, habits: workers.Habits) -> None:
+def _worker(plan: SweepPlan, goal: Goal, where: Where, parent: str, options: RunOptions) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent tells us
     signal.signal(signal.SIGTERM, _stop)
-    workers.start(*habits)
+    workers.start(options)
     bars = TrialBars(1, quiet=True)
     try:
         with closing(Study(plan, where.storage)) as study:

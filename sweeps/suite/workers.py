@@ -10,18 +10,16 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-import torch
-
 from harness.cli import console
 from harness.data.worker_pool import die_with_parent
-from harness.model.tensor_cache import shared_cache
+from harness.model import run_options
+from harness.model.run_options import RunOptions
 from harness.run import grouping
 from harness.run.execute import pick_device
 from harness.spec.spec import Spec
 from harness.tracking import driver
 from harness.tracking.driver import RunOutcome
 from harness.tracking.ledger import open_ledger
-from harness.train.execution_mode import step_mode
 
 TRIES = 2  # a run whose process died is tried once more
 
@@ -71,7 +69,7 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[RunOutcome]:
             max_workers=min(workers, len(jobs)),
             mp_context=multiprocessing.get_context("spawn"),
             initializer=start,
-            initargs=habits(workers),
+            initargs=(run_options.for_worker(workers),),
         ) as pool:
             futures = {pool.submit(_run_quietly, job): job for job in jobs}
             try:
@@ -93,19 +91,9 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[RunOutcome]:
                 )
 
 
-Habits = tuple[int, str, str]  # threads, what is kept of frozen work, how steps are computed
-
-
-def habits(workers: int) -> Habits:
-    """What this process does, for its workers: each has its share of the threads."""
-    return max(1, torch.get_num_threads() // workers), shared_cache.word, step_mode.word
-
-
-def start(threads: int, cache: str, way: str) -> None:
-    """Begin as a worker: as its parent, and with no life beyond the parent's."""
-    torch.set_num_threads(threads)
-    shared_cache.use(cache)
-    step_mode.use(way)
+def start(options: RunOptions) -> None:
+    """Start a worker with the options of its parent; it ends with its parent."""
+    run_options.use(options)
     die_with_parent()  # a run in flight is simply run again later
 
 

@@ -56,7 +56,7 @@ def cases(quick: bool) -> Iterator[Case]:
 
 
 def _arms(of: Of, model: Backbone) -> tuple[Arm, Arm]:
-    """Steps of the same trials: in one crew, and each for itself."""
+    """Steps of the same trials: in one group, and each for itself."""
     alone = [Trainer(of.method, model, of.images, classes=10) for _ in range(TRIALS)]
     adapters = [attached(of.method, model, 10) for _ in range(TRIALS)]
     for k, (adapter, one) in enumerate(zip(adapters, alone, strict=True)):
@@ -65,9 +65,9 @@ def _arms(of: Of, model: Backbone) -> tuple[Arm, Arm]:
                 p.add_(0.01 * k)
                 one.adapter.trained()[name].copy_(p)
     batch = alone[0].kept() if isinstance(of.method, CLIPAdapter) else alone[0].batch
-    crew = TrialGroup([Trial(a, STILL, 1, None, of.method) for a in adapters])
-    net = Classifier(model, adapters[0], alone[0].net.prompts, wiring=crew.wiring)
+    group = TrialGroup([Trial(a, STILL, 1, (), of.method) for a in adapters])
+    net = Classifier(model, adapters[0], alone[0].net.prompts, wiring=group.wiring)
     return (
-        lambda: train_step(net, crew, batch)[0],
+        lambda: train_step(net, group, batch)[0],
         lambda: torch.tensor([one.step(batch) for one in alone], device=model.device),
     )

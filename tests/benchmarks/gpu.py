@@ -78,10 +78,10 @@ def stepper(
         torch.manual_seed(k)
         with torch.device(model.device):
             adapters.append(method.attach(model.clip, task))
-    crew = TrialGroup([Trial(a, STILL, 1, None, method) for a in adapters])
+    group = TrialGroup([Trial(a, STILL, 1, (), method) for a in adapters])
     batch = batch_of(model, images, classes)
-    net = Classifier(model, adapters[0], prompts, wiring=crew.wiring)
-    take = Stepper(crew, recorder=step_recorder(model.device) if replay else None)
+    net = Classifier(model, adapters[0], prompts, wiring=group.wiring)
+    take = Stepper(group, recorder=step_recorder(model.device) if replay else None)
     return lambda: take(net, batch, 0, 0.0, None)[0], take
 
 

@@ -79,21 +79,21 @@ class Trainer:
 
     def _begin(self, net: Classifier, batch: Batch, cfg: TrainSpec) -> None:
         self.net, self.batch = net, batch
-        self.crew = TrialGroup([Trial(net.adapter, cfg)])
+        self.group = TrialGroup([Trial(net.adapter, cfg)])
 
     @property
     def adapter(self) -> Adapter:
         return self.net.adapter
 
     def step(self, batch: Batch | None = None) -> float:
-        return float(train_step(self.net, self.crew, batch or self.batch)[0])
+        return float(train_step(self.net, self.group, batch or self.batch)[0])
 
     def logits(self) -> Tensor:
         with torch.no_grad():
             return self.net(self.batch.x, self.adapter.bind()).logits
 
     def gradients(self) -> list[Tensor]:
-        found = self.crew.gradients()
+        found = self.group.gradients()
         return [found[name] for name in self.adapter.trained() if name in found]
 
     def kept(self) -> Batch:

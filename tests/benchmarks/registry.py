@@ -7,8 +7,8 @@ from importlib import import_module
 from tests.benchmarks.measure import Case
 
 MODULES = (
-    "vision", "text", "kept", "ring", "attention", "optim", "roof", "precision",
-    "data", "evaluation", "loop", "sweep", "beside",
+    "vision", "text", "frozen_features", "ring", "attention", "optimizer", "roofline", "precision",
+    "input_pipeline", "evaluation", "whole_run", "sweep", "cotraining",
 )  # fmt: skip
 
 Cases = Callable[[bool], Iterator[Case]]  # of whether it is to be quick

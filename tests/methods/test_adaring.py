@@ -379,11 +379,11 @@ def test_cores_and_their_products_are_fp32_under_bf16_autocast(
     backbone = load_backbone(spec)
     adapter = attach(AdaRing(form=form, slice_size=4), backbone)
     net = net_of(backbone, adapter)
-    crew = TrialGroup([Trial(adapter, TRAIN)])
+    group = TrialGroup([Trial(adapter, TRAIN)])
     batch = Batch(images.pixels, images.labels, torch.arange(8))
-    train_step(net, crew, batch)
-    assert set(crew.gradients()) == set(adapter.trained())
-    for name, grad in crew.gradients().items():
+    train_step(net, group, batch)
+    assert set(group.gradients()) == set(adapter.trained())
+    for name, grad in group.gradients().items():
         assert adapter.trained()[name].dtype == torch.float32
         assert grad.dtype == torch.float32
         assert bool(grad.any())

@@ -11,11 +11,11 @@ from tests.harness.train.test_step import ready
 
 @pytest.mark.parametrize("name", ["lora", "adaring", "adamix", "vtagml", "linear_probe"])
 def test_a_step_counts_as_in_torch(name: str) -> None:
-    run, crew, batch, teacher = ready(f"method={name}")
+    run, group, batch, teacher = ready(f"method={name}")
     with FlopCounterMode(display=False) as expected:
-        train_step(run.net, crew, batch, 0, 0.0, teacher)
+        train_step(run.net, group, batch, 0, 0.0, teacher)
     with OperationCounter() as found:
-        train_step(run.net, crew, batch, 0, 0.0, teacher)
+        train_step(run.net, group, batch, 0, 0.0, teacher)
     assert found.total == expected.get_total_flops() > 0
 
 

@@ -5,25 +5,27 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.model.tensor_cache import TensorCache, format_bytes, parse_budget
+from harness.model.run_options import parse_budget
+from harness.model.tensor_cache import TensorCache, format_bytes
 from methods.kit.core.errors import UsageError
+from tests.conftest import options
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 50)), max_size=40), st.integers(0, 60))
 def test_it_holds_the_latest_that_fit(asked: list[tuple[int, int]], numbers: int) -> None:
     store = TensorCache()
-    store.use(f"{4 * numbers / 1000:.3f}KB")
     made: list[tuple[int, int]] = []
     held: list[tuple[int, int]] = []  # latest last
-    for key in asked:
-        was = len(made)
-        value = store.get(key, lambda k=key: made.append(k) or torch.zeros(k[1]))  # type: ignore[misc]
-        assert len(value) == key[1]
-        assert (len(made) == was) == (key in held)
-        held = [k for k in held if k != key] + [key]
-        while held and sum(k[1] for k in held) > numbers:
-            held.pop(0)
-        assert all((store.find(k) is not None) == (k in held) for k in asked)
+    with options(cache=f"{4 * numbers / 1000:.3f}KB"):
+        for key in asked:
+            was = len(made)
+            value = store.get(key, lambda k=key: made.append(k) or torch.zeros(k[1]))  # type: ignore[misc]
+            assert len(value) == key[1]
+            assert (len(made) == was) == (key in held)
+            held = [k for k in held if k != key] + [key]
+            while held and sum(k[1] for k in held) > numbers:
+                held.pop(0)
+            assert all((store.find(k) is not None) == (k in held) for k in asked)
 
 
 def test_the_words_of_a_budget() -> None:
@@ -39,11 +41,10 @@ def test_the_words_of_a_budget() -> None:
 def test_off_keeps_nothing_and_lets_go_of_what_was_kept() -> None:
     store = TensorCache()
     store.get("a", lambda: torch.zeros(3))
-    with store.using("off"):
+    with options(cache="off"):
         assert store.find("a") is None
         store.get("b", lambda: torch.zeros(3))
         assert store.find("b") is None
-    assert store.word == "auto"
 
 
 def test_sizes_are_said_in_words() -> None:

@@ -90,13 +90,13 @@ def test_when_it_goes_wrong_smaller_groups_are_tried(
     made: list[int] = []
     begin = TrialGroup.__init__
 
-    def crew(self: TrialGroup, trials: Any, *rest: Any) -> None:
+    def group(self: TrialGroup, trials: Any, *rest: Any) -> None:
         made.append(len(trials))
         if len(trials) > 2:
             raise error
         begin(self, trials, *rest)
 
-    monkeypatch.setattr(TrialGroup, "__init__", crew)
+    monkeypatch.setattr(TrialGroup, "__init__", group)
     found = {r.spec: r for r in cotrain.attempt_all(RUNS[:4])}
     assert made == ([4, 2, 2] if isinstance(error, MemoryError) else [4, 1, 1, 1, 1])
     monkeypatch.undo()

@@ -194,9 +194,9 @@ def test_weights_decay_and_vectors_do_not() -> None:
     backbone = load_backbone(spec("method=lora").backbone)
     chosen = spec("method=linear_probe", "train.weight_decay=0.3")
     net = attach(chosen, backbone, split.load_split(chosen, backbone.transform))
-    crew = TrialGroup([Trial(net.adapter, chosen.train)])
-    decays = {p: g["weight_decay"] for g in crew.optimizer.groups for p in g["params"]}
-    found = {n: decays[leaf.rows[0]] for leaf in crew.leaves for n in leaf.names}
+    group = TrialGroup([Trial(net.adapter, chosen.train)])
+    decays = {p: g["weight_decay"] for g in group.optimizer.param_groups for p in g["params"]}
+    found = {n: decays[b.rows[0]] for b in group.buffers for n in b.names}
     assert found == {"head.weight": 0.3, "head.bias": 0.0}
 
 
@@ -258,8 +258,8 @@ def test_a_rate_of_its_own_multiplies_the_learning_rate() -> None:
     for name, rate in (("image.slow", 1.0), ("image.fast", 16.0)):
         adapter.own(name, torch.nn.Parameter(torch.zeros(2, 2)), rate)
     buffers = parameter_buffers([adapter])
-    optimizer = Optimizer([(b.rows[0], b.kind, TrainSpec(lr=0.5)) for b in buffers])
-    lrs = {id(group["params"][0]): group["lr"] for group in optimizer.groups}
+    optimizer = Optimizer([(b.rows[0], b.group, TrainSpec(lr=0.5)) for b in buffers])
+    lrs = {id(group["params"][0]): group["lr"] for group in optimizer.param_groups}
     found = {b.names: lrs[id(b.rows[0])] for b in buffers}
     assert found == {("image.slow",): 0.5, ("image.fast",): 8.0}
 

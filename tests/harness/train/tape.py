@@ -52,12 +52,12 @@ class Tapes:
     def __init__(self) -> None:
         self.tapes: list[Tape] = []
 
-    def record(self, run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+    def capture(self, run: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         tape = Tape()
         with tape:
             outcome = run()
         self.tapes.append(tape)
         return outcome, tape.play
 
-    def warm(self, run: Callable[[], Any]) -> Any:
+    def warm_up(self, run: Callable[[], Any]) -> Any:
         return run()

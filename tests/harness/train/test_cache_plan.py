@@ -35,7 +35,7 @@ from methods.kit.contract.adapter import Adapter
 from methods.linear_probe import LinearProbe
 from methods.lora import LoRA
 from methods.zero_shot import ZeroShot
-from tests.conftest import BUILDS, NAMES, TEMPLATE, task_of
+from tests.conftest import BUILDS, NAMES, TEMPLATE, options, task_of
 
 LAYERS = ("all", "top:1", "2", "1")  # the tiny towers have 2 or 3 blocks
 
@@ -191,7 +191,7 @@ def train(
 ) -> tuple[list[EpochRow], dict[str, Tensor], cache_plan.CachePlan]:
     shared_cache.clear()
     cfg = TrainSpec(**{"lr": 1e-2, "epochs": 4, "batch_size": 3, **settings})
-    with shared_cache.using(cache):
+    with options(cache=cache):
         net = net_of(method, backbone)
         made = cache_plan.make_plan(net, images, cfg, 1, views)
         rows = list(fit(net, images, cfg, 1, plan=made))
@@ -215,7 +215,7 @@ def test_a_training_comes_out_the_same_with_and_without_what_is_kept(
         assert ours.losses == pytest.approx(theirs.losses, rel=1e-4, abs=1e-6)
     for name, value in state.items():
         torch.testing.assert_close(mine[name], value, atol=1e-4, rtol=1e-3)
-    if not made.looks_of("image") and not made.looks_of("teacher"):  # the same shapes throughout
+    if not any(made.cached_views(name) for name in ("image", "teacher")):  # the same shapes
         assert [r.losses for r in rows] == [r.losses for r in plain]
         assert all(torch.equal(mine[name], value) for name, value in state.items())
 
@@ -300,7 +300,7 @@ def test_evaluations_share_what_is_kept(
     assert encoded == [8, 8]
     assert predict.predict(net, images).p_label == pytest.approx(plain[0].p_label, rel=1e-4)
     assert encoded == [8, 8]  # training kept them
-    with shared_cache.using("off"):
+    with options(cache="off"):
         assert torch.equal(net.inputs(images, again=True), images.pixels)
 
 
@@ -329,7 +329,7 @@ def test_trials_side_by_side_read_what_is_kept(tiny: dict[str, Backbone], images
 def batches(
     backbone: Backbone, images: Images, cfg: TrainSpec, views: int, cache: str = "off"
 ) -> list[list[Batch]]:
-    with shared_cache.using(cache):
+    with options(cache=cache):
         net = net_of(FullFinetune(), backbone)
         data = BatchStream(net, images, cfg, 5, cache_plan.make_plan(net, images, cfg, 5, views))
         return [list(data.epoch(e)) for e in range(cfg.epochs)]
@@ -379,7 +379,7 @@ def test_without_views_every_batch_is_augmented_from_the_epochs_own_stream(
         for part, batch in zip(order.split(3), found, strict=True):
             x = augment.crop_flip(normalised(backbone, images)[part], rng, 0.2)
             assert torch.equal(batch.x, x)
-            assert batch.look is None
+            assert batch.view is None
 
 
 # --- what is said, and how much there is room for ---------------------------------------------
@@ -390,7 +390,7 @@ def made(
     augment: str = "none",
 ) -> cache_plan.CachePlan:  # fmt: skip
     cfg = TrainSpec(epochs=9, batch_size=4, augment=augment)  # type: ignore[arg-type]
-    with shared_cache.using(cache):
+    with options(cache=cache):
         return cache_plan.make_plan(net_of(method, backbone), images, cfg, 1, views)
 
 
@@ -433,7 +433,7 @@ def test_what_is_saved_is_what_a_step_does_less(tiny: dict[str, Backbone], image
         forward += counted(lambda: backbone.image(normalised(backbone, images)[:4]))
         less += counted(lambda: net.encode_frozen_text())
     found = made(method, backbone, images)
-    assert found.work == forward
+    assert found.operations == forward
     assert found.saved == pytest.approx(100 * less / forward)
     assert found.bytes == 4 * len(NAMES) * backbone.clip.dim + 2 * stream.x.nbytes  # 8 images
 
@@ -444,11 +444,11 @@ def test_views_that_do_not_fit_are_computed_in_each_step(
     backbone = tiny["flat"]
     method = AdaRing(form="adapter", layers="2", consistency_logits=1.0)
     whole = made(method, backbone, images, views=3, augment="crop_flip")
-    each = next(part.each for part in whole.parts if part.name == "image")
+    each = next(part.view_bytes for part in whole.parts if part.name == "image")
     room = f"{(whole.bytes - each - 1) / 1000:.3f}KB"
     part = made(method, backbone, images, room, views=3, augment="crop_flip")
-    assert len(whole.looks_of("image")) == 3
-    assert len(part.looks_of("image")) == 1
+    assert len(whole.cached_views("image")) == 3
+    assert len(part.cached_views("image")) == 1
     assert part.bytes < float(room[:-2]) * 1000
     assert "x 1 of 3 views" in part.sentence()
     assert f"more did not fit into --cache {room}" in part.sentence()

@@ -3,10 +3,11 @@
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness.cli import listing, main
 from harness.data import leakage, multi_task_sets
@@ -14,7 +15,7 @@ from harness.run import config, stages
 from harness.run.execute import check_spec, execute
 from harness.run.source_checks import check_sources
 from harness.spec.spec import Spec
-from harness.train.multi_task import task_order
+from harness.train.batches import task_order
 from harness.train.task_affinity import GradientAffinity
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.clip import Clip, Tower
@@ -114,13 +115,18 @@ def test_the_affinity_is_the_mean_cosine_of_gradients() -> None:
     adapter.own("head.c", nn.Parameter(torch.zeros(9)))
     found = GradientAffinity(adapter, 3, torch.device("cpu"))
     steps = [(0, [1.0, 0.0, 0.0]), (1, [1.0, 1.0, 0.0]), (0, [0.0, -2.0, 0.0])]
+
+    def step(task: int, **named: Tensor) -> None:
+        named = {name.replace("_", "."): value for name, value in named.items()}
+        found.after_step(task, SimpleNamespace(gradients=lambda: named))  # type: ignore[arg-type]
+
     for task, gradient in steps:
         both = torch.tensor(gradient)
-        found.see(task, {"image.a": both[:2], "image.b": both[2:], "head.c": torch.ones(9)})
+        step(task, image_a=both[:2], image_b=both[2:], head_c=torch.ones(9))
     half = 0.5**0.5  # cosines 1/sqrt(2), then -1/sqrt(2): the mean is 0
     expected = torch.eye(3)
     torch.testing.assert_close(found.matrix(), expected)
-    found.see(2, {"image.a": torch.tensor([0.0, -1.0])})
+    step(2, image_a=torch.tensor([0.0, -1.0]))
     expected[0, 2] = expected[2, 0] = 1.0
     expected[1, 2] = expected[2, 1] = -half
     torch.testing.assert_close(found.matrix(), expected)

@@ -13,7 +13,7 @@ import pytest
 import methods
 
 ROOT = Path(__file__).parents[3]
-SLEEPERS = ("coto", "side by side")  # parts of coto sleep in some steps
+SLEEPERS = ("coto", "side by side")  # parameters of coto are inactive in some steps
 
 
 def test_every_method_runs_elsewhere_with_the_same_numbers() -> None:
@@ -35,6 +35,6 @@ def test_every_method_runs_elsewhere_with_the_same_numbers() -> None:
         assert len(here["losses"]) >= 2 or title == "zero_shot"
         graph = there.get("graph")
         if title in SLEEPERS:
-            assert "sleep" in graph
+            assert "inactive" in graph
         elif title != "zero_shot":
             assert graph == "no: the step could be recorded", title

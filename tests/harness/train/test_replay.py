@@ -17,10 +17,10 @@ from harness.run.execute import execute, past
 from harness.run.prepare import AFFINITY
 from harness.train import optimizer, replay
 from harness.train.cache_plan import make_plan
-from harness.train.execution_mode import step_mode
 from harness.train.fit import EpochRow, fit_all
 from harness.train.replay import GRAPH_TAG, MAX_SHAPES, REPLAYED, WARM_UP_STEPS
 from harness.train.trial_group import Trial, TrialGroup
+from tests.conftest import options
 from tests.harness.train.tape import Tapes
 
 CPU = torch.device("cpu")
@@ -48,17 +48,17 @@ def trained(*lists: list[str], epochs: int = 4, device: torch.device = CPU) -> F
     specs = [config.build("base_to_novel", [*few, *words]) for words in lists]
     runs = [prepare.prepare(s, device, past(s, str(device), None, None), 0.0) for s in specs]
     trials = [
-        Trial(run.net.adapter, s.train, s.seed, run.split.trains[0], s.method)
+        Trial(run.net.adapter, s.train, s.seed, (run.split.trains[0],), s.method)
         for run, s in zip(runs, specs, strict=True)
     ]
-    crew, first = TrialGroup(trials), runs[0]
-    net = type(first.net)(first.backbone, first.net.adapter, first.net.prompts, wiring=crew.wiring)
-    streams = len({trial.feed for trial in trials})
+    group, first = TrialGroup(trials), runs[0]
+    net = type(first.net)(first.backbone, first.net.adapter, first.net.prompts, wiring=group.wiring)
+    streams = len({trial.stream_key for trial in trials})
     train = specs[0].train
     plan = make_plan(net, first.split.trains[0], train, 1, specs[0].data.views, streams)
     losses: list[list[float]] = [[] for _ in trials]
     tags: dict[str, str] = {}
-    for rows in fit_all(net, crew, plan):
+    for rows in fit_all([net], [plan], group):
         for mine, trial in zip(losses, trials, strict=True):
             row = rows[trial]
             assert isinstance(row, EpochRow)
@@ -86,7 +86,7 @@ def test_a_replayed_training_is_the_training(name: str, tapes: Tapes) -> None:
     steps = len(found[0][0])
     if name not in SLEEPERS:  # the stages of a method are replayed, too
         assert sum(tape.replays for tape in tapes.tapes) >= steps - 2 * WARM_UP_STEPS
-    tapes.record = None  # type: ignore[assignment]
+    tapes.capture = None  # type: ignore[assignment]
     expected = trained(words)
     assert expected[2][GRAPH_TAG] != REPLAYED
     same(found, expected)
@@ -97,16 +97,16 @@ def test_whatever_the_data_path_and_the_optimiser(word: str, tapes: Tapes) -> No
     words = ["method=adaring", "train.augment=crop_flip", word]
     found = trained(words, epochs=12)
     assert found[2][GRAPH_TAG] == REPLAYED
-    tapes.record = None  # type: ignore[assignment]
+    tapes.capture = None  # type: ignore[assignment]
     same(found, trained(words, epochs=12))
 
 
 def test_trials_side_by_side_are_replayed_together(tapes: Tapes) -> None:
-    crew = ["method=lora"], ["method=lora", "seed=2", "train.lr=1e-4"], ["method=adaring"]
-    found = trained(*crew)
+    group = ["method=lora"], ["method=lora", "seed=2", "train.lr=1e-4"], ["method=adaring"]
+    found = trained(*group)
     assert found[2][GRAPH_TAG] == REPLAYED
-    tapes.record = None  # type: ignore[assignment]
-    same(found, trained(*crew))
+    tapes.capture = None  # type: ignore[assignment]
+    same(found, trained(*group))
 
 
 SETS = ["data=digits+fashion-mnist", "train.batch_size=4", f"backbone={TINY}", "pretrained=random"]
@@ -119,7 +119,7 @@ def test_data_sets_that_take_turns_are_replayed_each(name: str, tapes: Tapes) ->
     found = execute(spec, "cpu")
     assert found.tags[GRAPH_TAG] == REPLAYED
     assert len(tapes.tapes) == 4  # of each set, batches of 4 and of 2 images
-    tapes.record = None  # type: ignore[assignment]
+    tapes.capture = None  # type: ignore[assignment]
     expected = execute(spec, "cpu")
     assert found.losses == pytest.approx(expected.losses, rel=1e-5)
     cosines, as_ever = (r.tables[AFFINITY] for r in (found, expected))
@@ -130,44 +130,42 @@ def test_data_sets_that_take_turns_are_replayed_each(name: str, tapes: Tapes) ->
         assert torch.allclose(found.state[key], value, rtol=1e-4, atol=1e-6), key
 
 
-def test_compiled_steps_that_keep_no_gradients_are_not_taken_where_they_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(step_mode, "word", "compiled")
+def test_compiled_steps_that_keep_no_gradients_are_not_taken_where_they_are_read() -> None:
     words = ["method=lora", *SETS, "shots=1", "train.epochs=1"]
-    found = execute(config.build("multi_task", words), "cpu", test=False)
+    with options(steps="compiled"):
+        found = execute(config.build("multi_task", words), "cpu", test=False)
     assert found.tags[GRAPH_TAG].startswith("no: compiled steps keep no gradients")
 
 
 def test_a_replay_that_is_wrong_is_not_believed(
     tapes: Tapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = tapes.record
+    record = tapes.capture
 
     def wrong(run: Any) -> Any:
         outcome, _ = record(run)
         return outcome, lambda: None
 
-    monkeypatch.setattr(tapes, "record", wrong)
+    monkeypatch.setattr(tapes, "capture", wrong)
     found = trained(["method=lora"])
     assert found[2][GRAPH_TAG] == "no: a replayed step differed from the step"
-    monkeypatch.setattr(tapes, "record", None)
+    monkeypatch.setattr(tapes, "capture", None)
     same(found, trained(["method=lora"]))
 
 
 def test_a_replay_that_fails_leaves_the_step_as_it_was(
     tapes: Tapes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = tapes.record
+    record = tapes.capture
 
     def broken(run: Any) -> Any:
         outcome, _ = record(run)
         return outcome, lambda: 1 / 0
 
-    monkeypatch.setattr(tapes, "record", broken)
+    monkeypatch.setattr(tapes, "capture", broken)
     found = trained(["method=lora"])
     assert found[2][GRAPH_TAG] == "no: division by zero"
-    monkeypatch.setattr(tapes, "record", None)
+    monkeypatch.setattr(tapes, "capture", None)
     same(found, trained(["method=lora"]))
 
 
@@ -220,34 +218,34 @@ def test_steps_before_a_graph_go_over_its_stream(monkeypatch: pytest.MonkeyPatch
         return outcome
 
     graphs = replay.CudaGraphRecorder()
-    assert graphs.warm(run) is outcome
+    assert graphs.warm_up(run) is outcome
     assert log == ["side waits for main", "on side", "step", "back", "main waits for side"]
     log.clear()
-    assert graphs.record(run)[0] is outcome
+    assert graphs.capture(run)[0] is outcome
     assert log == ["on side", "step", "back"]
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a GPU")
 @pytest.mark.parametrize("name", TRAINED)
-def test_cuda_graphs_are_the_steps(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_graphs_are_the_steps(name: str) -> None:
     words = [f"method={name}"] + (["method.host=lora"] if name == "coto" else [])
     gpu = torch.device("cuda")
     found = trained(words, epochs=8, device=gpu)
     assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in SLEEPERS), found[2]
-    monkeypatch.setattr(step_mode, "word", "eager")
-    expected = trained(words, epochs=8, device=gpu)
+    with options(steps="eager"):
+        expected = trained(words, epochs=8, device=gpu)
     assert GRAPH_TAG not in expected[2]
     assert found[0] == [pytest.approx(losses, rel=1e-2) for losses in expected[0]]
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
-def test_compiled_steps_are_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_steps_are_the_steps() -> None:
     words = ["method=clip_adapter", "shots=4"]  # batches of one size
     expected = trained(words)
     assert GRAPH_TAG not in expected[2]
-    monkeypatch.setattr(step_mode, "word", "compiled")
-    found = trained(words)
+    with options(steps="compiled"):
+        found = trained(words)
     assert found[2][GRAPH_TAG] == REPLAYED
     same(found, expected)
 

@@ -37,23 +37,23 @@ def ready(*words: str) -> tuple[prepare.Prepared, TrialGroup, Batch, FrozenTeach
     spec = config.build("base_to_novel", [*FEW, *words])
     run = prepare.prepare(spec, CPU, past(spec, "cpu", None, None), 0.0)
     train = run.split.trains[0]
-    crew = TrialGroup([Trial(run.net.adapter, spec.train, spec.seed, train)])
-    crew.train()
-    crew.advance(0.0, 0)
+    group = TrialGroup([Trial(run.net.adapter, spec.train, spec.seed, (train,))])
+    group.train()
+    group.advance(0.0, 0)
     rows = torch.arange(7)
     batch = Batch(run.backbone.transform.normalise(train.pixels[rows]), train.labels[rows], rows)
     teacher = FrozenTeacher(run.net, [(train, 1)]) if run.net.wiring.needs_teacher else None
-    return run, crew, batch, teacher
+    return run, group, batch, teacher
 
 
 def taken(words: list[str], parts: int, **others: Any) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    run, crew, batch, teacher = ready(*words)
+    run, group, batch, teacher = ready(*words)
     with torch.no_grad():  # away from the start, where some gradients vanish
         for i, p in enumerate(run.net.adapter.trained().values()):
             shape, rng = p.shape, torch.Generator().manual_seed(i)
             p.add_(0.02 * torch.randn(shape, generator=rng))
-    loss, right = gradients.train_step(run.net, crew, batch, 3, 0.25, teacher, parts)
-    return loss, right, {name: g.clone() for name, g in crew.gradients().items()}
+    loss, right = gradients.train_step(run.net, group, batch, 3, 0.25, teacher, parts)
+    return loss, right, {name: g.clone() for name, g in group.gradients().items()}
 
 
 TRAINED = [name for name in methods.names() if name != "zero_shot"]
@@ -87,10 +87,10 @@ def short(most: int) -> Callable[..., Any]:
     """A step that has no room for more than ``most`` images."""
     whole = _accumulate
 
-    def gradients(net: Any, crew: Any, batch: Any, cut: slice, *rest: Any) -> Any:
+    def gradients(net: Any, group: Any, batch: Any, cut: slice, *rest: Any) -> Any:
         if cut.stop - cut.start > most:
             raise FULL
-        return whole(net, crew, batch, cut, *rest)
+        return whole(net, group, batch, cut, *rest)
 
     return gradients
 

@@ -49,21 +49,21 @@ def beside(
     """Losses and states of trials trained together; ``leave``: after which epoch some go."""
     nets = [net_of(method, backbone, seed) for method, _, seed, _ in trials]
     made = [
-        Trial(net.adapter, cfg, seed, images, method)
+        Trial(net.adapter, cfg, seed, (images,), method)
         for net, (method, cfg, seed, images) in zip(nets, trials, strict=True)
     ]
-    crew = TrialGroup(made)
+    group = TrialGroup(made)
     first = made[0]
-    net = Classifier(backbone, first.adapter, nets[0].prompts, wiring=crew.wiring)
-    streams = len({t.feed for t in made})
+    net = Classifier(backbone, first.adapter, nets[0].prompts, wiring=group.wiring)
+    streams = len({t.stream_key for t in made})
     plan = cache_plan.make_plan(net, trials[0][3], first.cfg, first.seed, views, streams)
     losses: dict[Trial, list[float]] = {trial: [] for trial in made}
-    for epoch, rows in enumerate(fit_all(net, crew, plan)):
+    for epoch, rows in enumerate(fit_all([net], [plan], group)):
         for trial, row in rows.items():
             assert isinstance(row, EpochRow)
             losses[trial] += row.losses
         gone = [made[i] for i, last in (leave or {}).items() if last == epoch]
-        crew.keep([t for t in crew.trials if t not in gone])
+        group.retain([t for t in group.trials if t not in gone])
     return [(losses[t], t.adapter.state()) for t in made]
 
 
@@ -136,10 +136,11 @@ def test_one_that_diverges_leaves_and_the_others_do_not_notice(
     backbone, method = tiny["flat"], LoRA(rank=2)
     nets = [net_of(method, backbone, 1) for _ in range(3)]
     cfgs = [CFG, replace(CFG, lr=1e30), replace(CFG, lr=3e-3)]
-    made = [Trial(n.adapter, c, 1, images, method) for n, c in zip(nets, cfgs, strict=True)]
-    crew = TrialGroup(made)
-    net = Classifier(backbone, made[0].adapter, nets[0].prompts, wiring=crew.wiring)
-    seen = list(fit_all(net, crew, cache_plan.make_plan(net, images, CFG, 1)))
+    made = [Trial(n.adapter, c, 1, (images,), method) for n, c in zip(nets, cfgs, strict=True)]
+    group = TrialGroup(made)
+    net = Classifier(backbone, made[0].adapter, nets[0].prompts, wiring=group.wiring)
+    plan = cache_plan.make_plan(net, images, CFG, 1)
+    seen = list(fit_all([net], [plan], group))
     assert isinstance(seen[0][made[1]], NonFiniteLoss)
     assert [list(rows) for rows in seen[1:]] == [[made[0], made[2]]] * 2
     for i in (0, 2):

@@ -149,14 +149,14 @@ def test_gradients_are_those_of_two_forward_passes_with_detached_branches(
     forward(net, images, low)[0].backward()
     forward(net, images, high)[1].backward()
     expected = {n: p.grad.clone() for n, p in adapter.trained().items() if p.grad is not None}
-    crew = TrialGroup([Trial(net.adapter, TRAIN)])
+    group = TrialGroup([Trial(net.adapter, TRAIN)])
     batch = batch_of(images)
     teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))
-    loss, _ = train_step(net, crew, batch, 0, 0.0, teacher)
+    loss, _ = train_step(net, group, batch, 0, 0.0, teacher)
     assert set(expected) == set(adapter.trained())
-    for name, grad in crew.gradients().items():
+    for name, grad in group.gradients().items():
         torch.testing.assert_close(grad, expected[name], atol=1e-6, rtol=1e-4)
-    assert set(crew.gradients()) == set(expected)
+    assert set(group.gradients()) == set(expected)
     assert float(loss) > 0
 
 
@@ -169,8 +169,8 @@ def test_the_reported_loss_is_the_sum_of_both_terms(
         net = net_of(backbone, perturb(attach(method, backbone)))
         batch = batch_of(images)
         teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))
-        crew = TrialGroup([Trial(net.adapter, TRAIN)])
-        losses.append(train_step(net, crew, batch, 0, 0.0, teacher)[0])
+        group = TrialGroup([Trial(net.adapter, TRAIN)])
+        losses.append(train_step(net, group, batch, 0, 0.0, teacher)[0])
     torch.testing.assert_close(losses[0], losses[1])
 
 
@@ -180,13 +180,13 @@ def test_the_low_rank_moves_one_step_after_the_high_rank_and_then_all_of_it_does
     backbone = tiny["flat"]
     adapter = attach(LOW, backbone)
     net = net_of(backbone, adapter)
-    crew = TrialGroup([Trial(net.adapter, replace(TRAIN, optimizer="sgd", lr=1.0))])
+    group = TrialGroup([Trial(net.adapter, replace(TRAIN, optimizer="sgd", lr=1.0))])
     teacher = FrozenTeacher(net, [(images, 1)], (UNCHANGED,))
     batch = batch_of(images)
     alive: dict[str, int] = {}
     for step in range(1, 4):
-        train_step(net, crew, batch, step, 0.0, teacher)
-        for name, grad in crew.gradients().items():
+        train_step(net, group, batch, step, 0.0, teacher)
+        for name, grad in group.gradients().items():
             if float(grad.abs().max()) > 1e-7:  # above rounding
                 alive.setdefault(name, step)
     assert set(alive) == set(adapter.trained())
