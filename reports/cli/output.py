@@ -12,7 +12,7 @@ from methods.kit.core.errors import UsageError
 from reports.results.board import Board, boards, select_boards
 
 if TYPE_CHECKING:
-    from reports.provenance.sweep_files import Results
+    from reports.provenance.sweep_tables import EqualBudgetResults
     from reports.results.sweeps import Sweep
 
 
@@ -91,7 +91,7 @@ def write_sweep(
     name: str, folder: Path, uri: str | None, shown: bool, keys: str | None, best: str | None
 ) -> list[Path]:
     """All files of a sweep or contest; a contest's table and a table of best values are shown."""
-    from reports.provenance import manifest, sweep_files, sweep_tables
+    from reports.provenance import manifest, sweep_tables
     from reports.results import sweeps
 
     facts = sweeps.facts_of(name)
@@ -99,28 +99,28 @@ def write_sweep(
         if keys or best:
             raise UsageError("--map and --best: go with one sweep of the contest")
         return _contest(facts, folder, uri, shown)
-    found, wanted = sweeps.read_sweep(name), sweep_files.SweepRequest(keys, best)
-    parts = sweep_files.sweep_parts(found, wanted)
-    tables = sweep_tables.of_sweep(found, wanted, parts, _runs(found, uri))
-    paths = manifest.write_manifest(tables, folder, sweep_files.draw_parts(parts, folder))
+    found, wanted = sweeps.read_sweep(name), sweep_tables.SweepRequest(keys, best)
+    parts = sweep_tables.sweep_parts(found, wanted)
+    tables = sweep_tables.sweep_report(found, wanted, parts, _runs(found, uri))
+    paths = manifest.write_manifest(tables, folder, sweep_tables.draw_parts(parts, folder))
     if shown:
         _show_best(found, best)
     return paths
 
 
 def _contest(facts: dict[str, Any], folder: Path, uri: str | None, shown: bool) -> list[Path]:
-    from reports.provenance import manifest, sweep_files, sweep_tables
+    from reports.provenance import manifest, sweep_tables
     from reports.results import sweeps
 
     ledger = open_ledger(uri)
     runs = list(ledger.runs())
-    found = sweep_files.contest_results(facts, runs, cache(ledger.predictions))
+    found = sweep_tables.equal_budget_results(facts, runs, cache(ledger.predictions))
     parts = [sweeps.read_sweep(part) for part in sweeps.parts(facts)]
-    curves = sweep_files.contest_curves(facts, parts)
+    curves = sweep_tables.equal_budget_curves(facts, parts)
     if shown:
         _show_contest(facts["name"], found)
-    tables = sweep_tables.of_contest(facts, parts, found, curves, runs)
-    return manifest.write_manifest(tables, folder, sweep_files.draw_parts([curves], folder))
+    tables = sweep_tables.equal_budget_report(facts, parts, found, curves, runs)
+    return manifest.write_manifest(tables, folder, sweep_tables.draw_parts([curves], folder))
 
 
 def _runs(sweep: "Sweep", uri: str | None) -> list[Run]:
@@ -144,7 +144,7 @@ def _show_best(sweep: "Sweep", word: str | None) -> None:
     console.table(list(table.columns), rows, f"{sweep.name}: best {key}")
 
 
-def _show_contest(name: str, found: "Results") -> None:
+def _show_contest(name: str, found: "EqualBudgetResults") -> None:
     """Print the leaderboard of the winners, and each against the first."""
     from reports.tables import comparison
 
@@ -166,14 +166,14 @@ def show_sweep_front(
 ) -> None:
     """Draw and show the front of a sweep."""
     from reports.analyses.sweep import plain_value
-    from reports.provenance import manifest, sweep_files, sweep_tables
+    from reports.provenance import manifest, sweep_tables
     from reports.results import sweeps
 
     found = sweeps.read_sweep(name)
     cost, quality = cost or found.cost, quality or found.quality
-    part = sweep_files.front_part(found, "pareto", cost, quality)
-    tables = sweep_tables.of_front(found, cost, quality, part, _runs(found, uri))
-    paths = manifest.write_manifest(tables, folder, sweep_files.draw_parts([part], folder))
+    part = sweep_tables.front_part(found, "pareto", cost, quality)
+    tables = sweep_tables.front_report(found, cost, quality, part, _runs(found, uri))
+    paths = manifest.write_manifest(tables, folder, sweep_tables.draw_parts([part], folder))
     table = part.table
     best = table[table["front"]].sort_values(cost)
     if as_json:

@@ -1,20 +1,23 @@
-"""Two versions of a file, cell by cell: which number is another one than it should be."""
+"""Differences between two versions of a file, named by table, row and column or by field."""
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html.parser import HTMLParser
+from itertools import zip_longest
+from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 
 LONGEST = 80
+Grid = list[list[str]]  # a heading, then rows
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that does not match: where, what is there, and what should be."""
+    """One mismatch: where it is, what was found, and what was expected."""
 
     file: str
     where: str
@@ -25,54 +28,86 @@ class Problem:
         place = f"{self.file}: {self.where}" if self.where else self.file
         if not self.expected:
             return f"{place}: {self.found}"
-        return f"{place}: is {_cut(self.found)}, should be {_cut(self.expected)}"
+        return f"{place}: is {_shortened(self.found)}, should be {_shortened(self.expected)}"
 
 
-def _cut(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def compare_files(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
-    """What differs between a file and what it should be. Raises ValueError for a broken file."""
-    if path.endswith(".csv"):
-        yield from _grids(path, "", _csv(found), _csv(expected))
-    elif path.endswith(".html"):
-        yield from _pages(path, found, expected)
-    elif path.endswith(".jsonl"):
-        yield from _records(path, found, expected)
-    elif path.endswith(".parquet"):
-        yield from _answers(path, found, expected)
+def compare_files(path: str, found: bytes, expected: bytes) -> list[Problem]:
+    """Return each differing cell of CSV, HTML and Parquet files and each field of JSON lines."""
+    try:
+        if path.endswith(".jsonl"):
+            return list(_compare_records(path, found, expected))
+        if path.endswith(".csv"):
+            return list(_compare_tables(path, {"": _csv_grid(found)}, {"": _csv_grid(expected)}))
+        if path.endswith(".html"):
+            return list(_compare_tables(path, html_tables(found), html_tables(expected)))
+        if path.endswith(".parquet"):
+            return list(_compare_tables(path, _row_groups(found), _row_groups(expected)))
+    except (ValueError, KeyError, TypeError, csv.Error, ElementTree.ParseError) as error:
+        return [Problem(path, "", f"cannot be read ({error})", "")]
+    return []
+
+
+def first_different_line(path: str, found: bytes, expected: bytes) -> list[Problem]:
+    """Return the first line that differs between two text files; nothing for other files."""
+    try:
+        pairs = zip_longest(found.decode().splitlines(), expected.decode().splitlines())
+    except UnicodeDecodeError:
+        return []
+    for number, (line, other) in enumerate(pairs, 1):
+        if line != other:
+            texts = ("nothing" if t is None else t.strip() or "empty" for t in (line, other))
+            return [Problem(path, f"line {number}", *texts)]
+    return []
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
-Grid = list[list[str]]
+
+def _csv_grid(data: bytes) -> Grid:
+    return list(csv.reader(io.StringIO(data.decode())))
 
 
-def _csv(data: bytes) -> Grid:
-    try:
-        return list(csv.reader(io.StringIO(data.decode())))
-    except csv.Error as error:
-        raise ValueError(str(error)) from None
+def _row_groups(data: bytes) -> dict[str, Grid]:
+    file = pq.ParquetFile(io.BytesIO(data))
+    groups = (file.read_row_group(i) for i in range(file.num_row_groups))
+    columns = [(g.column_names, [c.to_pylist() for c in g.columns]) for g in groups]
+    return {
+        f"of row group {i}": [names, *([str(v) for v in row] for row in zip(*values, strict=True))]
+        for i, (names, values) in enumerate(columns)
+    }
 
 
-def _grids(path: str, table: str, found: Grid, expected: Grid) -> Iterator[Problem]:
-    before = f"table {table}, " if table else ""
+def _compare_tables(
+    path: str, found: dict[str, Grid], expected: dict[str, Grid]
+) -> Iterator[Problem]:
+    for name, grid in expected.items():
+        if name in found:
+            yield from _compare_grids(path, f"table {name}, " if name else "", found[name], grid)
+        else:
+            yield Problem(path, f"table {name}", "missing", "")
+    for name in found.keys() - expected.keys():
+        yield Problem(path, f"table {name}", "no recorded run makes it", "")
+
+
+def _compare_grids(path: str, table: str, found: Grid, expected: Grid) -> Iterator[Problem]:
     if len(found) != len(expected):
         rows = f"{len(found) - 1} rows", f"{len(expected) - 1} rows"
-        yield Problem(path, f"{before}length", *rows)
-    heads = expected[0] if expected else []
-    for i, (mine, theirs) in enumerate(zip(found, expected, strict=False)):
-        for j in range(max(len(mine), len(theirs))):
-            a, b = (line[j] if j < len(line) else "nothing" for line in (mine, theirs))
+        yield Problem(path, f"{table}length", *rows)
+    names = expected[0] if expected else []
+    for i, (row, other) in enumerate(zip(found, expected, strict=False)):
+        for j, (a, b) in enumerate(zip_longest(row, other, fillvalue="nothing")):
             if a != b:
-                row = f"row {i} ({_named(theirs)})" if i else "heading"
-                column = f"column {heads[j]}" if j < len(heads) else f"column {j + 1}"
-                yield Problem(path, f"{before}{row}, {column}", a or "empty", b or "empty")
+                place = f"row {i} ({_row_label(other)})" if i else "heading"
+                column = f"column {names[j]}" if j < len(names) else f"column {j + 1}"
+                yield Problem(path, f"{table}{place}, {column}", a or "empty", b or "empty")
 
 
-def _named(row: Sequence[str]) -> str:
-    """The words of a row by which a person finds it."""
+def _row_label(row: Sequence[str]) -> str:
+    """Return the words of a row by which a person finds it."""
     words = [cell for cell in row if cell and not _numeric(cell)]
     return ", ".join((words or list(row))[:6])[:LONGEST]
 
@@ -85,56 +120,25 @@ def _numeric(text: str) -> bool:
     return True
 
 
-class _Tables(HTMLParser):
-    """The tables of a page by their ids, as texts."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self.found: dict[str, Grid] = {}
-        self._rows: Grid | None = None
-        self._cell: list[str] | None = None
-        self.feed(data.decode())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "table":
-            self._rows = self.found.setdefault(dict(attrs).get("id") or "", [])
-        elif tag == "tr" and self._rows is not None:
-            self._rows.append([])
-        elif tag in ("td", "th"):
-            self._cell = []
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "table":
-            self._rows = None
-        elif tag in ("td", "th") and self._rows and self._cell is not None:
-            self._rows[-1].append(" ".join("".join(self._cell).split()))
-            self._cell = None
-
-    def handle_data(self, data: str) -> None:
-        if self._cell is not None:
-            self._cell.append(data)
-
-
 def html_tables(page: bytes) -> dict[str, Grid]:
-    """Every table of a page: headings, then rows, as read."""
-    return _Tables(page).found
+    """Return every table of a page of a site by its id: heading, then rows, as read.
 
-
-def _pages(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
-    mine, theirs = html_tables(found), html_tables(expected)
-    for name, grid in theirs.items():
-        if name not in mine:
-            yield Problem(path, f"table {name}", "missing", "")
-        else:
-            yield from _grids(path, name, mine[name], grid)
-    for name in mine.keys() - theirs.keys():
-        yield Problem(path, f"table {name}", "nothing recorded makes it", "")
+    The site writes tables as well-formed XML. Raises ParseError for others.
+    """
+    found = re.findall(r"<table.*?</table>", page.decode(), re.DOTALL)
+    tables = [ElementTree.fromstring(text) for text in found]
+    return {
+        table.get("id", ""): [
+            [" ".join("".join(cell.itertext()).split()) for cell in row] for row in table.iter("tr")
+        ]
+        for table in tables
+    }
 
 
 # --- records --------------------------------------------------------------------------------------
 
 
-def _records(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
+def _compare_records(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
     mine, theirs = (
         {r["id"]: r for r in map(json.loads, data.splitlines())} for data in (found, expected)
     )
@@ -144,29 +148,10 @@ def _records(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
         yield from compare_values(path, f"run {run}", mine[run], theirs[run])
 
 
-def compare_values(path: str, where: str, mine: object, theirs: object) -> Iterator[Problem]:
-    """What differs between two records, field by field."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in sorted(mine.keys() | theirs.keys()):
-            yield from compare_values(path, f"{where}, {key}", mine.get(key), theirs.get(key))
-    elif json.dumps(mine) != json.dumps(theirs):
-        yield Problem(path, where, json.dumps(mine), json.dumps(theirs))
-
-
-def _answers(path: str, found: bytes, expected: bytes) -> Iterator[Problem]:
-    mine, theirs = (pq.ParquetFile(io.BytesIO(data)) for data in (found, expected))
-    if mine.num_row_groups != theirs.num_row_groups:
-        counts = f"{mine.num_row_groups} runs", f"{theirs.num_row_groups} runs"
-        yield Problem(path, "length", *counts)
-        return
-    for group in range(theirs.num_row_groups):
-        a, b = (f.read_row_group(group) for f in (mine, theirs))
-        if a.equals(b):
-            continue
-        for column in b.column_names:
-            for row, (x, y) in enumerate(
-                zip(a[column].to_pylist(), b[column].to_pylist(), strict=False)
-            ):
-                if x != y:
-                    image = b["image"][row].as_py()
-                    yield Problem(path, f"group {group}, image {image}, {column}", str(x), str(y))
+def compare_values(path: str, where: str, found: object, expected: object) -> Iterator[Problem]:
+    """Yield what differs between two JSON values, field by field."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for key in sorted(found.keys() | expected.keys()):
+            yield from compare_values(path, f"{where}, {key}", found.get(key), expected.get(key))
+    elif json.dumps(found) != json.dumps(expected):
+        yield Problem(path, where, json.dumps(found), json.dumps(expected))

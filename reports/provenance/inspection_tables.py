@@ -1,4 +1,4 @@
-"""What commands about the inside of one run find, as a function of it: made, and made again."""
+"""Tables of the commands that look inside one run, ``anatomy`` and ``redundancy``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,8 +17,7 @@ from reports.provenance import manifest
 from reports.provenance.manifest import TableSet
 from reports.results.board import runs_frame
 
-Repeats = tuple[list[Spectrum], list[RingFit]]
-COMMANDS = ("anatomy", "redundancy")
+Redundancy = tuple[list[Spectrum], list[RingFit]]
 
 
 def run_title(run: Run) -> str:
@@ -26,7 +25,7 @@ def run_title(run: Run) -> str:
 
 
 def read_run_anatomy(ledger: Ledger, run: Run) -> Anatomy:
-    """The inside of a trained ring. Raises UsageError for a run without one."""
+    """Return the anatomy of a trained ring. Raises UsageError for a run without one."""
     with ledger.artifacts(run) as folder:
         _, state = adapter_files.read(folder)
         return ring_anatomy.read_anatomy(state, ring_anatomy.rank_usage(folder), run.tags["method"])
@@ -34,43 +33,45 @@ def read_run_anatomy(ledger: Ledger, run: Run) -> Anatomy:
 
 def measure_redundancy(
     ledger: Ledger, run: Run, slices: Sequence[int], rings: Sequence[int], as_trained: bool
-) -> Repeats:
-    """How much the layers of a run repeat each other: of each matrix its spectrum and rings."""
+) -> Redundancy:
+    """Return the spectrum of each stacked matrix of a run, and how well rings fit it."""
     with ledger.artifacts(run) as folder:
         config, state = adapter_files.read(folder)
     stacked = stack_layers(from_dict(config["spec"]), state, not as_trained)
     spectra = [layer_redundancy.layer_spectrum(name, stack) for name, stack in stacked.items()]
-    fitted = [
-        f
-        for n, stack in stacked.items()
-        for f in layer_redundancy.fit_rings(n, stack, slices, rings)
-    ]
-    return spectra, fitted
+    fits = [layer_redundancy.fit_rings(n, stack, slices, rings) for n, stack in stacked.items()]
+    return spectra, [fit for of_matrix in fits for fit in of_matrix]
 
 
-def anatomy_tables(found: Anatomy, run: Run) -> TableSet:
-    return _tables("anatomy", {}, ring_anatomy.anatomy_tables(found), run)
+def anatomy_tables(anatomy: Anatomy, run: Run) -> TableSet:
+    return _table_set("anatomy", {}, ring_anatomy.anatomy_tables(anatomy), run)
 
 
 def redundancy_tables(
-    found: Repeats, run: Run, slices: Sequence[int], rings: Sequence[int], as_trained: bool
+    redundancy: Redundancy, run: Run, slices: Sequence[int], rings: Sequence[int], as_trained: bool
 ) -> TableSet:
     settings = {"slices": list(slices), "rings": list(rings), "as_trained": as_trained}
-    return _tables("redundancy", settings, layer_redundancy.redundancy_tables(*found), run)
+    tables = layer_redundancy.redundancy_tables(*redundancy)
+    return _table_set("redundancy", settings, tables, run)
 
 
-def make(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> TableSet:
-    """The tables of a manifest again. Raises ValueError where they are not of one run."""
+def _rebuild_anatomy(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> TableSet:
     (run,) = runs
-    words = {key: value for key, value in settings.items() if key != "command"}
-    if settings["command"] == "anatomy":
-        return anatomy_tables(read_run_anatomy(ledger, run), run)
-    return redundancy_tables(measure_redundancy(ledger, run, **words), run, **words)
+    return anatomy_tables(read_run_anatomy(ledger, run), run)
 
 
-def _tables(
-    name: str, settings: dict[str, Any], parts: Mapping[str, pd.DataFrame], run: Run
+def _rebuild_redundancy(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    (run,) = runs
+    options = settings["slices"], settings["rings"], settings["as_trained"]
+    return redundancy_tables(measure_redundancy(ledger, run, *options), run, *options)
+
+
+REBUILDERS = {"anatomy": _rebuild_anatomy, "redundancy": _rebuild_redundancy}
+
+
+def _table_set(
+    name: str, settings: dict[str, Any], tables: Mapping[str, pd.DataFrame], run: Run
 ) -> TableSet:
-    texts = {f"{n}.csv": t.to_csv(index=False, lineterminator="\n") for n, t in parts.items()}
-    told = manifest.run_facts(runs_frame([run], tested=False))
-    return TableSet(name, {"command": name, **settings}, texts, [], told, (run.id,))
+    files = {f"{n}.csv": t.to_csv(index=False, lineterminator="\n") for n, t in tables.items()}
+    facts = manifest.run_facts(runs_frame([run], tested=False))
+    return TableSet(name, {"command": name, **settings}, files, [], facts, (run.id,))

@@ -1,9 +1,11 @@
-"""The tables of each command as a function of runs: made by it, and by ``verify`` again."""
+"""Table sets of each command as a function of runs: written by it and rebuilt by ``verify``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
+
+import pandas as pd
 
 from harness.spec.quantities import find_quantity
 from harness.tracking.ledger import Ledger
@@ -14,17 +16,19 @@ from reports.analyses.comparison_request import ComparisonRequest, RequestedComp
 from reports.analyses.dominated_share import DominatedShare
 from reports.analyses.pareto import Axes, ParetoPoint
 from reports.analyses.rank_curves import RankCurves
-from reports.provenance import inspection_tables, manifest
-from reports.provenance.manifest import TableSet
-from reports.provenance.sweep_tables import COMMANDS, remake_tables
+from reports.provenance import inspection_tables, sweep_tables
+from reports.provenance.manifest import TableSet, run_facts, tables_of_boards
 from reports.results.board import Board, boards, runs_frame
 from reports.tables import comparison, paper_table
 from reports.tables.pareto import pareto_files
 
+Settings = dict[str, Any]
+CURVES = f"{rank_curves.STEM}.csv"
+
 
 @dataclass(frozen=True)
 class Front:
-    """The points of each panel, what the families dominate, and over which quantities."""
+    """The points of each panel, the share of the plane that each method dominates, the axes."""
 
     panels: list[list[ParetoPoint]]
     measured: list[DominatedShare]
@@ -34,111 +38,131 @@ class Front:
 
 def leaderboard_tables(found: list[Board], best: bool) -> TableSet:
     settings = {"command": "leaderboard", "best": best}
-    return manifest.tables_of_boards(
-        "leaderboard", settings, paper_table.leaderboard_files(found), found
-    )
+    return tables_of_boards("leaderboard", settings, paper_table.leaderboard_files(found), found)
 
 
 def affinity_tables(board: Board, best: bool, text: str) -> TableSet:
-    """Of multi_task how alike the tasks' gradients were."""
+    """Return the affinity of the tasks of a multi_task board."""
     settings = {"command": "affinity", "best": best}
-    return manifest.tables_of_boards("affinity", settings, {"affinity.csv": text}, [board])
+    return tables_of_boards("affinity", settings, {"affinity.csv": text}, [board])
 
 
-def measure_front(board: Board, asked: Axes, per_data: bool) -> Front:
-    """The points of a board, or of each of its data sets. Raises UsageError for none."""
-    names = [q.name if q else None for q in (asked.cost, asked.quality, asked.third)]
-    cost, quality, third = str(names[0]), str(names[1]), names[2]
-    each = board.datasets if per_data else (None,)
-    panels = [pareto.pareto_points(board, cost, quality, third, d) for d in each]
+def measure_front(board: Board, axes: Axes, per_data: bool) -> Front:
+    """Return the points of a board, or of each of its data sets. Raises UsageError for none."""
+    cost, quality, third = (
+        axes.cost.name,
+        axes.quality.name,
+        axes.third.name if axes.third else None,
+    )
+    datasets = board.datasets if per_data else (None,)
+    panels = [pareto.pareto_points(board, cost, quality, third, d) for d in datasets]
     if not all(panels):
         raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
-    measured = [
-        f for panel in panels for f in dominated_share.dominated_shares(board, panel, asked)
-    ]
-    return Front(panels, measured, asked, per_data)
+    shares = [dominated_share.dominated_shares(board, panel, axes) for panel in panels]
+    return Front(panels, [share for of_panel in shares for share in of_panel], axes, per_data)
 
 
-def front_tables(found: Front, board: Board) -> TableSet:
-    settings = {"command": "pareto", **_names(found.asked), "per_data": found.per_data}
-    texts = pareto_files(found.panels, found.measured, found.asked)
-    return manifest.tables_of_boards("pareto", settings, texts, [board])
+def front_tables(front: Front, board: Board) -> TableSet:
+    settings = {"command": "pareto", **_axis_names(front.asked), "per_data": front.per_data}
+    files = pareto_files(front.panels, front.measured, front.asked)
+    return tables_of_boards("pareto", settings, files, [board])
 
 
-def curve_tables(found: RankCurves, board: Board) -> TableSet:
-    settings = {"command": "pareto --curves", **_names(found.asked)}
-    return manifest.tables_of_boards(
-        rank_curves.STEM,
-        settings,
-        {f"{rank_curves.STEM}.csv": rank_curves.curves_csv(found)},
-        [board],
-    )
+def curve_tables(curves: RankCurves, board: Board) -> TableSet:
+    settings = {"command": "pareto --curves", **_axis_names(curves.asked)}
+    files = {CURVES: rank_curves.curves_csv(curves)}
+    return tables_of_boards(rank_curves.STEM, settings, files, [board])
 
 
-def sweep_curve_tables(found: RankCurves, table: Any) -> TableSet:
-    """The curves of sweeps, ``table`` with a row a run."""
-    settings = {"command": "pareto --curves --sweep", **_names(found.asked)}
+def sweep_curve_tables(curves: RankCurves, table: pd.DataFrame) -> TableSet:
+    """Return the curves of sweeps; ``table`` has a row for each run."""
+    settings = {"command": "pareto --curves --sweep", **_axis_names(curves.asked)}
     rows = [
         {"method": method, "configuration": configuration, "runs": part["run_id"].tolist()}
         for (method, configuration), part in table.groupby(["method", "configuration"])
     ]
-    text = {f"{rank_curves.STEM}.csv": rank_curves.curves_csv(found)}
+    files = {CURVES: rank_curves.curves_csv(curves)}
     read = tuple(table["run_id"])
-    return TableSet(rank_curves.STEM, settings, text, rows, manifest.run_facts(table), read)
+    return TableSet(rank_curves.STEM, settings, files, rows, run_facts(table), read)
 
 
-def compare_tables(asked: ComparisonRequest, found: RequestedComparison) -> TableSet:
+def compare_tables(request: ComparisonRequest, found: RequestedComparison) -> TableSet:
     rows, used = [], set()
-    for one in found.pairs:
-        for dataset, cells in one.paired.cells.groupby("dataset"):
+    for pair in found.pairs:
+        names = {"first": pair.paired.a.name, "second": pair.paired.b.name}
+        for dataset, cells in pair.paired.cells.groupby("dataset"):
             runs = [*cells["run_id_a"], *cells["run_id_b"]]
             used.update(runs)
-            names = {"first": one.paired.a.name, "second": one.paired.b.name}
             rows.append({**names, "dataset": dataset, "runs": runs})
     table = found.table
-    told = manifest.run_facts(table[table["run_id"].isin(used)])
-    settings = {"command": "compare", **asdict(asked)}
-    texts = comparison.comparison_files(found.pairs, found.title)
-    return TableSet("compare", settings, texts, rows, told, tuple(table["run_id"]))
+    facts = run_facts(table[table["run_id"].isin(used)])
+    settings = {"command": "compare", **asdict(request)}
+    files = comparison.comparison_files(found.pairs, found.title)
+    return TableSet("compare", settings, files, rows, facts, tuple(table["run_id"]))
 
 
-def _names(asked: Axes) -> dict[str, str]:
-    named = {"cost": asked.cost, "quality": asked.quality, "third": asked.third}
+def _axis_names(axes: Axes) -> dict[str, str]:
+    named = {"cost": axes.cost, "quality": axes.quality, "third": axes.third}
     return {role: q.name for role, q in named.items() if q is not None}
 
 
-def rebuild_tables(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger) -> TableSet:
-    """The tables of a manifest from the runs that its command read.
+# --- rebuilding -----------------------------------------------------------------------------------
+
+
+def _leaderboard(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    return leaderboard_tables(boards(runs, settings["best"]), settings["best"])
+
+
+def _affinity(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    (board,) = boards(runs, settings["best"])
+    table = task_affinity.affinity_table(board, ledger.tables)
+    return affinity_tables(board, settings["best"], task_affinity.affinity_csv(table))
+
+
+def _board_and_axes(settings: Settings, runs: Sequence[Run]) -> tuple[Board, Axes]:
+    (board,) = boards(runs)
+    names = settings["cost"], settings["quality"], settings.get("third")
+    return board, pareto.find_axes(board, *names)
+
+
+def _pareto(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    board, axes = _board_and_axes(settings, runs)
+    return front_tables(measure_front(board, axes, settings["per_data"]), board)
+
+
+def _curves(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    board, axes = _board_and_axes(settings, runs)
+    return curve_tables(rank_curves.board_curves(board, axes), board)
+
+
+def _sweep_curves(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    axes = Axes(find_quantity(settings["cost"]), find_quantity(settings["quality"]))
+    table = rank_curves.trial_frame(runs_frame(runs, tested=False), axes)
+    return sweep_curve_tables(rank_curves.trial_curves(table, axes, ""), table)
+
+
+def _compare(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    options = {k: v for k, v in settings.items() if k != "command"}
+    request = ComparisonRequest(**{**options, "names": tuple(options["names"])})
+    fetch = cache(ledger.predictions)
+    return compare_tables(request, comparison_request.compare_requested(request, runs, fetch))
+
+
+REBUILDERS: dict[str, Callable[[Settings, Sequence[Run], Ledger], TableSet]] = {
+    "leaderboard": _leaderboard,
+    "affinity": _affinity,
+    "pareto": _pareto,
+    "pareto --curves": _curves,
+    "pareto --curves --sweep": _sweep_curves,
+    "compare": _compare,
+    **inspection_tables.REBUILDERS,
+    **sweep_tables.REBUILDERS,
+}
+
+
+def rebuild_tables(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
+    """Return the tables of a manifest from the runs that its command read.
 
     Raises UsageError, KeyError, TypeError or ValueError where these runs give no such tables.
     """
-    command = settings["command"]
-    if command in inspection_tables.COMMANDS:
-        return inspection_tables.make(settings, runs, ledger)
-    if command in COMMANDS:
-        return remake_tables(settings, runs, cache(ledger.predictions))
-    if command == "compare":
-        words = {k: v for k, v in settings.items() if k != "command"}
-        asked = ComparisonRequest(**{**words, "names": tuple(words["names"])})
-        fetch = cache(ledger.predictions)
-        return compare_tables(asked, comparison_request.compare_requested(asked, runs, fetch))
-    if command == "pareto --curves --sweep":
-        axes = Axes(find_quantity(settings["cost"]), find_quantity(settings["quality"]))
-        table = rank_curves.trial_frame(runs_frame(runs, tested=False), axes)
-        return sweep_curve_tables(rank_curves.trial_curves(table, axes, ""), table)
-    if command == "leaderboard":
-        return leaderboard_tables(boards(runs, settings["best"]), settings["best"])
-    if command == "affinity":
-        (board,) = boards(runs, settings["best"])
-        return affinity_tables(
-            board,
-            settings["best"],
-            task_affinity.affinity_csv(task_affinity.affinity_table(board, ledger.tables)),
-        )
-    (board,) = boards(runs)
-    axes = pareto.find_axes(board, settings["cost"], settings["quality"], settings.get("third"))
-    if command == "pareto --curves":
-        return curve_tables(rank_curves.board_curves(board, axes), board)
-    if command == "pareto":
-        return front_tables(measure_front(board, axes, settings["per_data"]), board)
-    raise ValueError(f"no command {command!r} is known")
+    return REBUILDERS[settings["command"]](settings, runs, ledger)

@@ -1,12 +1,15 @@
-"""Where the numbers of a site come from: the ledger, or the records that a site carries along."""
+"""Sources of a site's numbers: the ledger, or the records that the site carries along."""
 
 import csv
 import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,69 +19,70 @@ from harness.tracking.pending_records import PREDICTIONS
 from harness.tracking.run_record import Run
 from reports.results import predictions, sweeps
 from reports.results.predictions import Answers
+from reports.results.sweeps import Sweep
 
-RECORDS, ANSWERS, TRIAL_RECORDS = (
-    "records/runs.jsonl",
-    "records/answers.parquet",
-    "records/trials.jsonl",
-)
-OURS = ("spool_entry",)  # tags of the ledger's own housekeeping; so are MLflow's
-Curve = list[tuple[int, float]]
-
-
-class Source(Protocol):
-    """All that a site is made of. ``runs`` are in order of their start; ``tuned`` are those of
-    trials, which never opened the test split."""
-
-    runs: list[Run]
-    tuned: list[Run]
-    sweeps: dict[str, "StoredSweep"]
-
-    def file(self, run: Run) -> bytes | None:
-        """Predictions as Parquet."""
-        ...
-
-    def curve(self, run: Run) -> Curve: ...
+RECORDS = "records/runs.jsonl"
+TRIAL_RECORDS = "records/trials.jsonl"
+ANSWERS = "records/answers.parquet"
+INTERNAL_TAGS = ("spool_entry",)  # the ledger's own, like those of MLflow
+Curve = list[tuple[int, float]]  # step, training loss
 
 
 @dataclass(frozen=True)
 class StoredSweep:
-    """A sweep or contest as it lies on disk; a contest has no trials of its own."""
+    """The stored files of a sweep, or of an equal-budget comparison, which has no trials."""
 
     facts: str
     trials: str
 
     @property
     def digests(self) -> set[str]:
-        """Of the runs of its trials."""
+        """Digests of the runs of its trials."""
         rows = csv.DictReader(io.StringIO(self.trials))
         return {digest for row in rows for digest in row.get("digests", "").split()}
 
-
-def public_run(run: Run) -> Run:
-    """A run without housekeeping, as a site shows it."""
-    tags = {k: v for k, v in run.tags.items() if not k.startswith("mlflow.") and k not in OURS}
-    metrics = {name: float(value) for name, value in run.metrics.items()}
-    return replace(run, tags=dict(sorted(tags.items())), metrics=metrics)
+    @cached_property
+    def sweep(self) -> Sweep:
+        return Sweep(json.loads(self.facts), pd.read_csv(io.StringIO(self.trials)))
 
 
-def ordered_runs(runs: Iterable[Run], tested: bool = True) -> list[Run]:
-    """Runs that count for reports, or those that do not, in an order that does not depend on the
-    store's."""
-    return sorted((r for r in runs if r.tested == tested), key=lambda r: (r.started, r.id))
+class Source(Protocol):
+    """Everything that a site is made of.
+
+    ``runs`` are ordered by start; ``tuned`` are runs of trials, which never read the test split.
+    """
+
+    runs: list[Run]
+    tuned: list[Run]
+    sweeps: dict[str, StoredSweep]
+
+    def file(self, run: Run) -> bytes | None:
+        """Return the run's predictions as Parquet."""
+        ...
+
+    def curve(self, run: Run) -> Curve: ...
+
+
+def run_answers(source: Source, run: Run) -> Answers | None:
+    """Return a run's answers, where they are stored."""
+    file = source.file(run)
+    return None if file is None else predictions.read_answers(file)
+
+
+# --- from the ledger ------------------------------------------------------------------------------
 
 
 class FromLedger:
-    """The ledger of this place, and the sweeps stored beside it."""
+    """The ledger and the sweeps that are stored beside it."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        every = list(ledger.runs())
-        self.runs = [public_run(run) for run in ordered_runs(every)]
+        recorded = list(ledger.runs())
+        self.runs = [public_run(run) for run in ordered_runs(recorded)]
         self.sweeps = stored_sweeps()
         digests = {digest for sweep in self.sweeps.values() for digest in sweep.digests}
-        mine = (run for run in every if run.digest in digests and run.status == "finished")
-        self.tuned = [public_run(run) for run in ordered_runs(mine, tested=False)]
+        tuned = (run for run in recorded if run.digest in digests and run.status == "finished")
+        self.tuned = [public_run(run) for run in ordered_runs(tuned, tested=False)]
 
     def file(self, run: Run) -> bytes | None:
         return self.ledger.artifact(run.id, PREDICTIONS)
@@ -90,14 +94,24 @@ class FromLedger:
         return predictions.binned_losses(pq.read_table(io.BytesIO(file))["loss"].to_pylist())
 
 
+def public_run(run: Run) -> Run:
+    """Return a run without internal tags, as a site shows it."""
+    internal = {k for k in run.tags if k.startswith("mlflow.") or k in INTERNAL_TAGS}
+    tags = {k: run.tags[k] for k in sorted(run.tags.keys() - internal)}
+    return replace(run, tags=tags, metrics={k: float(v) for k, v in run.metrics.items()})
+
+
+def ordered_runs(runs: Iterable[Run], tested: bool = True) -> list[Run]:
+    """Return tested runs, or the others, in an order that does not depend on the store."""
+    return sorted((r for r in runs if r.tested == tested), key=lambda r: (r.started, r.id))
+
+
 def stored_sweeps() -> dict[str, StoredSweep]:
-    """Every sweep and contest of this place."""
+    """Return every stored sweep and equal-budget comparison."""
     found = {}
     for name in sweeps.names():
         facts = sweeps.facts_of(name)
-        facts.pop(
-            "storage", None
-        )  # a database's address is nobody's business, it may hold a password
+        facts.pop("storage", None)  # the address of a database may hold a password
         trials = home_folder() / "sweeps" / name / "trials.csv"
         text = trials.read_text() if trials.is_file() else ""
         found[name] = StoredSweep(json.dumps(facts, indent=2, sort_keys=True) + "\n", text)
@@ -108,7 +122,7 @@ def stored_sweeps() -> dict[str, StoredSweep]:
 
 
 def record_line(run: Run, curve: Curve, group: int | None) -> str:
-    """A run as a line of runs.jsonl; ``group`` is its row group in answers.parquet."""
+    """Return a run as a line of runs.jsonl; ``group`` is its row group in answers.parquet."""
     record = {
         "id": run.id,
         "status": run.status,
@@ -123,15 +137,14 @@ def record_line(run: Run, curve: Curve, group: int | None) -> str:
 
 
 class AnswersFile:
-    """answers.parquet while it is written: a row group a run."""
+    """answers.parquet while it is written: a row group for each run."""
 
     def __init__(self) -> None:
-        self._file = io.BytesIO()
+        self._file, self._groups = io.BytesIO(), 0
         self._writer = pq.ParquetWriter(self._file, predictions.SCHEMA, compression="zstd")
-        self._groups = 0
 
     def add(self, table: pa.Table) -> int:
-        """Returns the number of the row group."""
+        """Write the answers of a run and return the number of their row group."""
         self._writer.write_table(table, row_group_size=max(1, len(table)))
         self._groups += 1
         return self._groups - 1
@@ -142,60 +155,65 @@ class AnswersFile:
 
 
 class FromRecords:
-    """What a site carries along. Raises ValueError for what cannot be read as that."""
+    """The records of a site. Raises ValueError for content that cannot be read as records."""
 
     def __init__(
-        self, lines: str, groups: bytes, sweeps_: dict[str, StoredSweep], tuned: str = ""
+        self, runs: str, answers: bytes, sweeps: dict[str, StoredSweep], tuned: str = ""
     ) -> None:
-        mine, theirs = (
-            {r["id"]: r for r in map(json.loads, text.splitlines())} for text in (lines, tuned)
+        tested, trials = (
+            {r["id"]: r for r in map(json.loads, text.splitlines())} for text in (runs, tuned)
         )
-        self._records: dict[str, dict[str, Any]] = theirs | mine
-        self._groups = pq.ParquetFile(io.BytesIO(groups))
-        self.runs = [_run(record) for record in mine.values()]
-        self.tuned = [_run(record) for record in theirs.values()]
-        self.sweeps = sweeps_
+        self._records: dict[str, dict[str, Any]] = trials | tested
+        self._answers = pq.ParquetFile(io.BytesIO(answers))
+        self.runs = [_run(record) for record in tested.values()]
+        self.tuned = [_run(record) for record in trials.values()]
+        self.sweeps = sweeps
 
     def file(self, run: Run) -> bytes | None:
         group = self._records[run.id]["answers"]
-        return None if group is None else predictions.to_parquet(self._groups.read_row_group(group))
+        return (
+            None if group is None else predictions.to_parquet(self._answers.read_row_group(group))
+        )
 
     def curve(self, run: Run) -> Curve:
         return [(int(step), float(loss)) for step, loss in self._records[run.id]["curve"]]
 
 
+def _run(record: dict[str, Any]) -> Run:
+    fields = {k: record[k] for k in ("id", "status", "params", "tags")}
+    metrics = {name: float(value) for name, value in record["metrics"].items()}
+    return Run(**fields, metrics=metrics, started=float(record["started"]))
+
+
+def read_site_records(folder: Path) -> FromRecords:
+    """Read the records of a site. Raises OSError, ValueError, KeyError or TypeError."""
+    sweeps = {}
+    for path in sorted(folder.glob("sweeps/*/sweep.json")):
+        facts, trials = path.read_text(encoding="utf-8"), path.with_name("trials.csv")
+        text = trials.read_text(encoding="utf-8") if trials.is_file() else ""
+        sweeps[str(json.loads(facts)["name"])] = StoredSweep(facts, text)
+    runs = (folder / RECORDS).read_text(encoding="utf-8")
+    trials = folder / TRIAL_RECORDS
+    tuned = trials.read_text(encoding="utf-8") if trials.is_file() else ""
+    return FromRecords(runs, (folder / ANSWERS).read_bytes(), dict(sorted(sweeps.items())), tuned)
+
+
 class LedgerOrRecords:
-    """Each run of a site's records from the ledger where that has it, else from the records."""
+    """Each run of a site's records, from the ledger where that has it."""
 
     def __init__(self, ledger: FromLedger, records: FromRecords) -> None:
-        known = [*records.runs, *records.tuned]
-        theirs = {run.id: run for run in (*ledger.runs, *ledger.tuned)}
-        self.here = {run.id for run in known} & set(theirs)
-        self.runs = [theirs.get(run.id, run) for run in records.runs]
-        self.tuned = [theirs.get(run.id, run) for run in records.tuned]
+        recorded = {run.id: run for run in (*ledger.runs, *ledger.tuned)}
+        self.here = {run.id for run in (*records.runs, *records.tuned)} & set(recorded)
+        self.runs = [recorded.get(run.id, run) for run in records.runs]
+        self.tuned = [recorded.get(run.id, run) for run in records.tuned]
         self.sweeps = {n: ledger.sweeps.get(n, s) for n, s in records.sweeps.items()}
         self._ledger, self._records = ledger, records
 
+    def _source(self, run: Run) -> Source:
+        return self._ledger if run.id in self.here else self._records
+
     def file(self, run: Run) -> bytes | None:
-        return (self._ledger if run.id in self.here else self._records).file(run)
+        return self._source(run).file(run)
 
     def curve(self, run: Run) -> Curve:
-        return (self._ledger if run.id in self.here else self._records).curve(run)
-
-
-def _run(record: dict[str, Any]) -> Run:
-    metrics = {name: float(value) for name, value in record["metrics"].items()}
-    return Run(
-        record["id"],
-        record["status"],
-        record["params"],
-        metrics,
-        record["tags"],
-        float(record["started"]),
-    )
-
-
-def run_answers(source: Source, run: Run) -> Answers | None:
-    """What a run answered, where it is stored."""
-    file = source.file(run)
-    return None if file is None else predictions.read_answers(file)
+        return self._source(run).curve(run)

@@ -1,6 +1,5 @@
 """Pages of sweeps and contests: every trial, the front, the map, what mattered, the way there."""
 
-import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,6 @@ from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
 from reports.site.pages.comparison import plain
 from reports.site.pages.trial import Trials
-from reports.site.records import StoredSweep
 from reports.site.render import render_page
 from reports.statistics.dominance import front_of_pairs
 
@@ -48,16 +46,10 @@ def sweep_pages(site: Site) -> Iterator[File]:
         if facts["kind"] == "contest":
             yield _contest(site, name, facts)
         else:
-            sweep = read(stored)
+            sweep = stored.sweep
             yield _sweep(name, sweep)
             yield from trials.pages(name, sweep)
     yield from trials.records()
-
-
-def read(stored: StoredSweep) -> Sweep:
-    """A sweep from its files."""
-    table = pd.read_csv(io.StringIO(stored.trials))
-    return Sweep(json.loads(stored.facts), table)
 
 
 def _sweep(name: str, sweep: Sweep) -> File:
@@ -93,7 +85,7 @@ def _contest(site: Site, name: str, facts: dict[str, Any]) -> File:
     """Its tuning curves, and how the winners did on test data."""
     parts = {m["label"]: m for m in facts["methods"]}
     curves = {
-        label: sweep.tuning_curve(read(site.source.sweeps[m["sweep"]]), label)
+        label: sweep.tuning_curve(site.source.sweeps[m["sweep"]].sweep, label)
         for label, m in parts.items()
         if m["sweep"] in site.source.sweeps and site.source.sweeps[m["sweep"]].trials
     }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.cli import main
 from reports.analyses import sweep
 from reports.analyses.sweep import best_key, best_table, map_keys, map_table, map_values
-from reports.provenance import sweep_files
+from reports.provenance import sweep_tables
 from reports.results import sweeps
 
 AIMS = ["acc/val_hmean", "params/trainable"]
@@ -116,7 +116,7 @@ def test_the_curve_counts_what_cost_something(own_home: Path) -> None:
 def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(own_home: Path) -> None:
     planted(own_home, objectives=AIMS[:1], directions=["maximize"], importances={},
             dims={"method.ring_rank": ""})  # fmt: skip
-    assert [p.stem for p in sweep_files.sweep_parts(sweeps.read_sweep("mine"))] == [
+    assert [p.stem for p in sweep_tables.sweep_parts(sweeps.read_sweep("mine"))] == [
         "front",
         "curves",
     ]
