@@ -95,9 +95,9 @@ def _updates(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
     for tower, layer, name in adapter.wiring.sites:
         if layer is not None:
             site = getattr(adapter.clip, tower).block(layer).site(name)
-            update = bound.update((tower, layer, name), site.shape)
-            if update is not None:
-                found[tower, layer, name] = update
+            pair = bound.pair((tower, layer, name), site.shape[0])
+            if pair is not None:
+                found[tower, layer, name] = pair[1] @ pair[0]
     return found
 
 

@@ -37,7 +37,7 @@ def cases(quick: bool) -> Iterator[Case]:
         @torch.no_grad()
         def unmerged(net: Classifier = net, x: Tensor = x) -> Tensor:
             bound = net.adapter.bind(trials=None)
-            bound._merges = lambda *_: False  # type: ignore[method-assign]
+            bound._merging_pays = lambda *_: False  # type: ignore[method-assign]
             text = net.text(bound)
             size = model.image.shape.at_once(x.device)
             parts = [net(b, bound, text).logits for b in x.split(size)]

@@ -64,10 +64,10 @@ def equalise(ring: Trainer, peer: Trainer) -> None:
     bound, values = ring.adapter.bind(), peer.adapter.values()
     for (_, layer, _), site in ring.adapter.wiring.sites.items():
         for name, add in zip("qkv", site.adds, strict=False):
-            values[f"image.{layer}.{name}.down"].copy_(bound._get(add.down))
-            values[f"image.{layer}.{name}.up"].copy_(bound._get(add.up))
+            values[f"image.{layer}.{name}.down"].copy_(bound.get(add.down))
+            values[f"image.{layer}.{name}.up"].copy_(bound.get(add.up))
         for call in site.after:
-            chain = [bound._get(ref) for ref in call.refs]
+            chain = [bound.get(ref) for ref in call.refs]
             assert isinstance(call.fn, Bottleneck)
             downs = call.fn.layout[0][0]
             values[f"image.{layer}.down"].copy_(reduce(torch.matmul, chain[:downs]))

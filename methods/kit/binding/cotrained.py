@@ -1,163 +1,149 @@
-"""Adapters of different methods or sizes resolved together: one frozen product for all of them.
+"""Adapters of different methods or sizes as one, which share the products of frozen weights.
 
-Each part is a `Bound` with a trial axis of its own; here their axes lie one behind the other. Where
-only low-rank paths hang, ranks are padded with zeros, which learn nothing: all trials share the
-frozen product and one pair of small ones. Anything else is asked of each part for its trials.
+Each part is a `BoundAdapter` over its own trials; here the trials of all parts are concatenated.
+Low-rank paths are padded with zeros to one rank, which changes no number, and run as one pair.
+Everything else is computed by each part for its own trials.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from methods.kit.binding import low_rank_kernels
 from methods.kit.binding.bound_adapter import BoundAdapter
-from methods.kit.binding.linear import FOLD_ABOVE, Rows, cut, low_rank, plain_linear
+from methods.kit.binding.linear import Rows, cut, plain_linear
+from methods.kit.binding.low_rank_kernels import Pair
 from methods.kit.binding.wiring import Attached, Wiring
 from methods.kit.core.clip import Key
 
 
 def union(wirings: Sequence[Wiring]) -> Wiring:
-    """Everything that hangs anywhere: what a tower asks before it runs."""
+    """Return the sites, reports and penalties of several adapters as one wiring."""
     whole = Wiring()
     for wiring in wirings:
-        for key, attached in wiring.sites.items():
-            there = whole.sites.setdefault(key, Attached())
-            for name in vars(attached):
-                getattr(there, name).extend(getattr(attached, name))
+        for key, site in wiring.sites.items():
+            merged = whole.sites.setdefault(key, Attached())
+            for name in vars(site):
+                getattr(merged, name).extend(getattr(site, name))
         whole.reports.extend(wiring.reports)
         whole.penalties.extend(wiring.penalties)
     return whole
 
 
 class Cotrained(BoundAdapter):
-    """Parts (each with trials) as one Bound over all trials."""
+    """Bound adapters, each over its trials, as one over all trials."""
 
     def __init__(self, whole: Wiring, parts: Sequence[BoundAdapter]) -> None:
         super().__init__(whole, {}, sum(p.trials or 1 for p in parts))
         self.noise = parts[0].noise
-        self.parts = list(parts)
-        self.starts = [0]
+        self.parts: list[tuple[BoundAdapter, slice]] = []
+        stop = 0
         for part in parts:
-            self.starts.append(self.starts[-1] + (part.trials or 1))
-        self._padded: dict[Key, tuple[Tensor, Tensor]] = {}
-        self.inactive = [
-            (where.start + k, n) for part, where in self._each for k, n in part.inactive
-        ]
-
-    @property
-    def _each(self) -> Iterator[tuple[BoundAdapter, slice]]:
-        for part, start, stop in zip(self.parts, self.starts, self.starts[1:], strict=False):
-            yield part, slice(start, stop)
+            start, stop = stop, stop + (part.trials or 1)
+            self.parts.append((part, slice(start, stop)))
+            self.inactive += [(start + k, name) for k, name in part.inactive]
 
     def next_pass(self) -> "Cotrained":
-        return Cotrained(self.wiring, [part.next_pass() for part in self.parts])
+        return Cotrained(self.wiring, [part.next_pass() for part, _ in self.parts])
 
     def before(self, key: Key, x: Tensor, n: int) -> Tensor:
-        attached = self.at(key)
-        if attached is None or not attached.before:
+        site = self.at(key)
+        if site is None or not site.before:
             return x
-        return self._gather(lambda part, where: part.before(key, _of(x, where), n), 2)
+        return self._gather(lambda part, trials: part.before(key, _of(x, trials), n), 2)
 
     def after(self, key: Key, x: Tensor, y: Tensor, n: int) -> Tensor:
-        attached = self.at(key)
-        if attached is None or not attached.after:
+        site = self.at(key)
+        if site is None or not site.after:
             return y
-        return self._gather(lambda part, where: part.after(key, _of(x, where), _of(y, where), n), 2)
+        return self._gather(lambda p, trials: p.after(key, _of(x, trials), _of(y, trials), n), 2)
 
     def tensor(self, key: Key, frozen: Tensor, part: str = "weight") -> Tensor:
-        attached = self.at(key)
-        if attached is None or not getattr(attached, part):
+        site = self.at(key)
+        if site is None or not getattr(site, part):
             return frozen
         return self._gather(lambda one, _: one.tensor(key, frozen, part), frozen.dim())
 
     def linear(
         self, key: Key, x: Tensor, weight: Tensor, bias: Tensor | None, rows: Rows | None = None
     ) -> Tensor:
-        attached = self.at(key)
-        if attached is None:
-            return plain_linear(x, cut(weight, rows, 2), cut(bias, rows, 1))
-        if attached.weight or attached.bias:
+        site = self.at(key)
+        if site and (site.weight or site.bias):
             return self._gather(
-                lambda part, where: part.linear(key, _of(x, where), weight, bias, rows), 2
+                lambda part, trials: part.linear(key, _of(x, trials), weight, bias, rows), 2
             )
-        w, b = cut(weight, rows, 2), cut(bias, rows, 1)
-        if self.noise is not None and any(add.dropout for add in attached.adds):
-            y = plain_linear(x, w, b)
+        if site and self.noise is not None and any(add.dropout for add in site.adds):
+            y = plain_linear(x, cut(weight, rows, 2), cut(bias, rows, 1))
             return self._gather(
-                lambda part, where: part.beside(key, _of(x, where), _of(y, where), weight, rows),
+                lambda part, trials: part.add_low_rank(
+                    key, _of(x, trials), _of(y, trials), len(weight), rows
+                ),
                 2,
             )
-        down, up = self._pairs(key, weight)
-        if down.shape[-2] > FOLD_ABOVE * min(weight.shape):
-            return plain_linear(x, cut(weight + up @ down, rows, 2), b)
-        up = cut(up, rows, 2)
-        if low_rank_kernels.fits(x, w, b, down, up):
-            return low_rank_kernels.linear(x, w, b, down, up)
-        return low_rank(plain_linear(x, w, b), x, down, up)
+        return super().linear(key, x, weight, bias, rows)
 
     def norm(
         self, key: Key, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     ) -> Tensor:
-        attached = self.at(key)
-        if attached is None or not (attached.weight or attached.bias):
+        site = self.at(key)
+        if site is None or not (site.weight or site.bias):
             return super().norm(key, x, weight, bias, eps)
-        return self._gather(lambda part, where: part.norm(key, _of(x, where), weight, bias, eps), 2)
+        return self._gather(lambda p, trials: p.norm(key, _of(x, trials), weight, bias, eps), 2)
 
     def score(self, image: Tensor, text: Tensor, scale: Tensor, known: bool = True) -> Tensor:
-        def mine(part: BoundAdapter, where: slice) -> Tensor:
-            return part.score(_of(image, where), _of(text, where), _of(scale, where, 0), known)
+        def logits(part: BoundAdapter, trials: slice) -> Tensor:
+            return part.score(_of(image, trials), _of(text, trials), _of(scale, trials, 0), known)
 
-        return self._gather(mine, 2)
+        return self._gather(logits, 2)
 
     def penalty(self, step: Any) -> Tensor | None:
-        found = [part.penalty(step.of(where)) for part, where in self._each]
-        if all(value is None for value in found):
+        terms = [part.penalty(step.of(trials)) for part, trials in self.parts]
+        if all(term is None for term in terms):
             return None
         zero = step.logits.new_zeros(())
-        pairs = zip(found, self.parts, strict=True)
+        pairs = zip(terms, self.parts, strict=True)
         return torch.cat(
-            [(zero if value is None else value).expand(part.trials or 1) for value, part in pairs]
+            [(zero if term is None else term).expand(p.trials or 1) for term, (p, _) in pairs]
         )
 
     def exclusive_penalties(self, step: Any) -> list[tuple[slice, tuple[str, ...], Tensor]]:
         return [
-            (where, names, term)
-            for part, where in self._each
-            for _, names, term in part.exclusive_penalties(step.of(where))
+            (trials, names, term)
+            for part, trials in self.parts
+            for _, names, term in part.exclusive_penalties(step.of(trials))
         ]
 
-    def _pairs(self, key: Key, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """All low-rank paths of a site: down (K, R, in), up (K, out, R) with R the largest rank."""
-        if key not in self._padded:
-            pairs = [part.pair(key, weight) for part in self.parts]
+    def _fuse(self, key: Key, out: int, rate: float | None = None) -> Pair:
+        """Return the paths of all parts: down (K, R, in), up (K, out, R), R the largest rank."""
+        if (key, rate) not in self._fused:
+            pairs = [part.pair(key, out) for part, _ in self.parts]
+            some = next(pair[0] for pair in pairs if pair)
             rank = max(pair[0].shape[-2] for pair in pairs if pair)
-            out, into = weight.shape
             downs, ups = [], []
-            for part, pair in zip(self.parts, pairs, strict=True):
+            for (part, _), pair in zip(self.parts, pairs, strict=True):
                 if pair is None:
-                    downs.append(weight.new_zeros(part.trials or 1, rank, into))
-                    ups.append(weight.new_zeros(part.trials or 1, out, rank))
-                else:
-                    short = rank - pair[0].shape[-2]
-                    downs.append(F.pad(pair[0], (0, 0, 0, short)))
-                    ups.append(F.pad(pair[1], (0, short)))
-            self._padded[key] = torch.cat(downs), torch.cat(ups)
-        return self._padded[key]
+                    pair = (
+                        some.new_zeros(part.trials or 1, rank, some.shape[-1]),
+                        some.new_zeros(part.trials or 1, out, rank),
+                    )
+                missing = rank - pair[0].shape[-2]
+                downs.append(F.pad(pair[0], (0, 0, 0, missing)))
+                ups.append(F.pad(pair[1], (0, missing)))
+            self._fused[key, rate] = torch.cat(downs), torch.cat(ups)
+        return self._fused[key, rate]
 
     def _gather(self, ask: Callable[[BoundAdapter, slice], Tensor], base: int) -> Tensor:
-        """What each part says of its trials, one behind the other."""
-        said = []
-        for part, where in self._each:
-            value = ask(part, where)
-            if value.dim() == base:
-                value = value.expand(part.trials or 1, *value.shape)
-            said.append(value)
-        return torch.cat(said)
+        """Concatenate what each part computes for its trials; ``base``: axes without trials."""
+        values = []
+        for part, trials in self.parts:
+            value = ask(part, trials)
+            lifted = value.dim() > base
+            values.append(value if lifted else value.expand(part.trials or 1, *value.shape))
+        return torch.cat(values)
 
 
-def _of(x: Tensor, where: slice, base: int = 2) -> Tensor:
-    """The trials of a part, where there is a trial axis."""
-    return x[where] if x.dim() > base else x
+def _of(x: Tensor, trials: slice, base: int = 2) -> Tensor:
+    """Select the trials of a part, if there is a trial axis."""
+    return x[trials] if x.dim() > base else x

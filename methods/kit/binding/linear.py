@@ -1,4 +1,4 @@
-"""Linear maps over rows, each operand with or without a trial axis."""
+"""Linear maps over rows (N, width); each operand may have a leading trial axis."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ Rows = tuple[int, int]
 
 
 def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """W x + b over rows, each side with or without a trial axis.
+    """Return W x + b.
 
     Rows are flattened to two axes first: a frozen weight and a three-axis input otherwise become
     many small products.
     """
     if weight.dim() == 2:
-        weight = autocast.once(weight)
+        weight = autocast.cast_once(weight)
         if x.dim() == 2:
             y = F.linear(x, weight, bias if bias is None or bias.dim() == 1 else None)
         else:
@@ -34,7 +34,7 @@ def plain_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def low_rank(y: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
-    """y + up(down(x)) over rows, each side with or without a trial axis; one addition, fused."""
+    """Return y + up(down(x)), with the addition fused into the last product."""
     small = plain_linear(x, down, None)
     if not y.dtype == small.dtype == up.dtype:
         return y + small @ up.mT
@@ -44,11 +44,12 @@ def low_rank(y: Tensor, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
 
 
 def rowwise(vector: Tensor) -> Tensor:
-    """(K, width) -> (K, 1, width), so that it broadcasts over rows."""
+    """Reshape (K, width) to (K, 1, width), so that it broadcasts over rows."""
     return vector.unsqueeze(-2) if vector.dim() == 2 else vector
 
 
 def cut(value: Any, rows: Rows | None, base: int) -> Any:
+    """Select output rows of a weight (``base`` 2) or bias (1)."""
     if value is None or rows is None:
         return value
     return value.narrow(value.dim() - base, rows[0], rows[1] - rows[0])

@@ -1,7 +1,7 @@
-"""Low-rank paths with fewer kernels than one by one: the same numbers, faster and lighter.
+"""Low-rank paths in few kernels: the same numbers as one by one, with less time and memory.
 
-The pairs of all sites that are alike (q, k and v of every block of a tower) are put together at
-once, and a frozen linear map with a pair beside it is one function of autograd.
+The pairs of all sites of one layout (q, k and v of every block of a tower) are assembled at once,
+and a frozen linear map with a low-rank pair is one autograd function.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Pair = tuple[Tensor, Tensor]  # down (..., R, in), up (..., out, R)
 
 @dataclass(frozen=True)
 class Layout:
-    """How the low-rank paths of a site lie: which share a ``down``, their scales and rows."""
+    """The low-rank paths of a site: which of them share a ``down``, their scales and rows."""
 
     slots: tuple[int, ...]
     scales: tuple[float, ...]
@@ -36,11 +36,11 @@ class Layout:
 
     @property
     def plain(self) -> bool:
-        """One path that is a pair as it stands."""
+        """Whether there is one path, which is the pair already."""
         return self.scales == (1.0,) and self.rows == (None,)
 
     def blocks(self, out: int, width: int) -> tuple[int, ...] | None:
-        """Which block of ``width`` output rows each path writes; None unless each writes one."""
+        """Return the block of ``width`` output rows of each path; None unless each has one."""
         starts = [0 if rows is None else rows[0] for rows in self.rows]
         if out % width or any(start % width for start in starts):
             return None
@@ -48,7 +48,7 @@ class Layout:
 
 
 def pair(downs: Sequence[Tensor], ups: Sequence[Tensor], layout: Layout, out: int) -> Pair:
-    """All paths of one site as a pair: ``downs`` one a slot, ``ups`` one a path."""
+    """Return the paths of one site as a pair: ``downs`` one a slot, ``ups`` one a path."""
     whole: dict[int, Tensor] = {}
     for up, slot, scale, rows in zip(ups, layout.slots, layout.scales, layout.rows, strict=True):
         up = up if scale == 1.0 else up * scale
@@ -63,17 +63,17 @@ def pair(downs: Sequence[Tensor], ups: Sequence[Tensor], layout: Layout, out: in
 def pairs(
     downs: Sequence[Sequence[Tensor]], ups: Sequence[Sequence[Tensor]], layout: Layout, out: int
 ) -> list[Pair]:
-    """The pairs of several sites of one layout, each as :func:`pair` makes it, in few kernels."""
-    found = None if layout.plain else _together(downs, ups, layout, out)
-    if found is not None:
-        return found
+    """Return :func:`pair` of several sites of one layout, in few kernels."""
+    batched = None if layout.plain else _batched_pairs(downs, ups, layout, out)
+    if batched is not None:
+        return batched
     return [pair(down, up, layout, out) for down, up in zip(downs, ups, strict=True)]
 
 
-def _together(
+def _batched_pairs(
     downs: Sequence[Sequence[Tensor]], ups: Sequence[Sequence[Tensor]], layout: Layout, out: int
 ) -> list[Pair] | None:
-    """For paths of one size, each with a ``down`` of its own or all with one; else None."""
+    """Handle paths of one size, each with its own ``down`` or all with one; else return None."""
     sites, paths, slots = len(ups), len(layout.slots), len(downs[0])
     shapes = {u.shape for up in ups for u in up} | {(d.shape, 0) for down in downs for d in down}
     width = ups[0][0].shape[-2]
@@ -89,7 +89,7 @@ def _together(
         up = up.movedim(1, -3)  # (sites, ..., paths, width, rank)
         up = (up if set(layout.scales) == {1.0} else up * scales[:, None, None]).flatten(-3, -2)
     else:  # (sites, ..., 1, width, paths, rank) times (blocks, 1, paths, 1)
-        mask = _placed(layout.scales, blocks, out // width, up.dtype, up.device)
+        mask = _block_scales(layout.scales, blocks, out // width, up.dtype, up.device)
         up = up.movedim(1, -2).unsqueeze(-4) * mask[:, None, :, None]
         up = up.flatten(-2).flatten(-3, -2)
     if slots == 1:
@@ -100,23 +100,23 @@ def _together(
 
 @lru_cache(maxsize=64)
 def _scales(scales: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """On the device once: a step must not wait for it."""
+    """Return the scales on the device, copied once: a step must not wait for it."""
     return torch.tensor(scales, dtype=dtype, device=device)
 
 
 @lru_cache(maxsize=64)
-def _placed(
+def _block_scales(
     scales: tuple[float, ...],
     blocks: tuple[int, ...],
     count: int,
     dtype: torch.dtype,
     device: torch.device,
 ) -> Tensor:
-    """(blocks, paths): the scale of a path at the block that it writes, else 0."""
-    placed = torch.zeros(count, len(scales), dtype=torch.float64)
+    """Return (blocks, paths): the scale of a path at its block, else 0."""
+    matrix = torch.zeros(count, len(scales), dtype=torch.float64)
     for i, (scale, block) in enumerate(zip(scales, blocks, strict=True)):
-        placed[block, i] = scale
-    return placed.to(dtype).to(device)
+        matrix[block, i] = scale
+    return matrix.to(dtype).to(device)
 
 
 def linear(
@@ -127,14 +127,16 @@ def linear(
     up: Tensor,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """W x + b + up(down(mask x)) over rows with frozen W and b; x, the pair and the mask may have
-    trials."""
+    """Return W x + b + up(down(mask x)) over rows, with W and b frozen.
+
+    x, the pair and the mask may have a trial axis.
+    """
     y: Tensor = _Linear.apply(x, weight, bias, down, up, mask)
     return y
 
 
 def fits(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> bool:
-    """Whether :func:`linear` does it: nothing frozen trains, one type, trials everywhere or not."""
+    """Whether :func:`linear` applies: W and b frozen, one type, matching trial axes."""
     frozen = weight.dim() == 2 and not weight.requires_grad
     frozen = frozen and (bias is None or (bias.dim() == 1 and not bias.requires_grad))
     alike = x.dim() == down.dim() == up.dim()
@@ -144,8 +146,10 @@ def fits(x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tenso
 
 
 class _Linear(torch.autograd.Function):
-    """The update is added in place, and so is the second gradient of x (``out=``, because torch's
-    counter of operations does not know ``addmm_``)."""
+    """Adds the update, and the second gradient of x, in place.
+
+    In place with ``out=``, because torch's counter of operations does not know ``addmm_``.
+    """
 
     @staticmethod
     def forward(

@@ -1,4 +1,4 @@
-"""What hangs where: the plain description that an adapter writes and a bound step reads."""
+"""What an adapter attaches to which site: plain data that a bound adapter evaluates."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ Fn = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Ref:
-    """Stands for an owned or derived tensor; indexing picks a part of it (``ring[0][layer]``)."""
+    """A reference to an owned or derived tensor; indexing selects a part (``ring[0][layer]``)."""
 
     name: str
     index: tuple[int, ...] = ()
@@ -25,17 +25,17 @@ class Ref:
 
 @dataclass(frozen=True)
 class Call:
-    """A pure function with the tensors it takes."""
+    """A pure function and the tensors it takes."""
 
     fn: Fn
     refs: tuple[Ref, ...]
-    sequence: bool = False  # sees (n, length, width) instead of rows
+    sequence: bool = False  # takes (n, length, width) instead of rows
     rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class Penalty(Call):
-    """A term of the loss; ``exclusive`` names the parameters that train on it and nothing else."""
+    """A term of the loss; ``exclusive`` names the parameters that it alone trains."""
 
     teacher: bool = False
     second_pass: bool = False
@@ -54,7 +54,7 @@ class Report(Call):
 
 @dataclass(frozen=True)
 class Add:
-    """A low-rank path beside a linear map: y += scale * up(down(x))."""
+    """A low-rank path at a linear map: y += scale * up(down(x))."""
 
     down: Ref  # (rank, in)
     up: Ref  # (out, rank)
@@ -65,7 +65,7 @@ class Add:
 
 @dataclass
 class Attached:
-    """Everything that hangs on one site."""
+    """Everything attached to one site."""
 
     adds: list[Add] = field(default_factory=list)
     weight: list[Call] = field(default_factory=list)
@@ -89,9 +89,9 @@ class Derived:
 
 @dataclass(frozen=True)
 class Draw:
-    """A tensor that is drawn anew in each training pass, and ``eval_value`` at any other time.
+    """A tensor drawn in each training pass; otherwise ``eval_value``.
 
-    Where the draw is zero, the parameters that ``parameters`` names there do not move in this step.
+    Where an entry of the draw is zero, the parameters named there are inactive in this step.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Draw:
 
 @dataclass
 class Wiring:
-    """All that an adapter attached, in the order in which it was said."""
+    """Everything that an adapter attaches, in order."""
 
     sites: dict[Key, Attached] = field(default_factory=dict)
     draws: dict[str, Draw] = field(default_factory=dict)
@@ -114,33 +114,34 @@ class Wiring:
 
     @property
     def foldable(self) -> bool:
-        return self.score is None and all(h.foldable for h in self.sites.values())
+        return self.score is None and all(site.foldable for site in self.sites.values())
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a penalty looks at what the frozen model says."""
+        """Whether a penalty uses the outputs of the frozen model."""
         return any(penalty.teacher for penalty in self.penalties)
 
     @property
     def needs_second_pass(self) -> bool:
-        """Whether a penalty looks at a second pass over the batch."""
+        """Whether a penalty uses a second pass over the batch."""
         return any(penalty.second_pass for penalty in self.penalties)
 
     def splits(self, key: Key) -> bool:
         """Whether a site may be computed for some rows or outputs only."""
-        attached = self.sites.get(key)
-        return attached is None or attached.foldable
+        site = self.sites.get(key)
+        return site is None or site.foldable
 
     def rowwise(self, key: Key) -> bool:
-        """Whether a site's functions, if any, look at rows one by one."""
-        attached = self.sites.get(key)
-        return attached is None or not any(c.sequence for c in (*attached.before, *attached.after))
+        """Whether all functions of a site treat rows independently."""
+        site = self.sites.get(key)
+        return site is None or not any(c.sequence for c in (*site.before, *site.after))
 
     def sees_sequences(self, tower: str) -> bool:
-        """Whether any function of a tower looks at more than one row at a time."""
+        """Whether any function of a tower takes whole sequences."""
         return not all(self.rowwise(key) for key in self.sites if key[0] == tower)
 
     def draws_in(self, tower: str) -> bool:
-        """Whether anything in a tower is random while it trains."""
-        attached = (h for key, h in self.sites.items() if key[0] == tower)
-        return any(a.dropout for h in attached for a in h.adds)
+        """Whether a tower has dropout."""
+        return any(
+            add.dropout for key, site in self.sites.items() if key[0] == tower for add in site.adds
+        )

@@ -49,16 +49,16 @@ def test_a_measurement_is_a_ratio() -> None:
 
 def test_a_frozen_weight_is_cast_once_and_as_autocast_does() -> None:
     x, weight, bias = torch.randn(5, 8), torch.randn(4, 8), torch.randn(4)
-    assert autocast.once(weight) is weight
+    assert autocast.cast_once(weight) is weight
     with torch.autocast("cpu", dtype=torch.bfloat16):
         expected = F.linear(x, weight, bias)
         assert torch.equal(plain_linear(x, weight, bias), expected)
-        assert autocast.once(weight) is autocast.once(weight)
+        assert autocast.cast_once(weight) is autocast.cast_once(weight)
         weight.mul_(2)
         assert torch.equal(plain_linear(x, weight, None), F.linear(x, weight))
         trained = torch.nn.Parameter(weight.clone())
-        assert autocast.once(trained) is trained
-        assert autocast.once(weight[:2]).dtype == torch.float32
+        assert autocast.cast_once(trained) is trained
+        assert autocast.cast_once(weight[:2]).dtype == torch.float32
     kept = len(autocast._cast)
     del weight, trained
     gc.collect()

@@ -38,7 +38,7 @@ def filled(adapter: Adapter) -> BoundAdapter:
 
 
 def matrix(bound: BoundAdapter, chain: Sequence[Ref], turned: bool = False) -> Tensor:
-    matrices = [bound._get(ref) for ref in chain]
+    matrices = [bound.get(ref) for ref in chain]
     return reduce(torch.matmul, [m.mT for m in matrices] if turned else matrices)
 
 

@@ -200,7 +200,7 @@ def test_a_gate_multiplies_the_matrices_of_its_layer(ring: Ring, seed: int) -> N
     bound = adapter.bind(values)
     expected = gate[:, None, None] * ring.materialise(slices, *shared)
     for layer, chain in enumerate(chains):
-        matrices = [bound._get(ref) for ref in chain]
+        matrices = [bound.get(ref) for ref in chain]
         assert len(matrices) == (2 if ring.factored else 1)
         found = matrices[0] @ matrices[1] if ring.factored else matrices[0]
         torch.testing.assert_close(found, expected[layer])
