@@ -1,18 +1,18 @@
-"""ARC (Dong et al., 2023, arXiv 2310.06234): one projection for all layers, re-composed in each.
+"""ARC (Dong et al., 2023, arXiv 2310.06234): a projection shared by layers, rescaled in each.
 
 On the output x of ``ln_1``, before attention, and with another W on that of ``ln_2``, before the
 MLP, as in the repository (DavidYanAnDe/ARC),
 
     x + ((x W) * c_l) W^T + b_l,   W (width, bottleneck) shared by the layers of a tower
 
-with no nonlinearity: the way up is the way down turned, and a layer owns c_l and b_l alone. It is
-linear in x, so it runs as an update of the projection P that follows (qkv; the MLP's first map):
-P + (P W) diag(c_l) W^T, and P b_l on its bias. That is the same function, and folds exactly.
+without an activation. The up projection is the transpose of the down projection; a layer owns only
+c_l and b_l. The map is linear in x, so it runs as an update of the projection P that follows (qkv
+or the MLP's first map): P + (P W) diag(c_l) W^T, and P b_l on its bias. It folds exactly.
 
-W is Xavier-uniform, c_l of attention zero. ``init="paper"``: c_l of the MLP is Xavier-uniform,
+W is Xavier-uniform, and c_l of attention zero. ``init="paper"``: c_l of the MLP is Xavier-uniform,
 as in the repository, so the adapted model does not start as the frozen one; ``"frozen"``: zero.
-Dropout acts on what enters the path. The paper clips gradients at 1: at its learning rate of 0.01
-the shared W needs it.
+Dropout acts on the input of the path. The paper clips gradients at 1, which the shared W needs at
+the paper's learning rate of 0.01.
 """
 
 from dataclasses import dataclass
@@ -22,20 +22,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from methods.kit import (
-    BOTH_TOWERS,
-    Adapter,
-    Block,
-    Clip,
-    Dropout,
-    Method,
-    PositiveInt,
-    Ref,
-    Task,
-    Tower,
-    TowerName,
-    UsageError,
-)
+from methods.kit import Adapter, Block, Clip, Method, Ref, Task, Tower, UsageError
+from methods.kit.core.field_types import BOTH_TOWERS, Dropout, PositiveInt, TowerName
 
 Place = Literal["attention", "mlp"]
 PROJECTION: dict[Place, str] = {"attention": "qkv", "mlp": "fc"}
@@ -66,7 +54,7 @@ class ARC(Method):
             for place in dict.fromkeys(self.places):
                 shared = self._shared(adapter, tower, place)
                 for block in tower.blocks(self.layers):
-                    self._recompose(adapter, block, place, shared)
+                    self._rescale(adapter, block, place, shared)
         return adapter
 
     def _shared(self, adapter: Adapter, tower: Tower, place: Place) -> Ref:
@@ -74,7 +62,7 @@ class ARC(Method):
         nn.init.xavier_uniform_(weight)
         return adapter.own(f"{tower.name}.{place}.shared", weight)
 
-    def _recompose(self, adapter: Adapter, block: Block, place: Place, shared: Ref) -> None:
+    def _rescale(self, adapter: Adapter, block: Block, place: Place, shared: Ref) -> None:
         name, site = f"{block.key}.{place}", block.site(PROJECTION[place])
         frozen = adapter.clip.weight(site)
         scale = torch.zeros(1, self.bottleneck)
@@ -89,7 +77,7 @@ class ARC(Method):
 
 
 def _scaled(shared: Tensor, c: Tensor) -> Tensor:
-    """diag(c) W^T (bottleneck, width)."""
+    """Return diag(c) W^T (bottleneck, width)."""
     return c.unsqueeze(-1) * shared.mT
 
 

@@ -1,19 +1,18 @@
-"""CoTo (Zhuang et al., 2025, arXiv 2506.05713): adapters of blocks join the training one by one.
+"""CoTo (Zhuang et al., 2025, arXiv 2506.05713): adapters that are activated progressively.
 
-A wrapper: ``host`` is the method whose parts are switched (``method.host=lora``), its settings are
-written ``method.host.rank=4`` and its training settings are where those of this method begin. As
-the README of the repository says (zwebzone/coto; it holds no code), before each step every group
-is on with probability
+A wrapper: ``host`` is the method whose parts are switched (``method.host=lora``). The host's
+settings are written ``method.host.rank=4``; training settings start from the host's recipe. As the
+README of the repository says (zwebzone/coto; it holds no code), each group is on with probability
 
-    p(t) = min(last, first + (last - first) * t / (ramp * T))    of step t of T
+    p(t) = min(last, first + (last - first) * t / (ramp * T))    before step t of T
 
-and the whole draw is repeated until at least one group is on; what is off is not there. A group is
-what the host hangs on ``group`` neighbouring blocks of one tower (its q, k and v together). Nothing
-is rescaled. Outside of training everything is on, at any time.
+and the whole draw is repeated until at least one group is on. A group that is off has no effect. A
+group is what the host attaches to ``group`` neighboring blocks of one tower (its q, k and v
+together). Nothing is rescaled. Outside of training, everything is on.
 
-What a group that is off owns does not move in that step, decay and momentum too; tensors that
-blocks share, or that hold all blocks in one, have a gradient of zero there instead. Departure: the
-end of the ramp is not rounded up to a whole step.
+The parameters of a group that is off do not change in that step, and neither do their momentum and
+decay; tensors that blocks share, or that hold all blocks in one, have a zero gradient there
+instead. Departure: the end of the ramp is not rounded up to a whole step.
 """
 
 from collections.abc import Callable
@@ -24,9 +23,10 @@ import torch
 from torch import Tensor
 
 from methods import find
-from methods.kit import Adapter, Block, Clip, Fraction, Method, PositiveInt, Task, UsageError
+from methods.kit import Adapter, Block, Clip, Method, Task, UsageError
+from methods.kit.core.field_types import Fraction, PositiveInt
 from methods.kit.core.field_values import check_part, read_value
-from methods.kit.parts import block_switch
+from methods.kit.parts.block_switch import attach_switch, attached_blocks, parameters_of
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CoTo(Method):
 
     host: str = "lora"
     settings: tuple[str, ...] = ()  # of the host: "rank=4"
-    first: Fraction = 0.1  # chance of a group to be on, at the start
+    first: Fraction = 0.1  # probability that a group is on, at the start
     last: Fraction = 1.0  # and from `ramp` on
     ramp: Fraction = 0.75
     group: PositiveInt = 1
@@ -57,39 +57,39 @@ class CoTo(Method):
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
         adapter = self.wrapped.attach(clip, task)
-        groups = self._groups(block_switch.blocks(adapter))
+        groups = self._groups(attached_blocks(adapter))
         if not groups:
             raise UsageError(
                 f"method.host: {self.host} has no parts in blocks that could be switched;"
                 " lora, adaring and full_rank have"
             )
-        members = [[n for block in g for n in block_switch.members(adapter, block)] for g in groups]
-        draw = partial(_draw, groups=len(groups), chance=self.chance)
-        keep = adapter.draw("shared.coto", torch.ones(len(groups)), draw, members)
+        parameters = [[n for block in g for n in parameters_of(adapter, block)] for g in groups]
+        draw = partial(_draw, groups=len(groups), probability=self.probability)
+        keep = adapter.draw("shared.coto", torch.ones(len(groups)), draw, parameters)
         for i, group in enumerate(groups):
             for block in group:
-                block_switch.switch(adapter, block, keep[i])
+                attach_switch(adapter, block, keep[i])
         return adapter
 
-    def chance(self, progress: float) -> float:
-        """How likely a group is on, at a share of the training."""
+    def probability(self, progress: float) -> float:
+        """Return the probability that a group is on, at a fraction of the training."""
         done = progress / self.ramp if self.ramp else 1.0
         return min(self.last, self.first + (self.last - self.first) * min(done, 1.0))
 
     def _groups(self, blocks: list[Block]) -> list[list[Block]]:
-        """Neighbouring blocks of one tower; the last group of a tower may be smaller."""
-        found = []
+        """Group neighboring blocks of one tower; a tower's last group may be smaller."""
+        groups = []
         for tower in dict.fromkeys(block.tower for block in blocks):
             mine = [block for block in blocks if block.tower == tower]
-            found += [mine[i : i + self.group] for i in range(0, len(mine), self.group)]
-        return found
+            groups += [mine[i : i + self.group] for i in range(0, len(mine), self.group)]
+        return groups
 
 
 def _draw(
-    progress: float, rng: torch.Generator, groups: int, chance: Callable[[float], float]
+    progress: float, rng: torch.Generator, groups: int, probability: Callable[[float], float]
 ) -> Tensor:
-    """Which groups are on (groups,): at least one; one alone where no chance is left."""
-    p = chance(progress)
+    """Return which groups are on (groups,): at least one, at random if the probability is 0."""
+    p = probability(progress)
     if p <= 0:
         keep = torch.zeros(groups, device="cpu")
         keep[torch.randint(groups, (1,), generator=rng, device="cpu")] = 1

@@ -1,13 +1,14 @@
-"""Full fine-tuning: every weight of both towers trains, the logit scale too.
+"""Full fine-tuning: every weight of both towers and the logit scale train.
 
-The backbone itself stays as it is; what trains is a copy that the towers read instead.
+The backbone stays unmodified: a copy trains, which the towers read instead.
 """
 
 from dataclasses import dataclass
 
-from torch import Tensor, nn
-
-from methods.kit import BOTH_TOWERS, Adapter, Clip, Method, Task, TowerName
+from methods.kit import Adapter, Clip, Method, Task
+from methods.kit.core.clip import weight_name
+from methods.kit.core.field_types import BOTH_TOWERS, TowerName
+from methods.kit.parts.frozen_copy import train_copy
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,6 @@ class FullFinetune(Method):
         adapter = Adapter(clip)
         chosen = {tower.name for tower in clip.towers(self.towers)} | {"shared"}
         for site, part in clip.sites():
-            if site.tower not in chosen:
-                continue
-            frozen = clip.weight(site) if part == "weight" else clip.bias(site)
-            middle = [site.tower, site.layer, site.name, part]
-            name = ".".join(str(m) for m in middle if m is not None)
-            mine = adapter.own(name, nn.Parameter(frozen.clone()))
-            adapter.reweight(site, _instead, mine, part=part)
+            if site.tower in chosen:
+                train_copy(adapter, weight_name(site.key, part), site, part)
         return adapter
-
-
-def _instead(frozen: Tensor, mine: Tensor) -> Tensor:
-    return mine

@@ -1,32 +1,28 @@
 """Full-rank adaptation: what AdaRing compresses, uncompressed.
 
-``form="adapter"``: one dense bottleneck adapter a layer after the MLP, y + scale * act(y D) U, the
+``form="adapter"``: one bottleneck adapter a layer after the MLP, y + scale * act(y D) U. It is the
 counterpart of AdaRing's adapter form (the per-layer adapters that its abstract compares with).
-``form="delta"``: one dense update W + D for each weight named by ``sites``, the counterpart of the
-delta form. Both start at zero.
+``form="delta"``: one dense update W + D for each weight of ``sites``, the counterpart of the delta
+form. U and D start at zero.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from methods.kit import (
+from methods.kit import Adapter, Clip, Method, Task, UsageError
+from methods.kit.core.field_types import (
     BOTH_TOWERS,
     Activation,
-    Adapter,
-    Clip,
     LinearSite,
-    Method,
     PositiveFloat,
     PositiveInt,
-    Task,
     TowerName,
-    UsageError,
 )
 from methods.kit.parts.bottleneck import Branch, attach_bottleneck, check_bottleneck
+from methods.kit.parts.initial_values import linear_init
 
 
 @dataclass(frozen=True)
@@ -51,21 +47,13 @@ class FullRank(Method):
         for tower in clip.towers(self.towers):
             check_bottleneck(self.bottleneck, tower)
             for block in tower.blocks(self.layers):
-                down = nn.Parameter(torch.empty(block.width, self.bottleneck))
-                nn.init.uniform_(down, -1 / math.sqrt(block.width), 1 / math.sqrt(block.width))
-                up = nn.Parameter(torch.zeros(self.bottleneck, block.width))
-                attach_bottleneck(
-                    adapter,
-                    block,
-                    [
-                        Branch(
-                            (adapter.own(f"{block.key}.down", down),),
-                            (adapter.own(f"{block.key}.up", up),),
-                        )
-                    ],
-                    self.activation,
-                    self.scale,
+                width = block.width
+                down = nn.Parameter(linear_init(width, self.bottleneck, fan_in=width))
+                up = nn.Parameter(torch.zeros(self.bottleneck, width))
+                branch = Branch(
+                    (adapter.own(f"{block.key}.down", down),), (adapter.own(f"{block.key}.up", up),)
                 )
+                attach_bottleneck(adapter, block, [branch], self.activation, self.scale)
         return adapter
 
     def _deltas(self, clip: Clip) -> Adapter:
@@ -76,9 +64,5 @@ class FullRank(Method):
             for name in self.sites:
                 site = block.site(name)
                 delta = adapter.own(f"{block.key}.{name}", nn.Parameter(torch.zeros(site.shape)))
-                adapter.reweight(site, _plus, delta)
+                adapter.reweight(site, torch.add, delta)
         return adapter
-
-
-def _plus(frozen: Tensor, delta: Tensor) -> Tensor:
-    return frozen + delta

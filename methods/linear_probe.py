@@ -1,8 +1,8 @@
 """Linear probe: a classifier on frozen image features (baseline of Radford et al., 2021).
 
-Departure: trained by the common loop like every other method, where papers use L-BFGS with a
-searched penalty. It starts at zero, so it knows nothing of the class names; classes that it was
-not trained on are scored zero-shot.
+Departure: it is trained by the same loop as every method, where papers use L-BFGS with a searched
+penalty. It starts at zero and knows nothing of the class names; classes that it was not trained on
+are scored zero-shot.
 """
 
 from dataclasses import dataclass

@@ -1,27 +1,23 @@
 """LoRA (Hu et al., 2021, arXiv 2106.09685) on CLIP's linear maps.
 
-Defaults are CLIP-LoRA's (Zanella and Ben Ayed, 2024, arXiv 2405.18541): rank 2 on q, k and v of
-every block of both towers, W x + (alpha / sqrt(rank)) B A dropout(x). Departure: with dropout, the
-paths of one packed projection share one mask instead of drawing three.
+Defaults are those of CLIP-LoRA (Zanella and Ben Ayed, 2024, arXiv 2405.18541): rank 2 on q, k and
+v of every block of both towers, W x + (alpha / sqrt(rank)) B A dropout(x). Departure: with dropout,
+the paths of one packed projection share one mask instead of drawing three.
 """
 
 import math
 from dataclasses import dataclass
 
-from methods.kit import (
+from methods.kit import Adapter, Clip, Method, Task, UsageError
+from methods.kit.core.field_types import (
     BOTH_TOWERS,
-    Adapter,
-    Clip,
     Dropout,
     LinearSite,
-    Method,
     PositiveFloat,
     PositiveInt,
-    Task,
     TowerName,
-    UsageError,
 )
-from methods.kit.parts import low_rank
+from methods.kit.parts.low_rank import own_factors
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,6 @@ class LoRA(Method):
         for block in clip.blocks(self.towers, self.layers):
             for name in self.sites:
                 site = block.site(name)
-                down, up = low_rank.factors(adapter, f"{block.key}.{name}", site, self.rank)
+                down, up = own_factors(adapter, f"{block.key}.{name}", site, self.rank)
                 adapter.add(site, down, up, scale=self.scale, dropout=self.dropout)
         return adapter

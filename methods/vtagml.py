@@ -1,28 +1,29 @@
-"""VTAGML (Bhattacharjee et al., 2023, arXiv 2308.12372): adapters that are told which task it is.
+"""VTAGML (Bhattacharjee et al., 2023, arXiv 2308.12372): adapters conditioned on the task.
 
-Written for a Swin and dense tasks; the parts are those of the repository (IVRL/VTAGML), what is not
-there and how they act in the image tower of CLIP is our reading. Tasks are the data sets that are
+Written for a Swin and dense tasks. Parts are those of the repository (IVRL/VTAGML); what it does
+not hold, and how parts act in CLIP's image tower, is our reading. Tasks are the data sets that are
 trained together (multi_task). Task t has an embedding, a row of a table, and each block its own
-z = Linear(z_t). With FiLM(z, x) = (1 + g(z)) * x + s(z), where g and s are linear in z,
+z = Linear(z_t). With FiLM(z, x) = (1 + g(z)) * x + s(z), where g and s are linear in z:
 
-- adapter: the output y of the block becomes y + Up(Down(FiLM(z, y))), width to a third of it and
-  back, with no nonlinearity. The repository hands a stream h from adapter to adapter, beside the
-  block's own x, and decodes h; here h goes on inside the residual stream, which is x + h.
+- adapter: the output y of the block becomes y + Up(Down(FiLM(z, y))), from the width to a third of
+  it and back, without an activation. The repository passes a stream h from adapter to adapter,
+  next to the block's own x, and decodes h; here h is added to the residual stream, x + h.
 - ``norms`` (TSN): the gains of ln_1 and ln_2 are multiplied by 1 + g(z), with the block's own g.
-- ``attention`` (TAA): a matrix (patches, side), FiLM-modulated by z, is cut into ``side`` blocks
-  that are set block-diagonally into (patches, patches) and added to the scores of every head, so
-  that patches of one row of the image attend to each other by task. The repository's windows are
-  7 x 7, here the whole grid is one; the class token's scores stay as they are, and so does the
-  last block, where it alone is computed.
+- ``attention`` (TAA): a matrix (patches, side), FiLM-modulated by z, is cut into ``side`` blocks.
+  They form a block-diagonal (patches, patches) matrix that is added to the scores of every head,
+  so patches of one row of the image attend to each other by task. The repository's windows are
+  7 x 7; here the whole grid is one. The scores of the class token do not change, nor does the last
+  block, which computes that token alone.
 - ``affinity`` (TROA): z_t is replaced by sum_s A_ts z_s, with A the softmax of each row of the mean
-  cosines between the tasks' gradients so far. The repository has no TROA, so that this is a guess.
+  cosines between the tasks' gradients so far. The repository has no TROA, so this is a guess.
 
 ``init="normal"``: Down and Up from N(0, 0.02), so the adapted model does not start as the frozen
-one; ``"frozen"``: Up is zero. g, s and the matrix start at zero. Departure: the repository trains
-patch embedding, norms and decoders too, and the betas of its AdamW are 0.9 and 0.98. On a single
-data set there is one embedding and no affinity: a linear bottleneck, a gain for each norm and a
-bias of attention, all learnt through one vector. Images that no task claims (data sets that are
-only tested) are seen as of the first task.
+one; ``"frozen"``: Up is zero. g, s and the matrix start at zero. Departure: the repository also
+trains patch embedding, norms and decoders, and the betas of its AdamW are 0.9 and 0.98.
+
+On a single data set there is one embedding and no affinity: a linear bottleneck, a gain for each
+norm and an attention bias, all learned through one vector. Images of data sets that are only
+tested use the first task.
 """
 
 import math
@@ -34,8 +35,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.kit import Adapter, Block, Clip, Method, PositiveInt, Ref, Task, UsageError
-from methods.kit.parts import dense_adapter
+from methods.kit import Adapter, Block, Clip, Method, Ref, Task, UsageError
+from methods.kit.core.field_types import PositiveInt
+from methods.kit.parts.bottleneck import own_branch
+from methods.kit.parts.initial_values import linear_init
 from methods.kit.parts.routing import of_task
 
 WEIGHTS = "task_weights"  # the table of A
@@ -61,50 +64,42 @@ class VTAGML(Method):
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
         adapter, tower = Adapter(clip), clip.image
-        which = self._embedding(adapter, task)
+        embedded = self._embedding(adapter, task)
         for block in tower.blocks(self.layers):
-            z = self._linear(adapter, f"{block.key}.embed", which, self.embedding, zero=False)
+            z = self._linear(adapter, f"{block.key}.embed", embedded, self.embedding, zero=False)
             gain = self._linear(adapter, f"{block.key}.gain", z, block.width)
             shift = self._linear(adapter, f"{block.key}.shift", z, block.width)
-            self._adapter(adapter, block, gain, shift)
-            if self.norms:
-                for name in ("ln_1", "ln_2"):
-                    adapter.reweight(block.site(name), _gained, gain)
+            small = max(1, block.width // self.reduction)
+            branch = own_branch(
+                adapter, block, small, "kaiming" if self.init == "frozen" else "normal"
+            )
+            adapter.after(block.site("block"), _adapt, gain, shift, *branch.refs)
+            for name in ("ln_1", "ln_2") if self.norms else ():
+                adapter.reweight(block.site(name), _modulate_gain, gain)
             if self.attention and block.index < tower.depth - 1:
                 self._scores(adapter, block, z, tower.length - 1)
         return adapter
 
     def _embedding(self, adapter: Adapter, task: Task) -> Ref:
-        """The vector of the task that a batch is of."""
+        """Return the embedding of the task of a batch."""
         count = len(task.names)
         table = adapter.own("shared.tasks", nn.Parameter(torch.randn(count, self.embedding)))
         which = adapter.tracked("task", torch.zeros((), dtype=torch.long))
         if not self.affinity:
             return adapter.derive("shared.z", of_task, which, table)
-        alike = adapter.tracked("affinity", torch.eye(count))
+        affinity = adapter.tracked("affinity", torch.eye(count))
         for i, name in enumerate(task.tasks):
-            fn = partial(_shares, row=i)
-            adapter.report(WEIGHTS, fn, alike, row=name, columns=task.tasks)
-        return adapter.derive("shared.z", _mixed, which, table, alike)
+            fn = partial(_weights, row=i)
+            adapter.report(WEIGHTS, fn, affinity, row=name, columns=task.tasks)
+        return adapter.derive("shared.z", _mixed, which, table, affinity)
 
     def _linear(self, adapter: Adapter, name: str, z: Ref, out: int, zero: bool = True) -> Ref:
-        """A vector (out,), linear in z: zero at first, or as a default nn.Linear draws it."""
-        bound = 0.0 if zero else 1 / math.sqrt(self.embedding)
-        weight = torch.empty(out, self.embedding).uniform_(-bound, bound)
-        bias = torch.empty(out).uniform_(-bound, bound)
-        return adapter.derive(
-            name,
-            _affine,
-            z,
-            adapter.own(f"{name}.weight", nn.Parameter(weight)),
-            adapter.own(f"{name}.bias", nn.Parameter(bias)),
-        )
-
-    def _adapter(self, adapter: Adapter, block: Block, gain: Ref, shift: Ref) -> None:
-        small = max(1, block.width // self.reduction)
-        drawn: dense_adapter.Init = "kaiming" if self.init == "frozen" else "normal"
-        own = dense_adapter.own(adapter, block, small, drawn)
-        adapter.after(block.site("block"), _adapt, gain, shift, *own.refs)
+        """Derive a vector (out,) linear in z, zero at first or drawn as a default nn.Linear."""
+        fan_in = math.inf if zero else self.embedding
+        weight = nn.Parameter(linear_init(out, self.embedding, fan_in=fan_in))
+        bias = nn.Parameter(linear_init(out, fan_in=fan_in))
+        owned = adapter.own(f"{name}.weight", weight), adapter.own(f"{name}.bias", bias)
+        return adapter.derive(name, _affine, z, *owned)
 
     def _scores(self, adapter: Adapter, block: Block, z: Ref, patches: int) -> None:
         side = math.isqrt(patches)
@@ -115,22 +110,22 @@ class VTAGML(Method):
         matrix = adapter.own(f"{block.key}.taa", nn.Parameter(torch.zeros(patches, side)))
         gain = self._linear(adapter, f"{block.key}.taa_gain", z, side)
         shift = self._linear(adapter, f"{block.key}.taa_shift", z, side)
-        adapter.before(block.site("scores"), _within_rows, gain, shift, matrix)
+        adapter.before(block.site("scores"), _add_row_scores, gain, shift, matrix)
 
 
-def _mixed(which: Tensor, table: Tensor, alike: Tensor) -> Tensor:
-    return of_task(which, alike.softmax(-1) @ table)
+def _mixed(which: Tensor, table: Tensor, affinity: Tensor) -> Tensor:
+    return of_task(which, affinity.softmax(-1) @ table)
 
 
-def _shares(alike: Tensor, row: int) -> Tensor:
-    return alike[row].softmax(-1)
+def _weights(affinity: Tensor, row: int) -> Tensor:
+    return affinity[row].softmax(-1)
 
 
 def _affine(z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return weight @ z + bias
 
 
-def _gained(frozen: Tensor, gain: Tensor) -> Tensor:
+def _modulate_gain(frozen: Tensor, gain: Tensor) -> Tensor:
     return frozen * (1 + gain)
 
 
@@ -140,16 +135,16 @@ def _adapt(
     gain: Tensor,
     shift: Tensor,
     down: Tensor,
-    down_bias: Tensor,
     up: Tensor,
+    down_bias: Tensor,
     up_bias: Tensor,
 ) -> Tensor:
-    seen = y * (1 + gain) + shift
-    return y + (seen @ down + down_bias) @ up + up_bias
+    modulated = y * (1 + gain) + shift
+    return y + (modulated @ down + down_bias) @ up + up_bias
 
 
-def _within_rows(scores: Tensor, gain: Tensor, shift: Tensor, matrix: Tensor) -> Tensor:
-    """Adds (side, side) blocks for the rows of the image, block-diagonally; none for the class."""
+def _add_row_scores(scores: Tensor, gain: Tensor, shift: Tensor, matrix: Tensor) -> Tensor:
+    """Add (side, side) blocks for the rows of the image, block-diagonally; none for the class."""
     side = matrix.shape[-1]
     blocks = (matrix * (1 + gain) + shift).unflatten(0, (side, side))  # (row, patch, patch)
     eye = torch.eye(side, dtype=matrix.dtype, device=matrix.device)

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP (Radford et al., 2021, arXiv 2103.00020): nothing is trained."""
+"""Zero-shot CLIP (Radford et al., 2021, arXiv 2103.00020): nothing trains."""
 
 from dataclasses import dataclass
 

@@ -1,24 +1,13 @@
 """What a method is written with: ``from methods.kit import Adapter, Clip, Method, Task``.
 
-Parts that several methods share are in ``methods.kit.parts`` and ``methods.kit.ring``.
+Types of fields are in ``methods.kit.core.field_types``; parts that several methods share are in
+``methods.kit.parts`` and ``methods.kit.ring``.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from methods.kit.core.errors import UsageError
-from methods.kit.core.field_types import (
-    BOTH_TOWERS,
-    Activation,
-    Dropout,
-    Fraction,
-    LinearSite,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    TowerName,
-)
 
 if TYPE_CHECKING:
     from methods.kit.binding.wiring import Ref
@@ -27,32 +16,10 @@ if TYPE_CHECKING:
     from methods.kit.contract.step import Step
     from methods.kit.core.clip import Block, Clip, Site, Tower
 
-__all__ = [
-    "BOTH_TOWERS",
-    "Activation",
-    "Adapter",
-    "Block",
-    "Clip",
-    "Dropout",
-    "Fraction",
-    "LinearSite",
-    "Method",
-    "NonNegativeFloat",
-    "NonNegativeInt",
-    "PositiveFloat",
-    "PositiveInt",
-    "Ref",
-    "Site",
-    "Stage",
-    "Step",
-    "Task",
-    "Tower",
-    "TowerName",
-    "UsageError",
-]
+__all__ = ["Adapter", "Block", "Clip", "Method", "Ref", "Site", "Stage", "Step", "Task", "Tower"]
+__all__ += ["UsageError"]
 
-# Names that need torch: imported on first use, so that errors and field types load without it.
-_MODULES = {
+_MODULES = {  # imported on first use, so that errors and field types need no torch
     "binding.wiring": ("Ref",),
     "contract.adapter": ("Adapter",),
     "contract.method": ("Method", "Stage", "Task"),

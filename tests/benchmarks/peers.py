@@ -38,7 +38,7 @@ class PackedLoRA(Method):
             for name in ("qkv", "out_proj"):
                 site = block.site(name)
                 adapter.add(
-                    site, *low_rank.factors(adapter, f"{block.key}.{name}", site, self.rank)
+                    site, *low_rank.own_factors(adapter, f"{block.key}.{name}", site, self.rank)
                 )
         return adapter
 

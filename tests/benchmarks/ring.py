@@ -69,7 +69,7 @@ def equalise(ring: Trainer, peer: Trainer) -> None:
         for call in site.after:
             chain = [bound.get(ref) for ref in call.refs]
             assert isinstance(call.fn, Bottleneck)
-            downs = call.fn.layout[0][0]
+            downs = len(call.fn.branches[0].down)
             values[f"image.{layer}.down"].copy_(reduce(torch.matmul, chain[:downs]))
             values[f"image.{layer}.up"].copy_(reduce(torch.matmul, chain[downs:]))
 

@@ -22,9 +22,9 @@ SITE = ("image", 1, "mlp")
 def test_the_activation_starts_as_one_or_close_to_gelu() -> None:
     x = torch.linspace(-3, 3, 601)
     assert torch.equal(
-        rational_activation.apply(x, torch.tensor(rational_activation.ONE)), torch.ones_like(x)
+        rational_activation.rational(x, torch.tensor(rational_activation.ONE)), torch.ones_like(x)
     )
-    near = rational_activation.apply(x, torch.tensor(rational_activation.GELU))
+    near = rational_activation.rational(x, torch.tensor(rational_activation.GELU))
     assert (near - F.gelu(x)).abs().max() < 0.03
 
 
@@ -33,10 +33,10 @@ def test_the_activation_is_its_formula_in_fp32() -> None:
     x = torch.randn(50, dtype=torch.float64) * 3
     above = sum(c[i] * x**i for i in range(6))
     below = 1 + sum((c[5 + j] * x**j).abs() for j in range(1, 5))
-    found = rational_activation.apply(x.float(), c.float())
+    found = rational_activation.rational(x.float(), c.float())
     torch.testing.assert_close(found.double(), above / below, atol=1e-4, rtol=1e-4)
     large = torch.full((1,), 1e4, dtype=torch.float16)  # its fifth power is no float16
-    assert torch.isfinite(rational_activation.apply(large, c.float())).all()
+    assert torch.isfinite(rational_activation.rational(large, c.float())).all()
 
 
 def attached(method: AdaptableAdapters, backbone: Backbone, task: Task | None = None) -> Adapter:
@@ -56,7 +56,7 @@ def test_tested_switches_are_open_or_shut(prefers: str, tiny: dict[str, Backbone
         values["image.1.switch"].copy_(
             torch.tensor([0.2, 0.1] if prefers == "skip" else [0.1, 0.2])
         )
-    f = rational_activation.apply(x @ values["image.1.down"], values["image.1.rational"])
+    f = rational_activation.rational(x @ values["image.1.down"], values["image.1.rational"])
     expected = x + f @ values["image.1.up"] if prefers == "adapter" else x
     torch.testing.assert_close(output(adapter, x), expected, atol=1e-6, rtol=0)
 
@@ -66,7 +66,7 @@ def test_in_training_a_switch_is_a_soft_choice_under_gumbel_noise(
 ) -> None:
     adapter = attached(AdaptableAdapters(temperature=0.7), tiny["flat"])
     values, x = adapter.values(), torch.randn(6, 64)
-    delta = rational_activation.apply(x @ values["image.1.down"], values["image.1.rational"])
+    delta = rational_activation.rational(x @ values["image.1.down"], values["image.1.rational"])
     delta = delta @ values["image.1.up"]
     for step in range(5):
         noise = Noise(4, step)

@@ -36,7 +36,7 @@ def trained(method: Method, backbone: Backbone, images: Images) -> Adapter:
 
 def test_the_schedule_is_that_of_the_paper() -> None:
     coto = CoTo()
-    points = [coto.chance(t) for t in (0.0, 0.375, 0.75, 0.9, 1.0)]
+    points = [coto.probability(t) for t in (0.0, 0.375, 0.75, 0.9, 1.0)]
     assert points == pytest.approx([0.1, 0.55, 1.0, 1.0, 1.0])
 
 
@@ -48,9 +48,9 @@ def test_at_least_one_group_is_always_on(
 
     coto = CoTo(first=max(start, 0.05) if start > 0 else 0.0, last=max(end, 0.05), ramp=ramp)
     rng = torch.Generator().manual_seed(seed)
-    if 0 < coto.chance(progress) < 0.01:
+    if 0 < coto.probability(progress) < 0.01:
         return  # right, and slow to draw
-    keep = _draw(progress, rng, 5, coto.chance)
+    keep = _draw(progress, rng, 5, coto.probability)
     assert set(keep.tolist()) <= {0.0, 1.0}
     assert keep.sum() >= 1
 

@@ -129,8 +129,11 @@ class BoundAdapter(LowRankPaths):
     def folded(self, key: Key, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return weight and bias with everything foldable merged into them, out of place."""
         w, b = self._weights(key, weight, bias)
-        pair = self.pair(key, len(weight))
-        return (w if pair is None else w + pair[1] @ pair[0]), b
+        site = self.at(key)
+        if site and site.adds:
+            down, up = self._fuse(key, len(weight))
+            w = w + up @ down
+        return w, b
 
     def _weights(
         self, key: Key, weight: Tensor, bias: Tensor | None

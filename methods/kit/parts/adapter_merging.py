@@ -1,8 +1,8 @@
-"""Several adapters as one: sums, means, and means after matching hidden units by optimal transport.
+"""Several adapters as one: their sum, their mean, or their mean after optimal transport.
 
-Only hidden units of an adapter act(x A + a) B + c can be permuted without changing it: the axes of
-the residual stream are fixed. With uniform masses and equally many units the optimal plan is a
-permutation (over b), found exactly by the Hungarian algorithm.
+Only the hidden units of an adapter act(x A + a) B + c can be permuted without changing it: the
+axes of the residual stream are fixed. With uniform masses and equally many units, the optimal plan
+is a permutation (over b), found exactly by the Hungarian algorithm.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,10 @@ class Weights(NamedTuple):
 def merge(
     adapters: Sequence[Weights], how: Merge, hidden: Callable[[Weights], Tensor] | None = None
 ) -> Weights:
-    """One adapter of the same size. ``ot_activations`` matches what ``hidden`` gives (rows, b)."""
+    """Return one adapter of the same size.
+
+    ``ot_activations`` matches the activations (rows, b) that ``hidden`` returns.
+    """
     first, *others = adapters
     if how == "ot_weights":
         others = [permuted(w, plan(_units(w), _units(first))) for w in others]
@@ -39,25 +42,23 @@ def merge(
 
 
 def plan(units: Tensor, reference: Tensor) -> Tensor:
-    """T (b, b), a permutation: T[u, v] = 1 where unit u moves to the place of reference unit v.
+    """Return a permutation T (b, b): T[u, v] = 1 where unit u moves to reference unit v.
 
     Units are rows; the cost is their Euclidean distance.
     """
     cost = torch.cdist(
         units.double(), reference.double(), compute_mode="donot_use_mm_for_euclid_dist"
     )
-    rows, columns = linear_sum_assignment(cost.cpu().numpy())
     t = torch.zeros(cost.shape, dtype=units.dtype, device=units.device)
-    places = (torch.as_tensor(found, device=t.device) for found in (rows, columns))
-    t[tuple(places)] = 1.0
+    t[linear_sum_assignment(cost.cpu().numpy())] = 1.0
     return t
 
 
 def permuted(w: Weights, t: Tensor) -> Weights:
-    """The same function with its hidden units in other places: A T, a T, T' B, c."""
+    """Return the same function with permuted hidden units: A T, a T, T' B, c."""
     return Weights(w.down @ t, w.down_bias @ t, t.mT @ w.up, w.up_bias)
 
 
 def _units(w: Weights) -> Tensor:
-    """What each hidden unit reads (b, width + 1)."""
+    """Return the input weights and bias of each hidden unit (b, width + 1)."""
     return torch.cat((w.down, w.down_bias[None]), 0).mT

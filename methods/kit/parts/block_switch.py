@@ -1,4 +1,4 @@
-"""Switching what an adapter hangs on a block on and off as a whole, whatever hangs there."""
+"""Switches that turn everything attached to a block on and off."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,56 +8,46 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.kit.binding.wiring import Add, Attached, Call, Ref
+from methods.kit.binding.wiring import Call, Ref
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.clip import Block
 
 
-def blocks(adapter: Adapter) -> list[Block]:
-    """The blocks in which an adapter hangs anything, image tower first, from input to output."""
-    at = {(tower, layer) for tower, layer, _ in adapter.wiring.sites if layer is not None}
-    return [block for block in adapter.clip.blocks() if (block.tower, block.index) in at]
+def attached_blocks(adapter: Adapter) -> list[Block]:
+    """Return the blocks with anything attached, image tower first, from input to output."""
+    touched = {(tower, layer) for tower, layer, _ in adapter.wiring.sites if layer is not None}
+    return [block for block in adapter.clip.blocks() if (block.tower, block.index) in touched]
 
 
-def members(adapter: Adapter, block: Block) -> list[str]:
-    """What trains under the name of a block: not what blocks share."""
+def parameters_of(adapter: Adapter, block: Block) -> list[str]:
+    """Return the parameters under the name of a block, without those that blocks share."""
     return [name for name in adapter.trained() if name.startswith(f"{block.key}.")]
 
 
-def switch(adapter: Adapter, block: Block, keep: Ref) -> None:
-    """Where the number ``keep`` is zero, everything that hangs on the block's sites is not there.
+def attach_switch(adapter: Adapter, block: Block, keep: Ref) -> None:
+    """Disable everything attached to the block's sites where the number ``keep`` is zero.
 
-    Where it is not, the same bits come out as without a switch.
+    Otherwise results are bit for bit those without a switch.
     """
-    for key, attached in adapter.wiring.sites.items():
+    for key, site in adapter.wiring.sites.items():
         if key[:2] == (block.tower, block.index):
             name = ".".join(map(str, key))
-            attached.adds = [
-                _switched_path(adapter, f"{name}.kept.{i}", add, keep)
-                for i, add in enumerate(attached.adds)
-            ]
-            _switch_calls(attached, keep)
+            for i, add in enumerate(site.adds):
+                up = adapter.derive(f"{name}.kept.{i}", torch.mul, add.up, keep)
+                site.adds[i] = replace(add, up=up)
+            for part in ("weight", "bias", "before", "after"):
+                inputs = 2 if part == "after" else 1
+                setattr(site, part, _switched(getattr(site, part), inputs, keep))
 
 
-def _switched_path(adapter: Adapter, name: str, add: Add, keep: Ref) -> Add:
-    return replace(add, up=adapter.derive(name, torch.mul, add.up, keep))
-
-
-def _switch_calls(attached: Attached, keep: Ref) -> None:
-    attached.weight = _switched(attached.weight, 1, keep)
-    attached.bias = _switched(attached.bias, 1, keep)
-    attached.before = _switched(attached.before, 1, keep)
-    attached.after = _switched(attached.after, 2, keep)
-
-
-def _switched(calls: Sequence[Call], seen: int, keep: Ref) -> list[Call]:
-    """Calls whose first ``seen`` arguments are what passes; the last of those goes on if off."""
+def _switched(calls: Sequence[Call], inputs: int, keep: Ref) -> list[Call]:
+    """Wrap calls whose first ``inputs`` arguments are activations; if off, the last is returned."""
     return [
-        replace(call, fn=partial(_either, fn=call.fn, seen=seen), refs=(keep, *call.refs))
+        replace(call, fn=partial(_either, fn=call.fn, inputs=inputs), refs=(keep, *call.refs))
         for call in calls
     ]
 
 
-def _either(*args: Any, fn: Callable[..., Tensor], seen: int) -> Tensor:
-    passing, keep, tensors = args[:seen], args[seen], args[seen + 1 :]
-    return torch.where(keep > 0, fn(*passing, *tensors), passing[-1])
+def _either(*args: Any, fn: Callable[..., Tensor], inputs: int) -> Tensor:
+    given, keep, tensors = args[:inputs], args[inputs], args[inputs + 1 :]
+    return torch.where(keep > 0, fn(*given, *tensors), given[-1])

@@ -1,4 +1,4 @@
-"""Experts of which every training pass takes one at random, and agreement between two passes."""
+"""Stochastic experts: one per training pass, drawn at random, and agreement between two passes."""
 
 from functools import partial
 
@@ -14,13 +14,13 @@ from methods.kit.parts.consistency import divergence
 
 
 def route(adapter: Adapter, name: str, layers: int, experts: int) -> Ref:
-    """Shares (layers, experts): in training one expert a layer for the whole batch, else a mean."""
-    rest = torch.full((layers, experts), 1 / experts)
-    return adapter.draw(name, rest, one_of(layers, experts))
+    """Return shares (layers, experts): one expert a layer in training, otherwise their mean."""
+    mean = torch.full((layers, experts), 1 / experts)
+    return adapter.draw(name, mean, one_of(layers, experts))
 
 
 def one_of(layers: int, experts: int) -> DrawFn:
-    """Draws one expert in each layer: one-hot rows (layers, experts)."""
+    """Return a draw of one expert in each layer: one-hot rows (layers, experts)."""
 
     def draw(_: float, rng: torch.Generator) -> Tensor:
         chosen = torch.randint(experts, (layers,), generator=rng, device="cpu")
@@ -30,22 +30,23 @@ def one_of(layers: int, experts: int) -> DrawFn:
 
 
 def mix(shares: Tensor, stack: Tensor) -> Tensor:
-    """The weighted sum of experts (experts, ...)."""
+    """Return the weighted sum of experts (experts, ...)."""
     return torch.tensordot(shares, stack, 1)
 
 
-def agree(adapter: Adapter, weight: float, detach: bool = False) -> None:
-    """Penalise what two passes over a batch say differently: weight * (KL + KL the other way) / 2.
+def penalise_disagreement(adapter: Adapter, weight: float, detach: bool = False) -> None:
+    """Add weight * (KL(p1 || p2) + KL(p2 || p1)) / 2 of two passes over a batch to the loss.
 
-    ``detach``: each direction trains the pass that it measures, not the one it measures against.
+    ``detach``: each KL trains its first distribution only.
     """
     if weight:
         adapter.penalise(partial(disagreement, weight=weight, detach=detach), second_pass=True)
 
 
 def disagreement(step: Step, weight: float, detach: bool) -> Tensor:
+    """Return the penalty of one step."""
     assert step.second_logits is not None
     one, two = step.logits, step.second_logits
-    still_one, still_two = (one.detach(), two.detach()) if detach else (one, two)
-    # KL(p1 || p2) trains p1 where p2 is held, as in AdaMix; `divergence` has the first last
-    return weight * 0.5 * (divergence(still_two, one) + divergence(still_one, two))
+    fixed_one, fixed_two = (one.detach(), two.detach()) if detach else (one, two)
+    # KL(p1 || p2) trains p1 where p2 is fixed, as in AdaMix; `divergence` takes the first last
+    return weight * 0.5 * (divergence(fixed_two, one) + divergence(fixed_one, two))

@@ -1,4 +1,4 @@
-"""The identity, with another gradient."""
+"""The identity, with a scaled gradient."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class _Rescale(torch.autograd.Function):
+class _ScaleGradient(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -22,7 +22,7 @@ class _Rescale(torch.autograd.Function):
         return grads[0] * ctx.factor, None
 
 
-def rescale(x: Tensor, factor: float) -> Tensor:
-    """x itself; what flows back through here is multiplied by ``factor``."""
-    result: Tensor = _Rescale.apply(x, factor)
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """Return x; its gradient is multiplied by ``factor``."""
+    result: Tensor = _ScaleGradient.apply(x, factor)
     return result

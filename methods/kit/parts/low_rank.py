@@ -1,4 +1,4 @@
-"""Low-rank factor pairs: y += scale * up(down(x))."""
+"""Low-rank pairs of factors: y += scale * up(down(x))."""
 
 import math
 
@@ -11,7 +11,7 @@ from methods.kit.core.clip import Site
 from methods.kit.core.errors import UsageError
 
 
-def factors(adapter: Adapter, name: str, site: Site, rank: int) -> tuple[Ref, Ref]:
+def own_factors(adapter: Adapter, name: str, site: Site, rank: int) -> tuple[Ref, Ref]:
     """Own ``down`` (rank, in), Kaiming-uniform as in LoRA, and ``up`` (out, rank), zero."""
     out_width, in_width = site.shape
     if rank > min(out_width, in_width):

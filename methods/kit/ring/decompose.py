@@ -1,11 +1,11 @@
-"""A stack of matrices, one a layer, as a ring: the reverse of making matrices from cores.
+"""Decomposition of a stack of matrices, one a layer, into the cores of a ring.
 
-Alternating least squares (Zhao et al., 2016): two cores are held, the third is the solution of a
-linear system, and so on around the ring; the error never grows. Starts: the ring that truncated
-singular value decompositions give, which is near but, the basis of its slices being arbitrary, not
-at a ring of these ranks even where there is one; then random rings, as the problem has local
-minima. Written in torch: of tensorly's two, tensor_ring asks that r0 r1 be no more than the number
-of layers, and tensor_ring_als builds systems with a row for every entry of a layer.
+Alternating least squares (Zhao et al., 2016): with two cores fixed, the third is the solution of a
+linear system, and so on around the ring; the error never grows. Starting points: the ring of
+truncated singular value decompositions (near, but not exact even where a ring of these ranks
+exists, since the basis of its slices is arbitrary), then random rings, because the problem has
+local minima. Of tensorly's two functions, tensor_ring needs r0 r1 to be at most the number of
+layers, and tensor_ring_als builds systems with one row for every entry of a layer.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Cores = tuple[Tensor, Tensor, Tensor]
-EXACT = 1e-7  # of the norm; what normal equations in double precision can reach
-UNUSED = 1e-10  # share of the largest singular value of a bond below which a direction is not used
+from methods.kit.ring.ring import Cores
+
+EXACT = 1e-7  # relative error that normal equations reach in double precision
+UNUSED = 1e-10  # directions of a bond below this share of its largest singular value are unused
 
 
 @dataclass(frozen=True)
@@ -38,30 +39,26 @@ def decompose(
     seed: int = 0,
     first: int | None = None,
 ) -> Decomposition:
-    """The best ring found for a stack (L, m, n), in double precision.
+    """Return the best ring found for a stack (L, m, n), in double precision.
 
-    With ``first``, only the start that is best after so many sweeps goes on to all of them.
-
-    A sweep costs about 3 L m n r2 max(r0, r1) multiplications. Stops early when a sweep gains
-    less than a millionth of the error, and after a start that is exact.
+    With ``first``, each start gets this many sweeps, and only the best one goes on to ``sweeps``.
+    A sweep costs about 3 L m n r2 max(r0, r1) multiplications. Stops early when a sweep gains less
+    than a millionth of the error, and after a start that is exact.
     """
     target = stack.double()
-    ranks = (*slice_size, ring_rank)
     best: Decomposition | None = None
-    for start in _starts(target, ranks, starts, seed):
+    for start in _starts(target, (*slice_size, ring_rank), starts, seed):
         found = _descend(target, start, first or sweeps)
         if best is None or found.error < best.error:
             best = found
         if best.error <= EXACT:
-            break
+            return best
     assert best is not None
-    if first is not None and best.error > EXACT:
-        return _descend(target, best.cores, max(0, sweeps - first))
-    return best
+    return best if first is None else _descend(target, best.cores, max(0, sweeps - first))
 
 
 def relative_error(stack: Tensor, cores: Cores) -> float:
-    """|X - ring| / |X|, and 0 for a stack of zeros that is met."""
+    """Return |X - ring| / |X|, and 0 for a stack of zeros that is met."""
     gap = torch.linalg.norm(stack - torch.einsum("alb,bic,cja->lij", *cores))
     return float(gap / torch.linalg.norm(stack)) if stack.any() else float(gap)
 
@@ -70,9 +67,8 @@ def _descend(target: Tensor, cores: Cores, sweeps: int) -> Decomposition:
     error = relative_error(target, cores)
     for _ in range(sweeps):
         for k in range(3):
-            turned = target.permute(k, (k + 1) % 3, (k + 2) % 3)
-            others = cores[(k + 1) % 3], cores[(k + 2) % 3]
-            new = _solve(turned, *others)
+            rotated = target.permute(k, (k + 1) % 3, (k + 2) % 3)
+            new = _solve(rotated, cores[(k + 1) % 3], cores[(k + 2) % 3])
             cores = (*cores[:k], new, *cores[k + 1 :])  # type: ignore[assignment]
         before, error = error, relative_error(target, cores)
         if error <= EXACT or before - error <= 1e-6 * error:
@@ -81,7 +77,7 @@ def _descend(target: Tensor, cores: Cores, sweeps: int) -> Decomposition:
 
 
 def _solve(target: Tensor, after: Tensor, before: Tensor) -> Tensor:
-    """The core (a, n, b) of the first mode that fits best beside the two others of the circle.
+    """Return the least-squares core (a, n, b) of the first mode, given the other two.
 
     Normal equations: their matrix (a b, a b) is contracted from the two cores alone, the right
     side from the target with one core and then the other.
@@ -99,8 +95,7 @@ def _solve(target: Tensor, after: Tensor, before: Tensor) -> Tensor:
 
 def _starts(target: Tensor, ranks: tuple[int, int, int], count: int, seed: int) -> Iterator[Cores]:
     yield by_singular_values(target, ranks)
-    r0, r1, r2 = ranks
-    layers, m, n = target.shape
+    (r0, r1, r2), (layers, m, n) = ranks, target.shape
     rng = torch.Generator().manual_seed(seed)
     for _ in range(count - 1):
         shapes = ((r0, layers, r1), (r1, m, r2), (r2, n, r0))
@@ -111,9 +106,9 @@ def _starts(target: Tensor, ranks: tuple[int, int, int], count: int, seed: int) 
 
 
 def by_singular_values(target: Tensor, ranks: tuple[int, int, int]) -> Cores:
-    """Two truncated decompositions: layers against the rest, then rows against columns.
+    """Return the ring of two truncated decompositions: layers, then rows against columns.
 
-    Ranks above what the stack has are filled with zeros.
+    Ranks above those of the stack are filled with zeros.
     """
     r0, r1, r2 = ranks
     _, m, n = target.shape
@@ -128,33 +123,33 @@ def by_singular_values(target: Tensor, ranks: tuple[int, int, int]) -> Cores:
 
 
 def _split(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The best (rows, rank) times (rank, cols), the first with orthonormal columns."""
+    """Return the best (rows, rank) times (rank, cols), the first with orthonormal columns."""
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
     kept = min(rank, len(s))
     pad = (0, rank - kept)
     return F.pad(u[:, :kept], pad), F.pad(s[:kept, None] * v[:kept], (0, 0, *pad))
 
 
-# --- cores to go on training from -----------------------------------------------------------------
+# --- cores to train further -----------------------------------------------------------------------
 
 
 @torch.no_grad()
-def trainable(cores: Cores, rounds: int = 20, seed: int = 0) -> Cores:
-    """The same ring in cores that train well.
+def balance_cores(cores: Cores, rounds: int = 20, seed: int = 0) -> Cores:
+    """Return the same ring in cores that train well.
 
     A ring leaves the basis of each bond open, and least squares leave it anywhere: large entries
     that cancel, directions that are zero on both sides and would never get a gradient. Here both
-    sides of every bond weigh the same (cores of least norm), entries of all cores are of one
-    size, and directions that are not used are zero on one side and random on the other.
+    sides of every bond have the same norm (cores of least norm), all cores have entries of one
+    size, and unused directions are zero on one side and random on the other.
     """
     found = list(cores)
     unused = [torch.zeros(0)] * 3
     for _ in range(rounds):
         for k in range(3):
             left, right = found[k], found[(k + 1) % 3]
-            there, back, unused[k] = _balance(left.flatten(0, 1), right.flatten(1))
-            found[k] = left @ there
-            found[(k + 1) % 3] = torch.tensordot(back, right, dims=1)
+            change, inverse, unused[k] = _balance(left.flatten(0, 1), right.flatten(1))
+            found[k] = left @ change
+            found[(k + 1) % 3] = torch.tensordot(inverse, right, dims=1)
     if not all(bool(core.any()) for core in found):
         return cores
     sizes = [core.square().mean().sqrt() for core in found]
@@ -171,10 +166,10 @@ def trainable(cores: Cores, rounds: int = 20, seed: int = 0) -> Cores:
 
 
 def _balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """T and its inverse so that left T and T^-1 right have the same Gram matrix, a diagonal one.
+    """Return T and T^-1 so that left T and T^-1 right have the same, diagonal Gram matrix.
 
     Left is (m, r), right (r, n). Directions that their product does not use become zero in both;
-    the last value says which (r,).
+    the third value marks them (r,).
     """
     a, b = _triangle(left), _triangle(right.mT)
     u, s, v = torch.linalg.svd(a @ b.mT)
@@ -184,6 +179,6 @@ def _balance(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _triangle(tall: Tensor) -> Tensor:
-    """R (r, r) with R^T R = the Gram matrix of (m, r)."""
+    """Return R (r, r) with R^T R equal to the Gram matrix of (m, r)."""
     r = torch.linalg.qr(tall, mode="r").R
     return F.pad(r, (0, 0, 0, tall.shape[1] - len(r)))

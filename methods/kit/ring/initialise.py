@@ -1,4 +1,4 @@
-"""Rings that begin near a stack of trained matrices instead of at random."""
+"""Rings initialized near a stack of trained matrices instead of at random."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,37 +7,39 @@ import torch
 from torch import Tensor
 
 from methods.kit.contract.adapter import Adapter
-from methods.kit.ring.decompose import Cores, decompose, trainable
+from methods.kit.ring.decompose import balance_cores, decompose
+from methods.kit.ring.ranks import Rank
+from methods.kit.ring.ring import Cores
 
-ERRORS = "start_error"  # the table of what the rings leave out of what they start from
-# Random stacks: within a hundredth of the error that four times the work finds. Rings: found.
+ERRORS = "start_error"  # table: the relative error of each fit
+# On random stacks, within 1 % of the error found with four times the work; rings are recovered.
 SWEEPS, STARTS, FIRST = 120, 4, 15
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A ring near a stack: its cores, None where they are drawn, and the matrices that it makes."""
+    """A ring near a stack: its cores, None where they are to be drawn, and its matrices."""
 
     cores: Cores | None
     made: Tensor
 
 
 @torch.no_grad()
-def fit(stack: Tensor, slice_size: tuple[int, int], ring_rank: int) -> Fit:
-    """The ring of these ranks nearest to a stack (L, rows, cols), in cores that train well.
+def fit_ring(stack: Tensor, rank: Rank) -> Fit:
+    """Return the ring nearest to a stack (L, rows, cols), in cores that train well.
 
-    On the meta device only shapes are given. A stack of zeros is left to a ring whose slices are
-    zero and whose other cores are random: zero cores would never train.
+    On the meta device only shapes are returned. A stack of zeros is left to a ring with zero
+    slices and random other cores: if all cores were zero, none would train.
     """
     if stack.is_meta or not stack.any():
         return Fit(None, torch.zeros_like(stack))
-    found = decompose(stack, slice_size, ring_rank, SWEEPS, STARTS, first=FIRST)
-    cores = trainable(found.cores)
+    found = decompose(stack, rank.slice, rank.of_bonds[0], SWEEPS, STARTS, first=FIRST)
+    cores = balance_cores(found.cores)
     return Fit(cores, torch.einsum("alb,bic,cja->lij", *cores))
 
 
-def report(adapter: Adapter, row: str, whole: Tensor, made: Tensor) -> None:
-    """Keep |whole - made| / |whole| with the run."""
+def report_error(adapter: Adapter, row: str, whole: Tensor, made: Tensor) -> None:
+    """Report |whole - made| / |whole| in the result."""
     if not whole.is_meta and whole.any():
         error = float((whole - made).norm() / whole.norm())
         adapter.report(ERRORS, partial(_row, error), row=row, columns=("relative",))

@@ -13,7 +13,7 @@ from harness.model.prompt_packing import pack_prompts
 from harness.model.tower import Prompts
 from methods.kit.binding.randomness import Noise
 from methods.kit.contract.adapter import Adapter
-from methods.kit.parts.low_rank import factors
+from methods.kit.parts.low_rank import own_factors
 from tests.conftest import TEMPLATE
 from tests.methods.adapter_values import stack
 
@@ -46,7 +46,7 @@ def adapted(backbone: Backbone, dropout: float = 0.0) -> Adapter:
     adapter = Adapter(backbone.clip)
     for block in backbone.clip.blocks():
         site = block.site("q")
-        down, up = factors(adapter, f"{block.key}.q", site, 2)
+        down, up = own_factors(adapter, f"{block.key}.q", site, 2)
         adapter.add(site, down, up, dropout=dropout)
         shift = adapter.own(f"{block.key}.shift", torch.nn.Parameter(torch.zeros(block.width)))
         adapter.after(block.site("mlp"), _shifted, shift)

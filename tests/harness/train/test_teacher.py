@@ -139,7 +139,7 @@ def test_any_method_may_stay_near_the_frozen_model(
     for weight in (0.0, 30.0):
         torch.manual_seed(0)
         adapter = CLIPAdapter().attach(backbone.clip, task_of(backbone))
-        consistency.attach_consistency(adapter, consistency.Weights(logits=weight))
+        consistency.penalise_inconsistency(adapter, consistency.Weights(logits=weight))
         net = Classifier(backbone, adapter, backbone.prompts(TEMPLATE, NAMES))
         cfg = TrainSpec(lr=1e-2, epochs=20, batch_size=4, augment="none")
         list(fit(net, images, cfg, seed=1))

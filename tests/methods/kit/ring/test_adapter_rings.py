@@ -12,7 +12,8 @@ from torch import Tensor
 from methods.kit import Adapter, Clip, Ref, Tower
 from methods.kit.binding.bound_adapter import BoundAdapter
 from methods.kit.ring import weight_rings
-from methods.kit.ring.adapter_rings import Adapters, Rank, Reading, Share
+from methods.kit.ring.adapter_rings import AdapterRings, Reading, Share
+from methods.kit.ring.ranks import Rank
 from methods.kit.ring.tensor_ring import modes_of
 
 few = settings(max_examples=60, deadline=None)
@@ -78,7 +79,8 @@ def test_down_and_up_of_every_layer(
     adapter = Adapter(clip)
     towers = list(clip.towers())
     found = {
-        t.name: Adapters(t, layers, bottleneck, reading, share, rank).own(adapter) for t in towers
+        t.name: AdapterRings(list(t.blocks()), bottleneck, reading, share, rank).own(adapter)
+        for t in towers
     }
     bound = filled(adapter)
     for tower in towers:
@@ -98,7 +100,7 @@ def test_down_and_up_of_every_layer(
             downs, ups = rings["down"], rings["up"]
         for layer, branch in enumerate(found[tower.name]):
             torch.testing.assert_close(matrix(bound, branch.down), downs[layer])
-            torch.testing.assert_close(matrix(bound, branch.up, branch.turned), ups[layer])
+            torch.testing.assert_close(matrix(bound, branch.up, branch.transposed), ups[layer])
 
 
 @few
@@ -115,7 +117,7 @@ def test_counts_for_equal_ranks(width: int, layers: int, bottleneck: int, r: int
     for reading, count in expected.items():
         clip = clip_of(d, d, layers)
         adapter = Adapter(clip)
-        stack = Adapters(clip.image, layers, b, reading, "tower", Rank(r, (r, r)))
+        stack = AdapterRings(list(clip.image.blocks()), b, reading, "tower", Rank(r, (r, r)))
         stack.own(adapter)
         assert sum(p.numel() for p in adapter.parameters()) == count
 
@@ -139,10 +141,10 @@ def test_the_update_of_every_site(
 ) -> None:
     clip = clip_of(width, width, layers)
     adapter = Adapter(clip)
-    groups = weight_rings.groups(list(clip.image.blocks()), sites, grouping)
+    groups = weight_rings.group_sites(list(clip.image.blocks()), sites, grouping)
     assert sorted(s for g in groups for s in g.name.split("_")) == sorted(sites)
     for group in groups:
-        weight_rings.attach_weight_updates(adapter, group, rank, factored, 0.5)
+        weight_rings.attach_updates(adapter, group, rank, factored, 0.5)
     bound = filled(adapter)
     updates = {
         key: torch.zeros(math.prod(shape), dtype=torch.double).reshape(shape)

@@ -10,7 +10,7 @@ from tensorly.decomposition import tensor_ring, tensor_ring_als
 from torch import Tensor
 
 from methods.kit.ring.decompose import by_singular_values, decompose, relative_error
-from methods.kit.ring.ring import plain
+from tests.methods.kit.ring.plain_ring import plain
 
 
 def random_ring(
@@ -19,7 +19,7 @@ def random_ring(
     """A stack that is a ring of these ranks."""
     rng = torch.Generator().manual_seed(seed)
     ring = plain(*size, slice_size, rank)
-    shapes = ring.tensor.shapes
+    shapes = ring.shapes
     return ring.materialise(*(torch.randn(s, generator=rng, dtype=torch.double) for s in shapes))
 
 
@@ -41,7 +41,7 @@ def test_a_stack_that_is_a_ring_is_found_exactly(
     found = decompose(stack, slice_size, rank)
     assert found.error < 1e-6
     assert [c.shape for c in found.cores] == [
-        torch.Size(s) for s in plain(*size, slice_size, rank).tensor.shapes
+        torch.Size(s) for s in plain(*size, slice_size, rank).shapes
     ]
     materialised = plain(*size, slice_size, rank).materialise(*found.cores)
     torch.testing.assert_close(materialised, stack, atol=1e-4, rtol=1e-5)

@@ -19,7 +19,9 @@ from methods.full_rank import FullRank
 from methods.kit import Adapter, UsageError
 from methods.kit.contract.source_weights import SourceAdapter, SourceWeights
 from methods.kit.ring import initialise
-from methods.kit.ring.decompose import Cores, by_singular_values, trainable
+from methods.kit.ring.decompose import balance_cores, by_singular_values
+from methods.kit.ring.ranks import Rank
+from methods.kit.ring.ring import Cores
 from tests.conftest import NAMES, TEMPLATE, task_of
 from tests.methods.adapter_values import load_state
 
@@ -94,7 +96,7 @@ def test_trainable_cores_are_the_same_ring_and_of_one_size(
         1e-3 * randn(r1, m, r2, seed=seed + 1),
         randn(r2, n, r0, seed=seed + 2),
     )
-    found = trainable(cores)
+    found = balance_cores(cores)
     whole = ring_of(cores)
     torch.testing.assert_close(ring_of(found), whole, atol=1e-8 * float(whole.abs().max()), rtol=0)
     assert [c.shape for c in found] == [c.shape for c in cores]
@@ -102,7 +104,7 @@ def test_trainable_cores_are_the_same_ring_and_of_one_size(
 
 def test_every_bond_weighs_the_same_on_both_sides() -> None:
     cores = 1e4 * randn(3, 9, 4), 1e-3 * randn(4, 20, 2, seed=1), randn(2, 8, 3, seed=2)
-    found = trainable(cores)
+    found = balance_cores(cores)
     sizes = [float(c.square().mean().sqrt()) for c in found]
     assert sizes == pytest.approx([sizes[0]] * 3)
     for k in range(3):
@@ -117,7 +119,7 @@ def test_directions_that_are_not_used_can_still_be_learnt() -> None:
     cores = by_singular_values(stack, (5, 4, 3))
     assert not cores[0][1:].any()
     assert float(cores[2][..., 1:].abs().max()) < 1e-12  # so neither side ever gets a gradient
-    found = [core.clone().requires_grad_() for core in trainable(cores)]
+    found = [core.clone().requires_grad_() for core in balance_cores(cores)]
     whole = ring_of((found[0], found[1], found[2]))
     torch.testing.assert_close(whole.detach(), ring_of(cores))
     (whole - randn(4, 9, 6, seed=7)).square().sum().backward()
@@ -175,7 +177,7 @@ def test_the_error_is_that_of_the_singular_values(tiny: dict[str, Backbone]) -> 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_worse_than_tensorly(seed: int) -> None:
     stack = randn(6, 12, 7, seed=seed)
-    made = initialise.fit(stack, (2, 2), 3).made
+    made = initialise.fit_ring(stack, Rank(3, (2, 2))).made
     for theirs in (
         tensor_ring(tl.tensor(stack.numpy()), rank=[2, 2, 3, 2]),
         tensor_ring_als(
@@ -264,9 +266,9 @@ def test_a_run_that_never_moved_leaves_a_ring_that_can_train(tiny: dict[str, Bac
             "say method.towers=image,text",
         ),
         (AdaRing(form="delta"), "say method.form=adapter"),
-        (AdaRing(form="adapter", reading="factored"), "goes with two_rings or one_ring"),
-        (AdaRing(form="adapter", reading="parallel"), "goes with two_rings or one_ring"),
-        (AdaRing(form="adapter", share="both"), "goes with method.share=tower"),
+        (AdaRing(form="adapter", reading="factored"), "needs two_rings or one_ring"),
+        (AdaRing(form="adapter", reading="parallel"), "needs two_rings or one_ring"),
+        (AdaRing(form="adapter", share="both"), "needs method.share=tower"),
     ],
 )
 def test_a_method_that_does_not_fit_is_told_what_would(
@@ -279,6 +281,6 @@ def test_a_method_that_does_not_fit_is_told_what_would(
 def test_decomposing_stays_on_the_cpu_wherever_the_model_is() -> None:
     stack = randn(3, 6, 4)
     with torch.device("meta"):
-        found = initialise.fit(stack, (2, 2), 2)
+        found = initialise.fit_ring(stack, Rank(2, (2, 2)))
     assert found.made.device.type == "cpu"
-    torch.testing.assert_close(found.made, initialise.fit(stack, (2, 2), 2).made)
+    torch.testing.assert_close(found.made, initialise.fit_ring(stack, Rank(2, (2, 2))).made)
