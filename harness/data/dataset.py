@@ -1,4 +1,4 @@
-"""A data set as it lies on disk: encoded images with labels, names, splits and domains."""
+"""A data set as it is on disk: encoded images with labels, class names and splits."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+GENERIC_TEMPLATE = "a photo of a {}."
 LEFT_OUT = "left out"  # the split of rows that no run sees
 
 
@@ -13,9 +14,8 @@ LEFT_OUT = "left out"  # the split of rows that no run sees
 class Dataset:
     """Rows of a labelled image set. ``split`` is 'train', 'val' or 'test' for each row.
 
-    A set that lies on disk image by image has ``paths`` (relative, one a row), the ``folder`` of
-    the set, and ``source``, the SHA-256 of what lists its rows. ``ignored`` are files that lie
-    beside the images and are none.
+    A set of single files has ``paths`` (relative, one per row) in its ``folder``; one with a
+    listing has ``source``, the SHA-256 of the listing. ``ignored`` are files that are no images.
     """
 
     name: str
@@ -23,7 +23,6 @@ class Dataset:
     template: str
     labels: np.ndarray  # (rows,) int64
     split: np.ndarray  # (rows,) str
-    domains: np.ndarray  # (rows,) str
     images: Sequence[bytes] = field(repr=False)
     digest: str = ""
     paths: tuple[str, ...] = field(default=(), repr=False)
@@ -32,15 +31,15 @@ class Dataset:
     ignored: tuple[str, ...] = field(default=(), repr=False)
 
     def rows(self, split: str) -> np.ndarray:
-        """Row numbers of a split, in file order."""
+        """Return the row numbers of a split, in file order."""
         return np.flatnonzero(self.split == split)
 
     def where(self, row: int) -> str:
-        """How a person finds an image: its file, else its row."""
+        """Return where to find an image: its file, else its row."""
         return str((self.folder or Path()) / self.paths[row]) if self.paths else f"row {row}"
 
     def without(self, rows: Collection[int]) -> "Dataset":
-        """The same rows with the same numbers, some of which no split has any more."""
+        """Return the data set with some rows in no split; row numbers stay."""
         split = self.split.astype(object)
         split[sorted(rows)] = LEFT_OUT
         return replace(self, split=split.astype(str))

@@ -16,7 +16,6 @@ from harness.data import public_sets
 from harness.data.dataset import Dataset
 from methods.kit.core.errors import UsageError, unknown
 
-GENERIC_TEMPLATE = "a photo of a {}."
 TABLES = (".parquet", ".csv", ".tsv")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
@@ -121,11 +120,11 @@ def _read(name: str, root: str, here: str) -> Dataset:
     if name.startswith("hf:"):
         from harness.data.readers import huggingface
 
-        return huggingface.read(name, GENERIC_TEMPLATE)
+        return huggingface.read(name)
     if Path(name).is_dir():
         from harness.data.readers import class_folders
 
-        return class_folders.read(Path(name), GENERIC_TEMPLATE)
+        return class_folders.read(Path(name))
     from harness.data.readers import table_file
 
     path = Path(name)
@@ -133,7 +132,7 @@ def _read(name: str, root: str, here: str) -> Dataset:
         from harness.data.readers import torchvision
 
         path = torchvision.find_table(name, root)
-    return table_file.read(path, path.stem, GENERIC_TEMPLATE)
+    return table_file.read(path, path.stem)
 
 
 def _from_package(name: str) -> Dataset:

@@ -14,7 +14,7 @@ from importlib.resources import files
 import pandas as pd
 
 from harness.data import public_sets
-from harness.data.registry import GENERIC_TEMPLATE
+from harness.data.dataset import GENERIC_TEMPLATE
 from harness.spec.protocols import harmonic_mean
 from harness.tracking.run_record import Run
 from reports.results.board import AVERAGE, runs_frame

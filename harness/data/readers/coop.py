@@ -1,4 +1,4 @@
-"""Reads the public data sets from CoOp's folder layout: one loader, driven by sets.toml."""
+"""Reads the public data sets in CoOp's folder layout, as public_sets.toml describes them."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ import numpy as np
 from harness.data import public_sets
 from harness.data.dataset import Dataset
 from harness.data.public_sets import PublicSet
-from harness.data.readers.image_files import Files, list_folder, missing_files
+from harness.data.readers.image_files import ImageFiles, list_folder, missing_files
+from harness.data.readers.validation import SPLITS, names_by_label
 from methods.kit.core.errors import UsageError
 
-SPLITS = ("train", "val", "test")
 CLASSNAMES = "classnames.txt"
 LAYOUT = "docs/data.md shows the layout"
 
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 def read(name: str, root: str = "") -> Dataset:
-    """A public data set, checked against what is known of it. Raises UsageError in one line."""
+    """Read a public data set and check it against its published counts. Raises UsageError."""
     base = public_sets.root_folder(root, name)
     known = public_sets.locate_set(name, base)
     home = base / known.folder
@@ -40,19 +40,19 @@ def read(name: str, root: str = "") -> Dataset:
         )
     rows, source = LISTINGS[known.listing](known, home, base)
     rows = [row._replace(classname=known.rename.get(row.classname, row.classname)) for row in rows]
-    names = _classnames(known, rows)
+    labels = [row.label for row in rows]
+    names = names_by_label(f"data set {name!r}", labels, [row.classname for row in rows])
     _check_counts(known, rows, names)
     images = home / known.images
     if known.listing in ("split", "variants"):  # the others list what is there
         _check_files(known, images, rows)
     return Dataset(
         name=name,
-        classnames=names,
+        classnames=tuple(names),
         template=known.template,
-        labels=np.array([row.label for row in rows], dtype=np.int64),
+        labels=np.array(labels, dtype=np.int64),
         split=np.array([row.split for row in rows]),
-        domains=np.full(len(rows), ""),
-        images=Files(images, [row.path for row in rows]),
+        images=ImageFiles(images, [row.path for row in rows]),
         digest=_digest(rows, names),
         paths=tuple(row.path for row in rows),
         folder=home,
@@ -64,7 +64,7 @@ def read(name: str, root: str = "") -> Dataset:
 
 
 def _split(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
-    """Rows of a split file {train, val, test: [[path, label, class name], ...]}."""
+    """List a split file {train, val, test: [[path, label, class name], ...]}."""
     path = home / known.split
     raw = _bytes(known, path)
     try:
@@ -85,7 +85,7 @@ def _split(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
 
 
 def _variants(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
-    """Rows of FGVC-Aircraft's own lists: ``0034309 Boeing 737-200`` is one image of a variant."""
+    """List FGVC-Aircraft's own files: ``0034309 Boeing 737-200`` is an image and its variant."""
     sha = hashlib.sha256()
     raw = _bytes(known, home / "variants.txt")
     sha.update(raw)
@@ -104,7 +104,7 @@ def _variants(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]
 
 
 def _classes(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
-    """Rows of a folder a class, sorted (CoOp lists in the order of the file system)."""
+    """List one folder per class, sorted (CoOp lists in the order of the file system)."""
     names, raw = _names_by_folder(known, home, base)
     parts = {"train": known.train_folder, "test": known.test_folder}
     images = home / known.images
@@ -129,7 +129,7 @@ def _classes(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
 
 
 def _numbered(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
-    """Rows of folders 0, 1, ...: the n-th line of classnames.txt names folder n."""
+    """List folders 0, 1, ...: line n of classnames.txt names folder n."""
     names, raw = _names_by_folder(known, home, base)
     folder = home / known.images
     rows = [
@@ -144,7 +144,7 @@ LISTINGS = {"split": _split, "variants": _variants, "classes": _classes, "number
 
 
 def _names_by_folder(known: PublicSet, home: Path, base: Path) -> tuple[dict[str, str], bytes]:
-    """Folder to class name, in file order; a shifted set may use ImageNet's own file."""
+    """Return folder to class name, in file order; a shifted set may use ImageNet's own file."""
     path = home / CLASSNAMES
     if not path.is_file() and known.name in public_sets.SHIFTED:
         path = base / public_sets.locate_set("imagenet", base).folder / CLASSNAMES
@@ -178,22 +178,8 @@ def _listed(rows: Iterable[Row], raw: bytes) -> str:
 # --- checks ----------------------------------------------------------------------------------
 
 
-def _classnames(known: PublicSet, rows: Sequence[Row]) -> tuple[str, ...]:
-    found: dict[int, str] = {}
-    for row in rows:
-        if found.setdefault(row.label, row.classname) != row.classname:
-            raise UsageError(
-                f"data set {known.name!r}: label {row.label} is called both"
-                f" {found[row.label]!r} and {row.classname!r}"
-            )
-    gap = next((i for i in range(len(found)) if i not in found), None)
-    if gap is not None:
-        raise UsageError(f"data set {known.name!r}: no image has the label {gap}")
-    return tuple(found[i] for i in range(len(found)))
-
-
 def _check_counts(known: PublicSet, rows: Sequence[Row], names: Sequence[str]) -> None:
-    """The numbers that papers report; a set that differs gives other results under its name."""
+    """Raise UsageError for other counts than published: results would mean something else."""
     half = (known.classes + 1) // 2
     base = sum(row.split == "test" and row.label < half for row in rows)
     found = {part: sum(row.split == part for row in rows) for part in SPLITS}
@@ -205,7 +191,7 @@ def _check_counts(known: PublicSet, rows: Sequence[Row], names: Sequence[str]) -
         if there != expected:
             raise UsageError(
                 f"data set {known.name!r}: {there:,} {what} are there, the published set has"
-                f" {expected:,}; get its files again, or give yours a name of its own as a"
+                f" {expected:,}; get its files again, or give your version its own name as a"
                 " Parquet file"
             )
 
@@ -214,13 +200,13 @@ def _check_files(known: PublicSet, images: Path, rows: Sequence[Row]) -> None:
     missing = missing_files(images, (row.path for row in rows))
     if missing:
         raise UsageError(
-            f"data set {known.name!r}: {len(missing):,} of {len(rows):,} listed images are not"
-            f" there, the first is {images / missing[0]}"
+            f"data set {known.name!r}: {len(missing):,} of {len(rows):,} listed images are missing,"
+            f" the first is {images / missing[0]}"
         )
 
 
 def _digest(rows: Iterable[Row], names: Iterable[str]) -> str:
-    """A hash of the listing: class names, and each image's split, label and path."""
+    """Hash the listing: class names, and each image's split, label and path."""
     sha = hashlib.sha256("\0".join(names).encode())
     for row in rows:
         sha.update(f"{row.label}|{row.split}|{row.path}\n".encode())

@@ -1,10 +1,11 @@
-"""Image files as a sequence of their bytes, read when they are asked for."""
+"""Images as a sequence of the bytes of their files, read on request."""
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import overload
+from typing import Self, overload
 
 from harness.data import progress
 from methods.kit.core.errors import UsageError
@@ -15,16 +16,53 @@ SUFFIXES = frozenset(NAMES.split(" "))
 THREADS = 8  # reading waits for the disk
 
 
+class LazyImages(Sequence[bytes]):
+    """Images that are read when they are indexed; nothing is kept in memory."""
+
+    @overload
+    def __getitem__(self, row: int) -> bytes: ...
+    @overload
+    def __getitem__(self, row: slice) -> Self: ...
+    def __getitem__(self, row: int | slice) -> bytes | Self:
+        return self.take(range(len(self))[row]) if isinstance(row, slice) else self.read(row)
+
+    @abstractmethod
+    def read(self, row: int) -> bytes:
+        """Read one image."""
+
+    @abstractmethod
+    def take(self, rows: Iterable[int]) -> Self:
+        """Return some of the images, not read yet."""
+
+
+class ImageFiles(LazyImages):
+    """The files ``base / path``. Raises UsageError on reading."""
+
+    def __init__(self, base: Path, paths: Sequence[str]) -> None:
+        self.base = base
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, row: int) -> bytes:
+        path = self.base / self.paths[row]
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+
+    def take(self, rows: Iterable[int]) -> "ImageFiles":
+        return ImageFiles(self.base, [self.paths[row] for row in rows])
+
+
 def take_images(images: Sequence[bytes], rows: Iterable[int]) -> Sequence[bytes]:
-    """Some of the images, to be sent to another process: read there if they lie in files."""
-    if isinstance(images, Files):
-        return Files(images.base, [images.paths[row] for row in rows])
-    some = getattr(images, "take", None)
-    return some(rows) if some else [images[row] for row in rows]
+    """Return some of the images to send to another process; lazy ones are read there."""
+    return images.take(rows) if isinstance(images, LazyImages) else [images[row] for row in rows]
 
 
 def image_hashes(images: Sequence[bytes]) -> list[str]:
-    """The SHA-256 of every image; of what cannot be read, its place and that it was not read."""
+    """Return the SHA-256 of every image; for one that cannot be read, that it was not."""
     found = []
     with ThreadPoolExecutor(THREADS) as pool:
         for done, text in enumerate(pool.map(lambda row: _hash(images, row), range(len(images)))):
@@ -41,51 +79,17 @@ def _hash(images: Sequence[bytes], row: int) -> str:
         return f"row {row} was not read"
 
 
-def content_digest(
-    shas: Iterable[str], labels: Iterable[int], split: Iterable[str], names: Iterable[str]
-) -> str:
-    """A hash of the content of a data set, from the hashes of its images."""
-    sha = hashlib.sha256("\0".join(names).encode())
-    for image, label, part in zip(shas, labels, split, strict=True):
-        sha.update(f"{label}|{part}|{image}|".encode())
-    return sha.hexdigest()[:16]
-
-
-class Files(Sequence[bytes]):
-    """The bytes of ``base / path`` for each path; nothing is kept. Raises UsageError on reading."""
-
-    def __init__(self, base: Path, paths: Sequence[str]) -> None:
-        self.base = base
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, row: int) -> bytes: ...
-    @overload
-    def __getitem__(self, row: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, row: int | slice) -> bytes | Sequence[bytes]:
-        if isinstance(row, slice):
-            return Files(self.base, self.paths[row])
-        path = self.base / self.paths[row]
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-
-
 def list_folder(folder: Path) -> list[str]:
-    """Names in a folder, sorted, hidden ones left out. Raises UsageError without the folder."""
+    """Return the sorted names in a folder, but hidden ones. Raises UsageError without it."""
     try:
         return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     except OSError as error:
-        reason = "no such folder" if isinstance(error, FileNotFoundError) else error.strerror
-        raise UsageError(f"{folder}: {reason}") from None
+        reasons = {FileNotFoundError: "no such folder", PermissionError: "no permission to read it"}
+        raise UsageError(f"{folder}: {reasons.get(type(error), error.strerror)}") from None
 
 
 def missing_files(base: Path, paths: Iterable[str]) -> list[str]:
-    """Those of the paths that are not below ``base``; each folder is listed once."""
+    """Return the paths that are not below ``base``; each folder is listed once."""
     listed: dict[Path, set[str]] = {}
     missing = []
     for path in paths:
@@ -99,13 +103,13 @@ def missing_files(base: Path, paths: Iterable[str]) -> list[str]:
 
 
 def files_stamp(images: Sequence[bytes], rows: Iterable[int]) -> str:
-    """A hash of the sizes and times of image files; of what is gone, that it is."""
+    """Return a hash of the sizes and times of image files; missing files count as missing."""
     sha = hashlib.sha256()
-    if isinstance(images, Files):
+    if isinstance(images, ImageFiles):
         for row in rows:
             try:
-                found = (images.base / images.paths[row]).stat()
-                sha.update(f"{found.st_size},{found.st_mtime_ns};".encode())
+                state = (images.base / images.paths[row]).stat()
+                sha.update(f"{state.st_size},{state.st_mtime_ns};".encode())
             except OSError:
                 sha.update(b"gone;")
     return sha.hexdigest()

@@ -1,10 +1,9 @@
-"""Reads a data set from one CSV, TSV or Parquet file: an image and a label a row.
+"""Reads a data set from a CSV, TSV or Parquet file with one row per image.
 
-Columns: ``image`` (the bytes of an image file, or the path of one), ``label`` (numbers from 0, or
-words), and where there are ``classname``, ``split`` and ``domain``.
+Columns: ``image`` (the bytes of an image file, or its path), ``label`` (numbers from 0, or words),
+and optionally ``classname`` and ``split``.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,51 +13,44 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from harness.data.dataset import Dataset
-from harness.data.readers import holdout, image_files, validation
-from harness.data.readers.image_files import Files
+from harness.data.dataset import GENERIC_TEMPLATE, Dataset
+from harness.data.readers.image_files import ImageFiles
+from harness.data.readers.own_data import build_dataset
+from harness.data.readers.validation import names_by_label, number_classes
 from methods.kit.core.errors import UsageError
 
-ALSO = {
+OTHER_NAMES = {
     "image": ("path", "file", "filename", "filepath", "image_path", "file_name", "img"),
     "label": ("class", "target", "category"),
     "classname": ("class_name", "label_name"),
 }
-KNOWN = ("image", "label", "classname", "split", "domain")
+COLUMNS = ("image", "label", "classname", "split")
 
 
-def read(path: Path, name: str, template: str) -> Dataset:
-    """The table in a file. Raises UsageError, in one line, for what is wrong with it."""
-    table = _renamed(path, _load(path))
+def read(path: Path, name: str, template: str = GENERIC_TEMPLATE) -> Dataset:
+    """Read a table. Raises UsageError, in one line, for what is wrong with it."""
+    table = _rename_columns(path, _load(path))
     for column in ("image", "label"):
         if column not in table.column_names:
             raise UsageError(f"{path}: no column {column!r}; a data set has image and label")
     if table.num_rows == 0:
         raise UsageError(f"{path}: it holds no rows")
-    for column in KNOWN[:-1]:
-        if column in table.column_names and _gaps(table[column]):
+    for column in COLUMNS:
+        if column in table.column_names and _has_gaps(table[column]):
             raise UsageError(f"{path}: column {column!r} has empty cells")
     labels, names = _classes(path, table)
     images = _images(path, table)
-    lazy = isinstance(images, Files)
-    shas = image_files.image_hashes(images) if lazy or "split" not in table.column_names else []
-    if "split" in table.column_names:
-        split = validation.check_splits(str(path), table["split"].to_pylist())
-    else:
-        split = holdout.hold_out(labels, shas, names, str(path))
-    parts = (labels.tolist(), split.tolist(), names)
-    digest = image_files.content_digest(shas, *parts) if lazy else _digest(images, *parts)
-    return Dataset(
+    files = images if isinstance(images, ImageFiles) else None
+    return build_dataset(
+        source=str(path),
         name=name,
-        classnames=names,
-        template=template,
-        labels=labels,
-        split=split,
-        domains=_domains(table),
         images=images,
-        digest=digest,
-        paths=tuple(images.paths) if isinstance(images, Files) else (),
-        folder=images.base if isinstance(images, Files) else None,
+        labels=labels,
+        names=names,
+        split_words=table["split"].to_pylist() if "split" in table.column_names else None,
+        template=template,
+        paths=files.paths if files else (),
+        folder=files.base if files else None,
     )
 
 
@@ -85,8 +77,8 @@ def _csv(path: Path) -> pa.Table:
     found = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
     words = found.schema
     for i, column in enumerate(found.schema):
-        # Words may look like truth values, dates or nothing at all; only labels may be numbers.
-        label = column.name.strip().lower() in ("label", *ALSO["label"])
+        # Words may look like truth values, dates or missing ones; only labels may be numbers.
+        label = column.name.strip().lower() in ("label", *OTHER_NAMES["label"])
         number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
         if not (label and number):
             words = words.set(i, column.with_type(pa.string()))
@@ -96,10 +88,10 @@ def _csv(path: Path) -> pa.Table:
     )
 
 
-def _renamed(path: Path, table: pa.Table) -> pa.Table:
-    """Columns under the names used here, whatever they are called in the file."""
+def _rename_columns(path: Path, table: pa.Table) -> pa.Table:
+    """Give columns the names used here, whatever they are called in the file."""
     columns = [str(name).strip() for name in table.column_names]
-    for name, others in ALSO.items():
+    for name, others in OTHER_NAMES.items():
         lower = [column.lower() for column in columns]
         places = [i for i, column in enumerate(lower) if column == name]
         places = places or [i for i, column in enumerate(lower) if column in others]
@@ -108,9 +100,8 @@ def _renamed(path: Path, table: pa.Table) -> pa.Table:
             raise UsageError(f"{path}: columns {shown} could both be the {name}; keep one")
         if places:
             columns[places[0]] = name
-    for name in ("split", "domain"):
-        columns = [name if column.lower() == name else column for column in columns]
-    twice = next((c for c in KNOWN if columns.count(c) > 1), None)
+    columns = ["split" if column.lower() == "split" else column for column in columns]
+    twice = next((c for c in COLUMNS if columns.count(c) > 1), None)
     if twice:
         raise UsageError(f"{path}: two columns are called {twice!r}")
     return table.rename_columns(columns)
@@ -119,69 +110,40 @@ def _renamed(path: Path, table: pa.Table) -> pa.Table:
 # --- its columns -----------------------------------------------------------------------------
 
 
-def _gaps(column: Any) -> bool:
-    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    return bool(column.null_count) or (text and "" in column.to_pylist())
+def _has_gaps(column: Any) -> bool:
+    return bool(column.null_count) or (_is_text(column.type) and "" in column.to_pylist())
 
 
-def _classes(path: Path, table: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels from 0 and the class names."""
+def _is_text(kind: Any) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _classes(path: Path, table: Any) -> tuple[np.ndarray, list[str]]:
+    """Return labels from 0 and the class names."""
     kind = table.schema.field("label").type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     given = table["label"].to_pylist()
     if pa.types.is_integer(kind):
-        labels = _numbers(path, given)
-        if "classname" not in table.column_names:
-            return labels, validation.check_class_names(
-                str(path), [str(i) for i in range(max(given) + 1)]
-            )
-        return labels, _named(path, labels, table["classname"].to_pylist())
-    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+        labels = np.asarray(given, dtype=np.int64)
+        names = [str(label) for label in given]
+    elif _is_text(kind):
+        labels, _ = number_classes([str(word).strip() for word in given])
+        names = [str(word).strip() for word in given]
+    else:
         raise UsageError(f"{path}: column 'label' must hold whole numbers or words, not {kind}")
-    words = [str(word).strip() for word in given]
-    names = sorted(set(words))
-    place = {word: i for i, word in enumerate(names)}
-    labels = np.array([place[word] for word in words], dtype=np.int64)
     if "classname" in table.column_names:
-        return labels, _named(path, labels, table["classname"].to_pylist())
-    return labels, validation.check_class_names(str(path), names)
-
-
-def _numbers(path: Path, given: list[int]) -> np.ndarray:
-    labels = np.asarray(given, dtype=np.int64)
-    present = np.unique(labels)
-    if present[0] != 0 or present[-1] != len(present) - 1:
-        gap = next(i for i, p in enumerate([*present, -1]) if i != p)
-        raise UsageError(f"{path}: labels must count from 0 without gaps; {gap} is missing")
-    return labels
-
-
-def _named(path: Path, labels: np.ndarray, names: list[str]) -> tuple[str, ...]:
-    found: dict[int, str] = {}
-    for label, name in zip(labels.tolist(), names, strict=True):
-        if found.setdefault(label, name) != name:
-            raise UsageError(f"{path}: label {label} is called both {found[label]!r} and {name!r}")
-    return validation.check_class_names(str(path), [found[i] for i in range(len(found))])
-
-
-def _domains(table: Any) -> np.ndarray:
-    if "domain" not in table.column_names:
-        return np.full(table.num_rows, "")
-    return np.array([str(d or "") for d in table["domain"].to_pylist()])
+        names = table["classname"].to_pylist()
+    return labels, names_by_label(str(path), labels.tolist(), names)
 
 
 def _images(path: Path, table: Any) -> Sequence[bytes]:
-    kind = table.schema.field("image").type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _paths(path, table["image"].to_pylist())
-    if (
-        pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    ):  # Hugging Face's image type: {bytes, path}
-        cells = [cell["bytes"] for cell in table["image"].to_pylist()]
-    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        cells = table["image"].to_pylist()
-    else:
+    kind, cells = table.schema.field("image").type, table["image"].to_pylist()
+    if _is_text(kind):
+        return _files(path, cells)
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        cells = [cell["bytes"] for cell in cells]  # Hugging Face's image type: {bytes, path}
+    elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         raise UsageError(
             f"{path}: column 'image' must hold the bytes of image files, or paths, not {kind}"
         )
@@ -190,28 +152,17 @@ def _images(path: Path, table: Any) -> Sequence[bytes]:
     return cells
 
 
-def _paths(source: Path, cells: list[str]) -> Files:
-    """Files beside the table, or anywhere by absolute path; all must be there."""
+def _files(source: Path, cells: list[str]) -> ImageFiles:
+    """Return files beside the table, or anywhere by absolute path. Raises UsageError."""
     for row, cell in enumerate(cells):
         if "://" in cell:
             raise UsageError(f"{source}: row {row}: {cell} is a URL; download the images first")
         if "\0" in cell:
             raise UsageError(f"{source}: row {row}: the path {cell!r} has a null character")
     base, paths = source.parent, [str(Path(cell.strip()).expanduser()) for cell in cells]
-    lost = [row for row, path in enumerate(paths) if not (base / path).is_file()]
-    if lost:
-        more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
-        kind = "a folder" if (base / paths[lost[0]]).is_dir() else "no such file"
-        raise UsageError(f"{source}: row {lost[0]}: {cells[lost[0]]}: {kind}{more}")
-    return Files(base, paths)
-
-
-def _digest(
-    images: Sequence[bytes], labels: list[int], split: list[str], names: tuple[str, ...]
-) -> str:
-    """A hash of the content, whatever the file's compression or row groups."""
-    sha = hashlib.sha256("\0".join(names).encode())
-    for image, label, part in zip(images, labels, split, strict=True):
-        sha.update(f"{label}|{part}|{len(image)}|".encode())
-        sha.update(image)
-    return sha.hexdigest()[:16]
+    missing = [row for row, path in enumerate(paths) if not (base / path).is_file()]
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        kind = "a folder" if (base / paths[missing[0]]).is_dir() else "no such file"
+        raise UsageError(f"{source}: row {missing[0]}: {cells[missing[0]]}: {kind}{more}")
+    return ImageFiles(base, paths)

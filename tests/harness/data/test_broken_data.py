@@ -164,11 +164,11 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     "a class name with a line break": (
         folder(lambda r: class_folders(r, ("a\nb",), 4)),
-        "has signs that no text can hold",
+        "has unprintable characters",
     ),
     "a class name that is not UTF-8": (
         folder(lambda r: class_folders(r, (os.fsdecode(b"caf\xe9"),), 4)),
-        "has signs that no text can hold",
+        "has unprintable characters",
     ),
     "a link to nowhere": (folder(dangle), "link.png: not a file but a broken link"),
     "a pipe": (folder(pipe), "pipe.png: not a file but a broken link or a device"),
@@ -264,7 +264,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         "'a photo' has no {} for the class name",
     ),
     "no templates": (names_file("t.json", "[]", "template"), "must hold a list of texts"),
-    "a template twice": (names_file("t.txt", "a {}\na {}\n", "template"), "stands there twice"),
+    "a template twice": (names_file("t.txt", "a {}\na {}\n", "template"), "is given twice"),
     "an unknown template": (
         lambda p: f"{class_folders(p / 'p')} data.template=imagenet_8",
         "is neither a file nor one of default, coop, generic, imagenet_7, imagenet_80",
@@ -368,8 +368,8 @@ def test_a_hub_without_an_address_is_not_asked_again_and_again(
     monkeypatch.setattr(hf.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hf, "load_dataset", load)
     monkeypatch.setattr(huggingface, "getproxies", dict)
-    monkeypatch.setattr(huggingface, "_known", lambda host: there)
+    monkeypatch.setattr(huggingface, "_resolves", lambda host: there)
     with pytest.raises(UsageError, match="hf:nobody/nothing: cannot be loaded: nobody is there"):
-        huggingface.read("hf:nobody/nothing", "{}")
+        huggingface.read("hf:nobody/nothing")
     assert seen == [(not there, not there)]
     assert flags() == (False, False)

@@ -114,7 +114,6 @@ def table_of(split: dict[str, list[Item]], classes: int) -> Dataset:
         template="{}",
         labels=np.array([row[2] for row in rows]),
         split=np.array([row[0] for row in rows]),
-        domains=np.full(len(rows), ""),
         images=[b""] * len(rows),
         digest="d",
         paths=tuple(row[1] for row in rows),

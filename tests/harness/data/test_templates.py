@@ -54,7 +54,7 @@ def test_the_sets_of_templates_are_those_of_clip(tmp_path: Path) -> None:
         assert [t.replace("{}", "fox") for t in found] == [t("fox") for t in theirs]
     assert templates.resolve_templates("generic", table) == ("a photo of a {}.",)
     assert templates.resolve_templates("coop", table) == ("a photo of a {}.",)
-    dtd = Dataset("dtd", *[()] * 6)  # type: ignore[arg-type]
+    dtd = Dataset("dtd", *[()] * 5)  # type: ignore[arg-type]
     assert templates.resolve_templates("coop", dtd) == ("{} texture.",)
 
 

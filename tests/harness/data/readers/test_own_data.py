@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.cli import main
 from harness.data import registry, split
-from harness.data.readers import holdout
+from harness.data.readers import own_data
 from harness.run import config
 from methods.kit.core.errors import UsageError
 from tests.drawn_images import class_folders, encoded, listed, split_folders, write
@@ -74,12 +74,10 @@ def test_a_table_of_paths_is_the_same_data_set_as_its_folders(suffix: str, tmp_p
 
 def test_columns_may_have_other_names_and_semicolons(tmp_path: Path) -> None:
     frame = listed(tmp_path / "p").rename(columns={"image": "File_Name", "label": "Class"})
-    frame["domain"] = "home"
     path = tmp_path / "p" / "t.csv"
     path.write_bytes(b"\xef\xbb\xbf" + frame.to_csv(index=False, sep=";").encode())
     table = registry.read_dataset(str(path))
     assert table.classnames == ("cat", "dog", "owl")
-    assert set(table.domains) == {"home"}
 
 
 def test_numbered_labels_may_have_names(tmp_path: Path) -> None:
@@ -106,9 +104,9 @@ def test_the_held_out_share_does_not_depend_on_the_order(sizes: list[int], seed:
     rng = random.Random(seed)
     shas = [f"{rng.randrange(16**8):08x}" for _ in labels]
     names = [f"class {i}" for i in range(len(sizes))]
-    split = holdout.hold_out(labels, shas, names, "t")
+    split = own_data.hold_out(labels, shas, names, "t")
     order = rng.sample(range(len(labels)), len(labels))
-    mixed = holdout.hold_out(labels[order], [shas[i] for i in order], names, "t")
+    mixed = own_data.hold_out(labels[order], [shas[i] for i in order], names, "t")
     assert mixed.tolist() == split[order].tolist()
     for label, size in enumerate(sizes):
         tested = int((split[labels == label] == "test").sum())
@@ -119,7 +117,7 @@ def test_the_held_out_share_does_not_depend_on_the_order(sizes: list[int], seed:
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=20))
 def test_copies_are_never_held_out_from_each_other(keys: list[int]) -> None:
     shas = [f"{key:04d}" for key in keys]
-    split = holdout.hold_out(np.zeros(len(keys), int), shas, ["a"], "t")
+    split = own_data.hold_out(np.zeros(len(keys), int), shas, ["a"], "t")
     assert set(split) == {"train", "test"}
     if len(set(keys)) > 1:
         train, test = ({s for s, p in zip(shas, split, strict=True) if p == q} for q in set(split))
