@@ -7,19 +7,16 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from harness.evaluate.parameters import Counts
-from harness.evaluate.predict import Predictions, Table
 from harness.run.pruning import Checkpoint
 from harness.spec import environment
-from harness.spec.spec import Spec
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from harness.evaluate.parameters import Counts
+    from harness.evaluate.predict import Predictions, Table
+    from harness.spec.spec import Spec
 
 Status = Literal["finished", "failed", "pruned", "cancelled", "out_of_memory"]
 SELECTION = "last"  # the tag `selection` of a tested run: the last trained state is taken
