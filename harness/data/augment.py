@@ -1,6 +1,6 @@
-"""Batched augmentation on the device, the same for the same (seed, epoch), whatever the machine.
+"""Batched augmentation on the device: equal for equal (seed, epoch) on every machine.
 
-Crops are drawn anew for each epoch, or for K fixed views that the epochs take in turn.
+Crops are drawn anew for each epoch, or for K fixed views that the epochs use in turn.
 """
 
 import math
@@ -16,20 +16,20 @@ from methods.kit.binding.randomness import generator
 
 @dataclass(frozen=True)
 class View:
-    """One fixed look of all images of a set: a crop and mirror for each, or as they are."""
+    """One fixed view of all images of a set: a crop and mirror for each, or none."""
 
     seed: int = 0
-    number: int = -1  # -1: as they are
+    number: int = -1  # -1: unchanged images
     smallest: float = 1.0
     longest: float = 4 / 3
     share: float = 0.5
 
     def of(self, seed: int) -> "View":
-        """The same look drawn from another seed."""
+        """Return the same view drawn from another seed."""
         return self if self.number < 0 else replace(self, seed=seed)
 
     def warps(self, n: int, size: Sequence[int]) -> Tensor | None:
-        """(n, 2, 3), the i-th for the i-th image of the set; None to leave them as they are."""
+        """Return maps (n, 2, 3), the i-th for the i-th image of the set; None for no change."""
         if self.number < 0:
             return None
         rng = generator(self.seed, "view", self.number)
@@ -37,13 +37,6 @@ class View:
 
 
 UNCHANGED = View()
-
-
-def crop_flip(
-    x: Tensor, rng: torch.Generator, smallest: float, ratio: float = 4 / 3, share: float = 0.5
-) -> Tensor:
-    """Random resized crop and mirror of (n, 3, h, w), as :func:`draw` draws them."""
-    return warp(x, draw_maps(len(x), x.shape[2:], rng, smallest, ratio, share).to(x.device))
 
 
 def draw_maps(
@@ -54,12 +47,12 @@ def draw_maps(
     ratio: float = 4 / 3,
     share: float = 0.5,
 ) -> Tensor:
-    """Crops and mirrors of n images as maps (n, 2, 3) from output to input coordinates in [-1, 1].
+    """Draw crops and mirrors of n images as maps (n, 2, 3) from output to input coordinates.
 
-    A crop keeps ``smallest`` to 1 of the area, its sides are at most ``ratio`` to 1, and ``share``
-    of the images are mirrored. Each image draws its own crop as torchvision's RandomResizedCrop
-    does: area uniform, log ratio uniform, position uniform, ten tries, else the largest centre
-    crop of allowed ratio.
+    Coordinates are in [-1, 1]. A crop keeps ``smallest`` to 1 of the area, its sides are at most
+    ``ratio`` to 1, and ``share`` of the images are mirrored. Each image draws its own crop as
+    torchvision's RandomResizedCrop does: uniform area, log ratio and position, ten tries, else the
+    largest centre crop of allowed ratio.
     """
     height, width = size
     top, left, h, w = draw_crops(n, height, width, rng, smallest, ratio)
@@ -73,20 +66,20 @@ def draw_maps(
 
 
 def warp(x: Tensor, theta: Tensor) -> Tensor:
-    """The images (n, 3, h, w) seen through the maps (n, 2, 3)."""
+    """Return images (n, 3, h, w) seen through maps (n, 2, 3)."""
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     return F.grid_sample(x, grid, "bilinear", "reflection", align_corners=False)
 
 
 def draw_flips(n: int, rng: torch.Generator, share: float) -> Tensor:
-    """Which of n images are mirrored."""
+    """Draw which of n images are mirrored."""
     return torch.rand(n, generator=rng) < share
 
 
 def draw_crops(
     n: int, height: int, width: int, rng: torch.Generator, smallest: float, longest: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(top, left, height, width) of n crops, in pixels."""
+    """Draw (top, left, height, width) of n crops, in pixels."""
     tries = 10
     area = (smallest + (1 - smallest) * torch.rand(n, tries, generator=rng)) * height * width
     low, high = math.log(1 / longest), math.log(longest)
@@ -107,5 +100,5 @@ def draw_crops(
 
 
 def _centre(side: int, other: int, longest: float) -> float:
-    """The side of the largest centre crop whose ratio is allowed."""
+    """Return the side of the largest centre crop whose ratio is allowed."""
     return float(min(side, round(other * longest)))

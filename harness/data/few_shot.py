@@ -1,4 +1,4 @@
-"""Which images are trained on: few-shot subsets drawn as the field draws them."""
+"""Few-shot subsets, drawn by published rules."""
 
 import random
 from dataclasses import dataclass
@@ -21,26 +21,26 @@ class FewShotSubset:
 
 
 def draw_subset(table: Dataset, spec: DataSpec, seed: int) -> FewShotSubset:
-    """The few-shot subset of a seed by a published rule, with a private generator.
+    """Draw the few-shot subset of a seed, with a generator of its own.
 
-    A list is grouped by label in order of first appearance and drawn from label by label in that
-    order. ``coop`` draws K training images a label, then min(K, val_shots) validation images;
-    ``clip_lora`` draws the validation images first, so the two share only some images. Of a data
-    set without a validation split, ``coop`` draws them from what the first draw left, and
-    ``clip_lora`` draws both at once. Zero shots are all images. Raises UsageError when a class is
-    too small, unless ``short_classes`` says to do as the rule's paper does: ``coop`` takes such
-    classes whole, ``clip_lora`` repeats images.
+    Rows are grouped by label in order of first appearance and drawn label by label in that order.
+    ``coop`` draws K training images per label, then min(K, val_shots) validation images;
+    ``clip_lora`` draws the validation images first, so the two share only some images. Without a
+    validation split, ``coop`` draws validation images from what training left, and ``clip_lora``
+    draws both at once. Zero shots take all images. Raises UsageError if a class is too small,
+    unless ``short_classes`` follows the rule's paper: ``coop`` takes such classes whole,
+    ``clip_lora`` repeats images.
     """
     rng = random.Random(seed)
     pool = _by_label(table, table.rows("train"))
     own = _by_label(table, table.rows("val"))
     val_shots = min(spec.shots, spec.val_shots) if spec.shots else spec.val_shots
-    _check(table, pool, spec, 0 if own else val_shots)
+    _check_sizes(table, pool, spec, 0 if own else val_shots)
     if not spec.shots:
-        return _everything(rng, table, pool, val_shots)
+        return _all_images(rng, table, pool, val_shots)
     rule = _clip_lora if spec.subset == "clip_lora" else _coop
     train, val = rule(rng, pool, own, spec.shots, val_shots)
-    return FewShotSubset(_joined(train), _joined(val))
+    return FewShotSubset(_rows(train), _rows(val))
 
 
 def _coop(
@@ -48,7 +48,8 @@ def _coop(
 ) -> tuple[Grouped, Grouped]:
     """Zhou et al., 2022 (CoOp): training first; a short class is taken whole."""
     train = {label: _sample(rng, rows, shots) for label, rows in pool.items()}
-    left = own or {label: _without(pool[label], train[label]) for label in pool}
+    drawn = {row for rows in train.values() for row in rows}
+    left = own or {label: [r for r in rows if r not in drawn] for label, rows in pool.items()}
     return train, {label: _sample(rng, rows, val_shots) for label, rows in left.items()}
 
 
@@ -57,19 +58,20 @@ def _clip_lora(
 ) -> tuple[Grouped, Grouped]:
     """Zanella and Ben Ayed, 2024 (CLIP-LoRA): validation first; a short class repeats images."""
     if own:
-        val = {label: _repeated(rng, rows, val_shots) for label, rows in own.items()}
-        return {label: _repeated(rng, rows, shots) for label, rows in pool.items()}, val
+        val = {label: _sample(rng, rows, val_shots, repeat=True) for label, rows in own.items()}
+        train = {label: _sample(rng, rows, shots, repeat=True) for label, rows in pool.items()}
+        return train, val
     both = {label: _sample(rng, rows, shots + val_shots) for label, rows in pool.items()}
     train = {label: rows[:shots] for label, rows in both.items()}
     return train, {label: rows[shots:] for label, rows in both.items()}
 
 
-def _everything(rng: random.Random, table: Dataset, pool: Grouped, val_shots: int) -> FewShotSubset:
-    """Every training image; the validation split, or else ``val_shots`` a class held out."""
-    if len(table.rows("val")):
-        return FewShotSubset(table.rows("train"), table.rows("val") if val_shots else _joined({}))
-    val = _joined({label: _sample(rng, rows, val_shots) for label, rows in pool.items()})
-    train = table.rows("train")
+def _all_images(rng: random.Random, table: Dataset, pool: Grouped, val_shots: int) -> FewShotSubset:
+    """Take every training image; validate on its split, or on ``val_shots`` per class held out."""
+    train, val = table.rows("train"), table.rows("val")
+    if len(val):
+        return FewShotSubset(train, val if val_shots else val[:0])
+    val = _rows({label: _sample(rng, rows, val_shots) for label, rows in pool.items()})
     return FewShotSubset(train[~np.isin(train, val)], val)
 
 
@@ -80,24 +82,19 @@ def _by_label(table: Dataset, rows: np.ndarray) -> Grouped:
     return grouped
 
 
-def _sample(rng: random.Random, rows: list[int], k: int) -> list[int]:
-    return rng.sample(rows, k) if len(rows) >= k else rows
+def _sample(rng: random.Random, rows: list[int], k: int, repeat: bool = False) -> list[int]:
+    """Draw k rows; of fewer rows all, or k of them that ``repeat``."""
+    if len(rows) >= k:
+        return rng.sample(rows, k)
+    return rng.choices(rows, k=k) if repeat else rows
 
 
-def _repeated(rng: random.Random, rows: list[int], k: int) -> list[int]:
-    return rng.sample(rows, k) if len(rows) >= k else rng.choices(rows, k=k)
-
-
-def _without(rows: list[int], taken: list[int]) -> list[int]:
-    gone = set(taken)
-    return [row for row in rows if row not in gone]
-
-
-def _joined(drawn: Grouped) -> np.ndarray:
+def _rows(drawn: Grouped) -> np.ndarray:
     return np.array([row for rows in drawn.values() for row in rows], dtype=np.int64)
 
 
-def _check(table: Dataset, pool: Grouped, spec: DataSpec, held_out: int) -> None:
+def _check_sizes(table: Dataset, pool: Grouped, spec: DataSpec, held_out: int) -> None:
+    """Raise UsageError for too few training images in a class; ``held_out`` are for validation."""
     if not pool:
         raise UsageError(
             f"data set {table.name!r} has test images only; it can be a target (data.targets)"
@@ -107,14 +104,17 @@ def _check(table: Dataset, pool: Grouped, spec: DataSpec, held_out: int) -> None
         name = table.classnames[empty[0]]
         raise UsageError(f"data set {table.name!r}: class {name!r} has no training images")
     smallest = min(pool, key=lambda label: len(pool[label]))
-    size, wanted = len(pool[smallest]), spec.shots or 1
-    if size >= wanted + held_out or (spec.short_classes == "take" and spec.shots):
+    size, needed = len(pool[smallest]), (spec.shots or 1) + held_out
+    if size >= needed or (spec.short_classes == "take" and spec.shots):
         return
     where = f"class {table.classnames[smallest]!r} of {table.name!r} has {size} training images"
-    also = f" and {held_out} for validation" if held_out else ""
     if not spec.shots:
-        raise UsageError(f"data.val_shots: {where}, one{also} are needed; lower data.val_shots")
+        raise UsageError(
+            f"data.val_shots: {where}, but one and {held_out} for validation are needed;"
+            " lower data.val_shots"
+        )
+    why = f"shots={spec.shots}" + (f" and {held_out} for validation need" if held_out else " needs")
     raise UsageError(
-        f"data.shots: {where}, {spec.shots}{also} were asked for;"
+        f"data.shots: {where}, but {why} {needed};"
         f" use data.shots={max(1, size - held_out)} or data.short_classes=take"
     )

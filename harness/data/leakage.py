@@ -1,22 +1,22 @@
-"""What a run that another one starts from has seen, and whether the other may know it.
+"""Checks that a run initialized from another one was not trained on data that is held out here.
 
-Held out of a run are its validation and test images, the data sets that it only tests and, where
-they are to be new, its novel classes. A run that starts from another one inherits what that one was
-trained on, so none of it may be held out here. What was trained on is drawn again from the record,
-by the same rule and seed, and compared by the bytes of the images, so that copies of a data set
-under other names are found too; of sets that lie on disk image by image, by their files.
+A run holds out its validation and test images, the data sets that it only tests and, in
+base_to_novel, its novel classes. It inherits what its source was trained on. That is drawn again
+from the source's record, by the same rule and seed, and compared by the bytes of the images, so
+that copies of a data set under other names are found too; images in files are compared by file.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.data import data_hashes, few_shot, registry
+from harness.data import few_shot, registry
+from harness.data.data_hashes import combined_hash, data_hash, subset_hash
 from harness.data.dataset import Dataset
-from harness.spec import protocols
+from harness.spec.protocols import split_classes
 from harness.spec.spec import Spec
 from methods.kit.core.errors import UsageError
 
-UNKNOWN = "unknown"  # another data set that is not here to look at, or lies otherwise on disk
+UNKNOWN = "unknown"  # another data set that is not here, or is stored in another way
 NOTHING = "nothing"
 
 Image = tuple[str, bytes]
@@ -37,61 +37,59 @@ class DataUse:
 
 
 def data_use(spec: Spec) -> DataUse:
-    """From the data sets and the spec alone. Raises UsageError for data that is not there."""
+    """Return what a spec trains on and holds out. Raises UsageError for data that is not there."""
     if spec.tasks:
-        return _together([data_use(part) for part in spec.task_specs()])
+        return _merge([data_use(part) for part in spec.task_specs()])
     table = registry.read_dataset(spec.data.name, spec.data.root)
     targets = tuple(registry.read_dataset(name, spec.data.root) for name in spec.data.targets)
-    plan = protocols.split_classes(spec.protocol, len(table.classnames))
+    plan = split_classes(spec.protocol, len(table.classnames))
     drawn = few_shot.draw_subset(table, spec.data, spec.seed)
     mine = set(plan.train.classes)
-    train = [row for row in drawn.train.tolist() if int(table.labels[row]) in mine]
-    held = [(table, row) for row in (*drawn.val.tolist(), *table.rows("test").tolist())]
-    held += [(target, row) for target in targets for row in target.rows("test").tolist()]
     names = frozenset(table.classnames[c] for c in mine)
+    tested = [_image(t, row) for t in (table, *targets) for row in t.rows("test").tolist()]
     return DataUse(
-        (table,),
-        targets,
-        frozenset(_image(table, row) for row in train),
-        frozenset(_image(t, row) for t, row in held),
-        names,
-        frozenset(table.classnames[c] for space in plan.tests for c in space.classes) - names,
-        data_hashes.data_hash(table, targets),
-        data_hashes.subset_hash(drawn),
+        tables=(table,),
+        targets=targets,
+        train=frozenset(_image(table, r) for r in drawn.train.tolist() if table.labels[r] in mine),
+        held=frozenset([*tested, *(_image(table, row) for row in drawn.val.tolist())]),
+        names=names,
+        novel=frozenset(table.classnames[c] for space in plan.tests for c in space.classes) - names,
+        data_hash=data_hash(table, targets),
+        subset_hash=subset_hash(drawn),
     )
 
 
-def _together(each: Sequence[DataUse]) -> DataUse:
-    """What a run sees that trains on several data sets at once."""
+def _merge(each: Sequence[DataUse]) -> DataUse:
+    """Merge the uses of data sets that are trained together."""
     return DataUse(
-        tuple(table for one in each for table in one.tables),
-        (),
-        frozenset().union(*(one.train for one in each)),
-        frozenset().union(*(one.held for one in each)),
-        frozenset().union(*(one.names for one in each)),
-        frozenset(),
-        data_hashes.combined_hash([one.data_hash for one in each]),
-        data_hashes.combined_hash([one.subset_hash for one in each]),
+        tables=tuple(table for one in each for table in one.tables),
+        targets=(),
+        train=frozenset().union(*(one.train for one in each)),
+        held=frozenset().union(*(one.held for one in each)),
+        names=frozenset().union(*(one.names for one in each)),
+        novel=frozenset(),
+        data_hash=combined_hash([one.data_hash for one in each]),
+        subset_hash=combined_hash([one.subset_hash for one in each]),
     )
 
 
 def check_leakage(
     spec: Spec, source: Spec, tags: dict[str, str], key: str = "method.start"
 ) -> dict[str, str]:
-    """Tags about what the source has seen of what is held out here.
+    """Return tags on what the source run was trained on of the data held out here.
 
     ``tags`` are those of the source's record, ``key`` is the setting that names it. Raises
-    UsageError where it has seen any of it, and where that cannot be known of the same data set.
+    UsageError if it was trained on any of it, or if that cannot be known of the same data set.
     Classes of the same name in another data set are counted and allowed.
     """
     run = tags["digest"]
     here = data_use(spec)
-    there = _again(replace(source, data=replace(source.data, root=spec.data.root)), tags)
+    there = _recorded_use(replace(source, data=replace(source.data, root=spec.data.root)), tags)
     if there is None:
         if source.data.name == spec.data.name:
             raise UsageError(
-                f"{key}: data set {source.data.name!r} is not what run {run} was trained"
-                " on any more, so what it has seen is not known; train it again"
+                f"{key}: data set {source.data.name!r} has changed since run {run} was trained"
+                " on it, so what it has seen is not known; train it again"
             )
         return {"start_seen": UNKNOWN, "start_novel_names": UNKNOWN}
     images, classes = _overlap(here, there)
@@ -109,10 +107,10 @@ def check_leakage(
             f"{key}: run {run} ({source.protocol}) was trained on {classes} classes that"
             f" are novel here; start from a run of {spec.protocol}"
         )
-    mine = (*here.tables, *here.targets)
-    looked = all(_comparable(one, two) for one in there.tables for two in mine)
+    tables = (*here.tables, *here.targets)
+    compared = all(_comparable(one, two) for one in there.tables for two in tables)
     return {
-        "start_seen": NOTHING if looked else UNKNOWN,
+        "start_seen": NOTHING if compared else UNKNOWN,
         "start_novel_names": str(len(there.names & here.novel)),
     }
 
@@ -131,24 +129,24 @@ def check_stage(spec: Spec, stage: Spec, name: str) -> None:
 
 
 def _overlap(here: DataUse, there: DataUse) -> tuple[int, int]:
-    """How many held-out images, and novel classes of the same data set, the other run trains on."""
+    """Count the held-out images, and novel classes of the same data set, seen by the other run."""
     images = (there.train - here.train) & here.held
     same = _digests(there.tables) & _digests(here.tables)
     return len(images), len(there.names & here.novel) if same else 0
 
 
-def _again(source: Spec, tags: dict[str, str]) -> DataUse | None:
-    """What a recorded run has seen; None when its data is gone or draws something else now."""
+def _recorded_use(source: Spec, tags: dict[str, str]) -> DataUse | None:
+    """Return the data use of a recorded run; None if its data is gone or has changed."""
     try:
-        found = data_use(source)
+        use = data_use(source)
     except UsageError:
         return None
     recorded = tags.get("data_hash"), tags.get("subset_hash")
-    return found if recorded == (found.data_hash, found.subset_hash) else None
+    return use if recorded == (use.data_hash, use.subset_hash) else None
 
 
 def _image(table: Dataset, row: int) -> Image:
-    """An image by its bytes, or by its file where reading all of them would take long."""
+    """Identify an image by its bytes, or by its file where reading all would take long."""
     if table.paths:
         return f"{table.digest}/{table.paths[row]}", b""
     return "", bytes(table.images[row])
@@ -159,7 +157,7 @@ def _digests(tables: Sequence[Dataset]) -> set[str]:
 
 
 def _comparable(one: Dataset, two: Dataset) -> bool:
-    """Whether images of both can be told to be the same."""
+    """Return whether equal images of both can be recognized."""
     return one.digest == two.digest or not (one.paths or two.paths)
 
 

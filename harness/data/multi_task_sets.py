@@ -1,5 +1,6 @@
-"""Several data sets that one adapter is trained on at once: their names as one, their settings."""
+"""The data sets of multi_task: their joint name and settings."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,23 +11,15 @@ from methods.kit.core.errors import UsageError
 
 
 def joined_name(given: Any) -> str:
-    """``digits+flags`` for what names several data sets (a word with commas or +, a list).
+    """Return ``digits+flags`` for several data sets: a word with commas or +, or a list.
 
-    A collection stands for its members. The order of naming changes nothing: it is sorted. Raises
-    UsageError for fewer than two and for one that is named twice.
+    A collection stands for its members; names are sorted. Raises UsageError for fewer than two and
+    for one that is named twice.
     """
-    words = (
-        given
-        if isinstance(given, list)
-        else str(given).replace(",", SET_SEPARATOR).split(SET_SEPARATOR)
-    )
-    words = [str(word).strip() for word in words]
-    found = [
-        canonical_name(one)
-        for word in words
-        for one in registry.set_collections().get(word, (word,))
-        if one
-    ]
+    words = given if isinstance(given, list) else re.split(r"[,+]", str(given))
+    known = registry.set_collections()
+    stripped = [str(word).strip() for word in words]
+    found = [canonical_name(one) for word in stripped for one in known.get(word, (word,)) if one]
     twice = next((one for one in found if found.count(one) > 1), None)
     if twice:
         raise UsageError(
@@ -41,17 +34,21 @@ def joined_name(given: Any) -> str:
 
 
 def set_groups(names: Sequence[Any]) -> list[str]:
-    """The runs that the values of a suite's axis mean: all in one, or each with a + for itself."""
+    """Return the runs that an axis of a suite stands for: one on all sets, or one for each A+B."""
     words = [str(word) for word in names]
-    together = [word for word in words if SET_SEPARATOR in word]
-    if together and len(together) < len(words):
-        alone = next(word for word in words if SET_SEPARATOR not in word)
-        raise UsageError(f"data.name: {alone!r} stands alone beside {together[0]!r}; join all by +")
-    return [joined_name(word) for word in together] if together else [joined_name(words)]
+    groups = [word for word in words if SET_SEPARATOR in word]
+    if not groups:
+        return [joined_name(words)]
+    for word in words:
+        if word not in groups:
+            raise UsageError(
+                f"data.name: {word!r} stands alone beside {groups[0]!r}; join all with +"
+            )
+    return [joined_name(word) for word in groups]
 
 
 def joined_defaults(joined: str) -> dict[str, Any]:
-    """Settings of ``data``: as many shots as every set has, the same for all."""
+    """Return settings of ``data``: as many shots as every set allows, the same for all."""
     each = [registry.default_settings(one) for one in joined.split(SET_SEPARATOR)]
     usual = {"shots": DataSpec.shots, "val_shots": DataSpec.val_shots}
     found: dict[str, Any] = {
@@ -62,6 +59,6 @@ def joined_defaults(joined: str) -> dict[str, Any]:
 
 
 def joined_content(joined: str, root: str = "") -> str:
-    """The hashes of the sets that their owners may change; empty where there is none."""
+    """Return the content hashes of own data sets, joined; empty where there is none."""
     each = [registry.content_hash(one, root) for one in joined.split(SET_SEPARATOR)]
     return SET_SEPARATOR.join(each) if any(each) else ""

@@ -1,4 +1,4 @@
-"""Images that are in a data set more than once: the same bytes, or nearly the same picture."""
+"""Finds images that a data set holds more than once: equal bytes or nearly equal pictures."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 BITS = 64
-FLAT = 4.0  # deviation of grey levels below which a picture has nothing to compare
+FLAT = 4.0  # standard deviation of grey levels below which there is nothing to compare
 
 
 @dataclass(frozen=True)
 class DuplicatePair:
-    """Two rows that show the same, and in how many of 64 bits their hashes differ."""
+    """Two rows that look the same, and the bits of 64 in which their hashes differ."""
 
     one: int
     other: int
@@ -23,7 +23,7 @@ class DuplicatePair:
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
-    """The 64-bit perceptual hash (pHash) of an image; None for one that is all of one colour."""
+    """Return the 64-bit perceptual hash (pHash) of an image; None for a plain surface."""
     grey = image.convert("L").resize((32, 32))
     if float(np.asarray(grey, dtype=np.float32).std()) < FLAT:
         return None
@@ -32,7 +32,7 @@ def perceptual_hash(image: Image.Image) -> int | None:
 
 
 def equal_rows(keys: Sequence[object]) -> list[list[int]]:
-    """Groups of two or more rows with equal keys, in the order of their first rows."""
+    """Return groups of two or more rows with equal keys, in order of their first rows."""
     groups: dict[object, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         groups[key].append(row)
@@ -40,10 +40,10 @@ def equal_rows(keys: Sequence[object]) -> list[list[int]]:
 
 
 def near_pairs(ones: dict[int, int], others: dict[int, int], within: int) -> list[DuplicatePair]:
-    """Every pair of a row of each side whose hashes differ in at most ``within`` bits.
+    """Return every pair of rows, one of each side, whose hashes differ in at most ``within`` bits.
 
     Two such hashes agree entirely in at least one of ``within + 1`` slices of their bits, so only
-    rows that share a slice are compared; none is missed.
+    rows that share a slice are compared and none is missed.
     """
     found: dict[tuple[int, int], int] = {}
     edges = np.linspace(0, BITS, within + 2).astype(int).tolist()

@@ -1,4 +1,4 @@
-"""Long work below a run says how far it is; whoever shows a bar listens."""
+"""Progress of long work: reported here, shown by whoever listens."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def report(what: str, done: int, total: int) -> None:
-    """``done`` of ``total`` of something that takes a while; nobody need listen."""
+    """Report that ``done`` of ``total`` is finished; without a listener nothing happens."""
     listener = _listener.get()
     if listener is not None:
         listener(what, done, total)
@@ -18,7 +18,7 @@ def report(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def reported_to(listener: Listener) -> Iterator[None]:
-    """What is reported inside goes to ``listener``."""
+    """Send what is reported inside to ``listener``."""
     token = _listener.set(listener)
     try:
         yield

@@ -1,8 +1,8 @@
-"""What is known of the public data sets before they are read: sets.toml as values."""
+"""The public data sets as public_sets.toml describes them: folders, listings, counts."""
 
 import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any, Literal
 from methods.kit.core.errors import UsageError, unknown
 
 ROOT = "RINGBENCH_DATA"
-PATHS = "paths.toml"  # in the root: where a set lies under another name
+PATHS = "paths.toml"  # in the root: sets in other folders
+PLACES = ("folder", "images", "split", "train_folder", "test_folder")  # keys of paths.toml
 SHIFTED = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 
 
 @dataclass(frozen=True)
 class PublicSet:
-    """One public data set: where it lies, how its rows are listed, what must be found."""
+    """One public data set: its folder, how its rows are listed, and its published counts."""
 
     name: str
     title: str
@@ -39,13 +40,13 @@ class PublicSet:
 
 @cache
 def known_sets() -> dict[str, PublicSet]:
-    """Every public data set, in the order in which papers print them."""
+    """Return every public data set, in the order of papers' tables."""
     text = (files("harness") / "data" / "public_sets.toml").read_text()
     return parse_sets(tomllib.loads(text))
 
 
 def parse_sets(raw: dict[str, Any]) -> dict[str, PublicSet]:
-    """The sets that a table describes."""
+    """Return the sets that a table describes."""
     return {
         name: PublicSet(name, **{**facts, "aliases": tuple(facts.get("aliases", ()))})
         for name, facts in raw.items()
@@ -53,13 +54,13 @@ def parse_sets(raw: dict[str, Any]) -> dict[str, PublicSet]:
 
 
 def collections() -> dict[str, tuple[str, ...]]:
-    """Names that stand for several sets."""
+    """Return the names that stand for several sets."""
     shifted = tuple(name for name in known_sets() if name in SHIFTED)
     return {"all11": tuple(n for n in known_sets() if n not in SHIFTED), "shift4": shifted}
 
 
 def canonical_name(name: str) -> str:
-    """The name behind an alias (``pets``); any other word as it is."""
+    """Return the name behind an alias (``pets``), and any other word unchanged."""
     for known in known_sets().values():
         if name in known.aliases:
             return known.name
@@ -67,7 +68,7 @@ def canonical_name(name: str) -> str:
 
 
 def root_folder(given: str, name: str) -> Path:
-    """The folder that holds the sets: ``data.root``, else RINGBENCH_DATA. Raises UsageError."""
+    """Return the folder of the sets: ``data.root``, else RINGBENCH_DATA. Raises UsageError."""
     found = given or os.environ.get(ROOT, "")
     if not found:
         raise UsageError(
@@ -82,24 +83,20 @@ def root_folder(given: str, name: str) -> Path:
 
 
 def locate_set(name: str, root: Path) -> PublicSet:
-    """The set as it lies under a root, with what paths.toml says of it. Raises UsageError."""
+    """Return the set as paths.toml in the root locates it. Raises UsageError."""
     path, known = root / PATHS, known_sets()[name]
     try:
-        said = tomllib.loads(path.read_text()) if path.is_file() else {}
+        stored = tomllib.loads(path.read_text()) if path.is_file() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path}: not TOML ({error})") from None
-    for key in said:
+    for key in stored:
         if key not in known_sets():
             raise unknown(f"{path}: {key}", key, known_sets())
-    mine = said.get(name, {})
-    mine = {"folder": mine} if isinstance(mine, str) else mine
-    allowed = [f.name for f in fields(PublicSet) if f.name in PLACES]
-    for key, value in mine.items() if isinstance(mine, dict) else [("", mine)]:
-        if key not in allowed:
-            raise unknown(f"{path}: {name}.{key}", key, allowed)
+    given = stored.get(name, {})
+    given = given if isinstance(given, dict) else {"folder": given}
+    for key, value in given.items():
+        if key not in PLACES:
+            raise unknown(f"{path}: {name}.{key}", key, PLACES)
         if not isinstance(value, str):
             raise UsageError(f"{path}: {name}.{key}: expected a path, got {value!r}")
-    return replace(known, **mine)
-
-
-PLACES = ("folder", "images", "split", "train_folder", "test_folder")
+    return replace(known, **given)

@@ -1,5 +1,4 @@
-"""Where data sets come from: the embedded suite by name, the public sets by name from a folder,
-anything else by what its name says.
+"""Finds data sets: the embedded suite and the public sets by name, all others by their prefix.
 
 ``torchvision:NAME`` and ``hf:NAME`` are libraries' sets; a path is a folder of class folders or a
 CSV, TSV or Parquet file.
@@ -21,22 +20,22 @@ ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 
 def embedded_names() -> tuple[str, ...]:
-    """The data sets that come with the package."""
+    """Return the data sets that come with the package."""
     return tuple(_embedded())
 
 
 def known_names() -> tuple[str, ...]:
-    """Every data set that has a name: those of the package, then the public ones."""
+    """Return every named data set: those of the package, then the public ones."""
     return (*embedded_names(), *public_sets.known_sets())
 
 
 def set_collections() -> dict[str, tuple[str, ...]]:
-    """Names that stand for several data sets."""
+    """Return the names that stand for several data sets."""
     return {**public_sets.collections(), "embedded": embedded_names()}
 
 
 def describe_set(name: str) -> dict[str, Any]:
-    """What is known of a named data set without reading it."""
+    """Return what is known of a named data set without reading it."""
     if name in _embedded():
         return dict(_embedded()[name])
     facts = vars(public_sets.known_sets()[name])
@@ -45,10 +44,10 @@ def describe_set(name: str) -> dict[str, Any]:
 
 
 def default_settings(name: str) -> dict[str, Any]:
-    """Settings of ``data`` that fit this set, where they are known.
+    """Return settings of ``data`` that suit this set.
 
-    An embedded set brings shots for its smallest class; in the public ones, as in the papers,
-    classes smaller than that are taken whole.
+    An embedded set has shots for its smallest class; small classes of public sets are taken whole,
+    as in the papers.
     """
     if name in public_sets.known_sets():
         return {"short_classes": "take"}
@@ -57,15 +56,12 @@ def default_settings(name: str) -> dict[str, Any]:
 
 
 def content_hash(name: str, root: str = "") -> str:
-    """The hash of data that its owner may change under the same name; empty for known sets.
-
-    Raises UsageError for what cannot be read.
-    """
+    """Return the content hash of own data; empty for known sets. Raises UsageError."""
     return "" if name in known_names() else read_dataset(name, root).digest
 
 
 def check_name(name: str) -> None:
-    """Raises UsageError for what is neither known nor a folder or table that exists."""
+    """Raise UsageError for a name that is neither known nor an existing folder or table."""
     if name in known_names() or name.startswith(("hf:", "torchvision:")):
         return
     if name in set_collections():
@@ -84,7 +80,7 @@ def check_name(name: str) -> None:
 
 
 def is_present(name: str, root: str = "") -> bool:
-    """Whether there is anything of a known data set to read; a part of one counts."""
+    """Return whether the folder of a known data set exists."""
     if name not in public_sets.known_sets():
         return True
     try:
@@ -95,7 +91,7 @@ def is_present(name: str, root: str = "") -> bool:
 
 
 def read_dataset(name: str, root: str = "") -> Dataset:
-    """The table of a data set, read once a process; ``root`` holds what is public or was fetched.
+    """Read a data set, once per process; ``root`` holds public and downloaded sets.
 
     Raises UsageError in one line.
     """
@@ -114,7 +110,7 @@ def _read_public(name: str, root: str) -> Dataset:
 
 @cache
 def _read(name: str, root: str, here: str) -> Dataset:
-    """``here`` is what a relative path starts from: another folder has another one of that name."""
+    """Read a set; ``here`` is what a relative path starts from."""
     if name in _embedded():
         return _from_package(name)
     if name.startswith("hf:"):

@@ -1,6 +1,6 @@
-"""``ringbench data fewshot``: subsets are drawn, written, read back and compared."""
+"""``ringbench data fewshot``: draws, stores, verifies and compares few-shot subsets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
@@ -35,7 +35,7 @@ class StoredSubset:
 
 @dataclass(frozen=True)
 class SubsetPair:
-    """Two subsets of as many shots that differ in rule or seed, and what they share, per cent."""
+    """Two subsets with equal shots that differ in rule or seed, and the images they share in %."""
 
     data: str
     shots: int
@@ -53,52 +53,48 @@ def store_subsets(
     val_shots: int | None = None,
     root: str = "",
 ) -> list[StoredSubset]:
-    """Every subset of the grid, kept as a file. Raises UsageError."""
+    """Draw and store every subset of the grid. Raises UsageError."""
+    known = registry.set_collections()
+    words = [part for name in names for part in name.split(",") if part]
+    sets = dict.fromkeys(canonical_name(n) for w in words for n in known.get(w, (w,)))
+    given = {} if val_shots is None else {"val_shots": val_shots}
     found = []
-    for name in _expanded(names):
+    for name, k, rule, seed in product(sets, counts, rules, seeds):
         table = registry.read_dataset(name, root)
-        for k, rule, seed in product(counts, rules, seeds):
-            spec = _spec(name, rule, k, val_shots)
-            drawn = few_shot.draw_subset(table, spec, seed)
-            path, written = subset_files.store_subset(table, spec, seed, drawn)
-            found.append(StoredSubset(name, rule, k, seed, drawn, path, written))
+        values = registry.default_settings(name) | {"name": name, "shots": k, "subset": rule}
+        spec: DataSpec = check_part("data", DataSpec, values | given)
+        drawn = few_shot.draw_subset(table, spec, seed)
+        path, written = subset_files.store_subset(table, spec, seed, drawn)
+        found.append(StoredSubset(name, rule, k, seed, drawn, path, written))
     return found
 
 
 def compare_subsets(found: Sequence[StoredSubset]) -> list[SubsetPair]:
-    """Two rules under the same seed, and two seeds under the same rule."""
+    """Compare two rules under the same seed, and two seeds under the same rule."""
     return [
         SubsetPair(
             a.data,
             a.shots,
             f"{a.rule}, seed {a.seed}",
             f"{b.rule}, seed {b.seed}",
-            subset_files.overlap(a.drawn.train.tolist(), b.drawn.train.tolist()),
-            subset_files.overlap(a.drawn.val.tolist(), b.drawn.val.tolist()),
+            _shared(a.drawn.train.tolist(), b.drawn.train.tolist()),
+            _shared(a.drawn.val.tolist(), b.drawn.val.tolist()),
         )
         for a, b in combinations(found, 2)
         if (a.data, a.shots) == (b.data, b.shots) and (a.rule == b.rule) != (a.seed == b.seed)
     ]
 
 
+def _shared(one: Sequence[int], other: Sequence[int]) -> float:
+    """Return the images that two subsets share, in % of the larger one; images count once."""
+    a, b = set(one), set(other)
+    return 100 * len(a & b) / max(len(a), len(b)) if a and b else 0.0
+
+
 def parse_rules(text: str) -> list[str]:
-    """``coop,clip_lora`` as rules. Raises UsageError."""
-    found = [word.strip() for word in text.split(",") if word.strip()]
-    for word in found:
+    """Return the rules of ``coop,clip_lora``. Raises UsageError."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    for word in words:
         if word not in RULES:
             raise unknown(f"--rules {word!r}", word, RULES)
-    return list(dict.fromkeys(found)) or list(RULES[:1])
-
-
-def _expanded(names: Sequence[str]) -> Iterator[str]:
-    known = registry.set_collections()
-    words = [part for name in names for part in name.split(",") if part]
-    yield from dict.fromkeys(canonical_name(n) for w in words for n in known.get(w, (w,)))
-
-
-def _spec(name: str, rule: str, k: int, val_shots: int | None) -> DataSpec:
-    values = {**registry.default_settings(name), "name": name, "shots": k, "subset": rule}
-    if val_shots is not None:
-        values["val_shots"] = val_shots
-    spec: DataSpec = check_part("data", DataSpec, values)
-    return spec
+    return list(dict.fromkeys(words)) or list(RULES[:1])

@@ -1,4 +1,4 @@
-"""Preprocessing of images for one model, up to uint8 pixels."""
+"""Preprocessing of images for one model."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Transform:
-    """From an image to pixels: open_clip's own preprocessing, up to the last rounding to uint8."""
+    """open_clip's own preprocessing of images, up to the rounding to uint8 pixels."""
 
     crop: Callable[[Image.Image], Image.Image]
     size: tuple[int, int]
@@ -23,14 +23,13 @@ class Transform:
     mode: str
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """uint8 (height, width, 3) at the model's size."""
+        """Return uint8 (height, width, 3) at the model's size."""
         return np.array(self.crop(image.convert("RGB")), dtype=np.uint8)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """uint8 (n, 3, h, w) to what the tower takes."""
-        return (pixels.float() - _channels(self.mean, pixels.device)) / _channels(
-            self.std, pixels.device
-        )
+        """Turn uint8 (n, 3, h, w) into the input of the tower."""
+        mean, std = (_channels(values, pixels.device) for values in (self.mean, self.std))
+        return (pixels.float() - mean) / std
 
     def digest(self) -> str:
         text = json.dumps([self.size, self.mean, self.std, self.mode])
@@ -39,5 +38,5 @@ class Transform:
 
 @lru_cache(maxsize=16)
 def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """A number a channel of uint8 pixels, moved to the device once: a step must not wait for it."""
+    """Move one number per channel, scaled to uint8, to the device; once, as steps must not wait."""
     return torch.tensor(values, device=device).view(1, 3, 1, 1) * 255

@@ -101,8 +101,3 @@ def find_quantity(name: str) -> Quantity:
 def axis_label(name: str) -> str:
     """Return the label of a metric's axis; the bare name of an unknown metric."""
     return QUANTITIES[name].axis if name in QUANTITIES else name
-
-
-def column_label(name: str) -> str:
-    """Return the title of a metric's table column; its name where it has none."""
-    return (QUANTITIES[name].label if name in QUANTITIES else "") or name

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from harness.run.source_runs import SOURCE_ID
-from harness.spec.protocols import SHIFTS, harmonic_mean
+from harness.spec.protocols import DEFINITIONS, harmonic_mean
+from harness.spec.quantities import COSTS, VALIDATION
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.results import annotations
@@ -16,26 +17,8 @@ from reports.statistics.intervals import t_interval
 
 AVERAGE = "average"
 MEAN_OF_H = "acc/hmean_of_sets"  # the mean of the data sets' harmonic means, in average rows
-ACCURACY = {
-    "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
-    "few_shot": ("acc/test",),
-    "full": ("acc/test",),
-    "multi_task": ("acc/mean",),
-} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
-COSTS = (
-    "params/trainable",
-    "params/stored",
-    "params/inference",
-    "params/head",
-    "bytes/adapter",
-    "time/train_seconds",
-    "time/source_seconds",
-    "time/start_seconds",
-    "time/step_ms",
-    "memory/peak_bytes",
-    "flops/step",
-)
-OTHERS = ("acc/val", "acc/val_novel", "acc/val_hmean", "ece/test")
+ACCURACY: dict[str, tuple[str, ...]] = {name: p.tested for name, p in DEFINITIONS.items()}
+OTHERS = (*VALIDATION, "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 DATA_HASHES = ("data_hash", "template_hash", "transform_hash", "names_hash")
 PAIRING_HASHES = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from harness.spec.quantities import HARMONIC_MEANS
 from methods.kit.core.errors import UsageError
 from reports.results.board import PAIRING_HASHES
 from reports.results.selection import Candidate
@@ -19,7 +20,6 @@ DIFFERS = {
     "subset_hash": "few-shot draw",
     "backbone_hash": "backbone weights",
 }
-PARTS = {"acc/hmean": ("acc/base", "acc/novel"), "acc/val_hmean": ("acc/val", "acc/val_novel")}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Paired:
 
 def metric_parts(metric: str) -> tuple[str, ...]:
     """The accuracies a metric is made of: itself, or the two that H is the harmonic mean of."""
-    return PARTS.get(metric, (metric,))
+    return HARMONIC_MEANS.get(metric, (metric,))
 
 
 def pair_runs(a: Candidate, b: Candidate, metric: str) -> Paired:

@@ -10,12 +10,11 @@ import pandas as pd
 
 import methods
 from harness.run.config import SHORT, read_value
-from harness.spec.spec import PROTOCOLS
+from harness.spec.protocols import DEFINITIONS
 from methods.kit.core.errors import UsageError, unknown
 
 Several = Literal["refuse", "best", "all"]
-VALIDATION: dict[str, str] = dict.fromkeys(PROTOCOLS, "acc/val")
-VALIDATION["base_to_novel"] = "acc/val_hmean"
+VALIDATION: dict[str, str] = {name: p.validation for name, p in DEFINITIONS.items()}
 OF_A_METHOD = ("method.", "train.", "data.template", "backbone.p")
 
 

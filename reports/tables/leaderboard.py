@@ -6,12 +6,11 @@ from typing import Any
 import pandas as pd
 
 from harness.spec.protocols import SHIFTS
-from harness.spec.quantities import count_text
+from harness.spec.quantities import QUANTITIES, count_text
 from harness.spec.spec import MULTI_TASK
 from reports.results.board import ACCURACY, AVERAGE, Board, board_title
 
-LABELS = {"acc/base": "base", "acc/novel": "novel", "acc/hmean": "H", "acc/test": "accuracy"}
-LABELS |= {"acc/targets": "targets", "acc/mean": "mean"}
+LABELS = {name: quantity.label for name, quantity in QUANTITIES.items() if quantity.label}
 MISSING = "-"
 WORDS = ("method", "settings", "data set", "flags")
 

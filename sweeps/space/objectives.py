@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.spec.spec import PROTOCOLS, Protocol
+from harness.spec.protocols import DEFINITIONS
+from harness.spec.quantities import PARAMETER_COUNTS, VALIDATION
+from harness.spec.spec import Protocol
 from methods.kit.core.errors import UsageError, unknown
 
 Direction = Literal["maximize", "minimize"]
 
-VALIDATION = ("acc/val", "acc/val_novel", "acc/val_hmean")
-KNOWN_BEFORE = ("params/trainable", "params/stored", "params/inference", "params/head")
+KNOWN_BEFORE = PARAMETER_COUNTS
 MEASURED = (
     "bytes/adapter",
     "time/train_seconds",
@@ -21,8 +22,6 @@ MEASURED = (
     "memory/peak_bytes",
     "flops/step",
 )
-PARTS = dict.fromkeys(PROTOCOLS, VALIDATION[:1]) | {"base_to_novel": VALIDATION}
-HEADLINE = {name: parts[-1] for name, parts in PARTS.items()}
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,10 @@ class Cap:
 
 def objectives(words: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
     """One or two quantities; the protocol's headline on validation data by default."""
-    found = tuple(n for word in words for n in word.split(",") if n) or (HEADLINE[protocol],)
+    known = DEFINITIONS[protocol]
+    found = tuple(n for word in words for n in word.split(",") if n) or (known.validation,)
     for name in found:
-        _check(name, (*PARTS[protocol], *KNOWN_BEFORE, *MEASURED))
+        _check(name, (*known.validated, *KNOWN_BEFORE, *MEASURED))
     if len(found) > 2 or len(set(found)) < len(found):
         raise UsageError(f"--objective: one quantity or two different ones, got {', '.join(found)}")
     return found

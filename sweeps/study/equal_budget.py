@@ -20,7 +20,7 @@ from typing import Any
 import methods
 from harness.cli import console
 from harness.run import config
-from harness.spec.protocols import SHIFTS
+from harness.spec.protocols import DEFINITIONS
 from harness.spec.spec import Spec
 from harness.tracking import sweep_record
 from harness.tracking.driver import RunOutcome
@@ -33,12 +33,7 @@ from sweeps.study.search import Found, Where
 from sweeps.study.sweep_plan import SweepOptions, SweepPlan
 from sweeps.suite.workers import run_all
 
-TESTED = {
-    "base_to_novel": ("acc/base", "acc/novel", "acc/hmean"),
-    "few_shot": ("acc/test",),
-    "full": ("acc/test",),
-    "multi_task": ("acc/mean",),
-} | dict.fromkeys(SHIFTS, ("acc/test", "acc/targets"))
+TESTED: dict[str, tuple[str, ...]] = {name: p.tested for name, p in DEFINITIONS.items()}
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,13 @@ import methods
 from harness.data import multi_task_sets
 from harness.run import config
 from harness.run.execute import check_spec
+from harness.spec.quantities import VALIDATION
 from harness.spec.spec import MULTI_TASK, Protocol, Spec
 from harness.tracking.source_lookup import resolve_source_runs
 from methods.kit.core.errors import UsageError, unknown
 from sweeps.space import definition, generated, objectives, points
 from sweeps.space.definition import Space, key_of
-from sweeps.space.objectives import KNOWN_BEFORE, VALIDATION, Cap, Direction, direction
+from sweeps.space.objectives import KNOWN_BEFORE, Cap, Direction, direction
 from sweeps.space.points import grid_points
 from sweeps.suite.build import AXES, choices
 

@@ -243,7 +243,7 @@ def _noted(study: Study, taken: Taken, done: Sequence[RunOutcome]) -> None:
             "digest": d.spec.digest(),
             "data": d.spec.data.name,
             "seed": d.spec.seed,
-            **{k: v for k, v in d.metrics.items() if k in objectives.VALIDATION},
+            **{k: v for k, v in d.metrics.items() if k in quantities.VALIDATION},
         }
         for d in done
     ]
@@ -275,7 +275,7 @@ def _means(done: Sequence[RunOutcome]) -> dict[str, float]:
     """H of a trial is the mean of its runs' H."""
     shared = set.intersection(*(set(d.metrics) for d in done))
     kept = sorted(
-        k for k in shared if not k.startswith(("acc/", "ece/")) or k in objectives.VALIDATION
+        k for k in shared if not k.startswith(("acc/", "ece/")) or k in quantities.VALIDATION
     )
     return {name: fmean(d.metrics[name] for d in done) for name in kept}
 

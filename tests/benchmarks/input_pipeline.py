@@ -71,7 +71,8 @@ def _case(title: str, model: Backbone, files: list[bytes], quick: bool) -> Case:
     def ours() -> int:
         seen = 0
         for rows in torch.randperm(len(stored), generator=rng).to(model.device).split(BATCH):
-            x = augment.crop_flip(t.normalise(stored[rows]), rng, 0.08)
+            x = t.normalise(stored[rows])
+            x = augment.warp(x, augment.draw_maps(len(x), x.shape[2:], rng, 0.08).to(x.device))
             seen += len(x)
         return seen
 

@@ -60,9 +60,6 @@ def read(name: str, root: str = "") -> Dataset:
     )
 
 
-# --- listings --------------------------------------------------------------------------------
-
-
 def _split(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
     """List a split file {train, val, test: [[path, label, class name], ...]}."""
     path = home / known.split
@@ -173,9 +170,6 @@ def _listed(rows: Iterable[Row], raw: bytes) -> str:
     for row in rows:
         sha.update(f"{row.split}|{row.path}\n".encode())
     return sha.hexdigest()
-
-
-# --- checks ----------------------------------------------------------------------------------
 
 
 def _check_counts(known: PublicSet, rows: Sequence[Row], names: Sequence[str]) -> None:

@@ -54,9 +54,6 @@ def read(path: Path, name: str, template: str = GENERIC_TEMPLATE) -> Dataset:
     )
 
 
-# --- the file --------------------------------------------------------------------------------
-
-
 def _load(path: Path) -> pa.Table:
     if not path.exists():
         raise UsageError(f"{path}: no such file; give a data set's name, a folder or a table")
@@ -73,19 +70,16 @@ def _load(path: Path) -> pa.Table:
 def _csv(path: Path) -> pa.Table:
     with path.open("rb") as file:
         head = file.readline(1 << 16).decode("utf-8-sig")
-    delimiter = max(",;\t", key=head.count)
-    found = pa.csv.read_csv(path, parse_options=pa.csv.ParseOptions(delimiter=delimiter))
-    words = found.schema
-    for i, column in enumerate(found.schema):
+    options = pa.csv.ParseOptions(delimiter=max(",;\t", key=head.count))
+    schema = pa.csv.read_csv(path, parse_options=options).schema
+    for i, column in enumerate(schema):
         # Words may look like truth values, dates or missing ones; only labels may be numbers.
         label = column.name.strip().lower() in ("label", *OTHER_NAMES["label"])
         number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
         if not (label and number):
-            words = words.set(i, column.with_type(pa.string()))
-    options = pa.csv.ConvertOptions(column_types=words, strings_can_be_null=False)
-    return pa.csv.read_csv(
-        path, parse_options=pa.csv.ParseOptions(delimiter=delimiter), convert_options=options
-    )
+            schema = schema.set(i, column.with_type(pa.string()))
+    convert = pa.csv.ConvertOptions(column_types=schema, strings_can_be_null=False)
+    return pa.csv.read_csv(path, parse_options=options, convert_options=convert)
 
 
 def _rename_columns(path: Path, table: pa.Table) -> pa.Table:
@@ -105,9 +99,6 @@ def _rename_columns(path: Path, table: pa.Table) -> pa.Table:
     if twice:
         raise UsageError(f"{path}: two columns are called {twice!r}")
     return table.rename_columns(columns)
-
-
-# --- its columns -----------------------------------------------------------------------------
 
 
 def _has_gaps(column: Any) -> bool:

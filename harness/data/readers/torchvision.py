@@ -1,18 +1,18 @@
-"""Data sets of torchvision by name: fetched once, when asked, and indexed in one table.
+"""Data sets of torchvision by name: fetched once, by a command, and indexed in one table.
 
 Sets that come as image files get a CSV of their paths, those that come as arrays a Parquet file of
 PNG images. A run reads that table; it never downloads.
 """
 
-import csv
 import importlib
 import inspect
 import io
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import pandas as pd
 
 from harness.data import progress
 from harness.data.public_sets import ROOT
@@ -24,83 +24,75 @@ PREFIX = "torchvision:"
 SPLITS = {"train": {"split": "train"}, "test": {"split": "test"}}
 WITH_VAL = {"train": {"split": "train"}, "val": {"split": "val"}, "test": {"split": "test"}}
 TRAIN_FLAG: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
-NONE: dict[str, dict[str, Any]] = {"": {}}  # no split of its own: a fixed share is held out
+NONE: dict[str, dict[str, Any]] = {"": {}}  # no split: a fixed share is held out
 
 
-@dataclass(frozen=True)
-class TorchvisionSet:
-    """A class of torchvision.datasets and the arguments that give each split."""
-
-    kind: str
-    splits: dict[str, dict[str, Any]]
-
-
-KNOWN = {
-    "caltech101": TorchvisionSet("Caltech101", NONE),
-    "caltech256": TorchvisionSet("Caltech256", NONE),
-    "cifar10": TorchvisionSet("CIFAR10", TRAIN_FLAG),
-    "cifar100": TorchvisionSet("CIFAR100", TRAIN_FLAG),
-    "country211": TorchvisionSet("Country211", WITH_VAL | {"val": {"split": "valid"}}),
-    "dtd": TorchvisionSet("DTD", WITH_VAL),
-    "eurosat": TorchvisionSet("EuroSAT", NONE),
-    "fashion_mnist": TorchvisionSet("FashionMNIST", TRAIN_FLAG),
-    "fgvc_aircraft": TorchvisionSet("FGVCAircraft", WITH_VAL),
-    "food101": TorchvisionSet("Food101", SPLITS),
-    "imagenette": TorchvisionSet("Imagenette", SPLITS | {"test": {"split": "val"}}),
-    "kmnist": TorchvisionSet("KMNIST", TRAIN_FLAG),
-    "mnist": TorchvisionSet("MNIST", TRAIN_FLAG),
-    "oxford_flowers": TorchvisionSet("Flowers102", WITH_VAL),
-    "oxford_pets": TorchvisionSet("OxfordIIITPet", SPLITS | {"train": {"split": "trainval"}}),
-    "rendered_sst2": TorchvisionSet("RenderedSST2", WITH_VAL),
-    "stl10": TorchvisionSet("STL10", SPLITS),
-    "sun397": TorchvisionSet("SUN397", NONE),
-    "svhn": TorchvisionSet("SVHN", SPLITS),
-    "usps": TorchvisionSet("USPS", TRAIN_FLAG),
+# The class in torchvision.datasets and the arguments that give each split.
+KNOWN: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "caltech101": ("Caltech101", NONE),
+    "caltech256": ("Caltech256", NONE),
+    "cifar10": ("CIFAR10", TRAIN_FLAG),
+    "cifar100": ("CIFAR100", TRAIN_FLAG),
+    "country211": ("Country211", WITH_VAL | {"val": {"split": "valid"}}),
+    "dtd": ("DTD", WITH_VAL),
+    "eurosat": ("EuroSAT", NONE),
+    "fashion_mnist": ("FashionMNIST", TRAIN_FLAG),
+    "fgvc_aircraft": ("FGVCAircraft", WITH_VAL),
+    "food101": ("Food101", SPLITS),
+    "imagenette": ("Imagenette", SPLITS | {"test": {"split": "val"}}),
+    "kmnist": ("KMNIST", TRAIN_FLAG),
+    "mnist": ("MNIST", TRAIN_FLAG),
+    "oxford_flowers": ("Flowers102", WITH_VAL),
+    "oxford_pets": ("OxfordIIITPet", SPLITS | {"train": {"split": "trainval"}}),
+    "rendered_sst2": ("RenderedSST2", WITH_VAL),
+    "stl10": ("STL10", SPLITS),
+    "sun397": ("SUN397", NONE),
+    "svhn": ("SVHN", SPLITS),
+    "usps": ("USPS", TRAIN_FLAG),
 }
 
 
-class Row(NamedTuple):
-    """One image as torchvision gives it: a file, or pixels."""
-
-    image: Any
-    label: str
-    split: str
-
-
 def root_folder(given: str = "") -> Path:
-    """The folder of data sets: the one given, else RINGBENCH_DATA, else ``data`` here."""
+    """Return the folder of data sets: the one given, else RINGBENCH_DATA, else ``data`` here."""
     return Path(given or os.environ.get(ROOT) or "data").expanduser()
 
 
 def find_table(word: str, root: str = "") -> Path:
-    """The table of ``torchvision:NAME``. Raises UsageError where it was not fetched."""
-    name, folder = _checked(word.removeprefix(PREFIX)), root_folder(root)
+    """Return the table of ``torchvision:NAME``. Raises UsageError if it was not fetched."""
+    name, folder = _check_name(word), root_folder(root)
     for path in _tables(folder, name):
         if path.is_file():
             return path
     raise UsageError(
-        f"{word}: not in {folder}; say `ringbench data fetch {name} --root {folder}` first"
+        f"{word}: not in {folder}; run `ringbench data fetch {name} --root {folder}` first"
     )
 
 
-def fetch_set(name: str, root: Path) -> Path:
+def fetch_set(word: str, root: Path) -> Path:
     """Download a data set with torchvision and write its table. Raises UsageError."""
-    known = KNOWN[_checked(name.removeprefix(PREFIX))]
-    kind = getattr(importlib.import_module("torchvision.datasets"), known.kind)
+    name = _check_name(word)
+    kind = getattr(importlib.import_module("torchvision.datasets"), KNOWN[name][0])
     as_files = "loader" in inspect.signature(kind).parameters
-    target = _tables(root, name.removeprefix(PREFIX))[0 if as_files else 1]
+    target = _tables(root, name)[0 if as_files else 1]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        rows = list(_rows(kind, known, root, as_files))
+        rows = list(_rows(kind, name, root, target.parent if as_files else None))
     except Exception as error:  # whatever its downloaders and unpackers raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UsageError(f"data fetch {name}: {reason}") from None
+    table = pd.DataFrame(rows, columns=["image", "label", "split"])
+    if not rows[0][2]:
+        table = table.drop(columns="split")
     with atomic_path(target) as draft:
-        (_write_csv if as_files else _write_parquet)(draft, rows)
+        if as_files:
+            table.to_csv(draft, index=False)
+        else:
+            table.to_parquet(draft, index=False)
     return target
 
 
-def _checked(name: str) -> str:
+def _check_name(word: str) -> str:
+    name = word.removeprefix(PREFIX)
     if name not in KNOWN:
         raise unknown(f"torchvision data set {name!r}", name, KNOWN)
     return name
@@ -111,38 +103,17 @@ def _tables(root: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.csv", folder / f"{name}.parquet"
 
 
-def _rows(kind: Any, known: TorchvisionSet, root: Path, as_files: bool) -> Iterator[Row]:
-    extra = {"loader": str} if as_files else {}
-    for split, arguments in known.splits.items():
-        found = kind(str(root.resolve()), download=True, **arguments, **extra)
-        names = getattr(found, "classes", None) or getattr(found, "categories", None)
-        for i in range(len(found)):
-            image, label = found[i]
-            yield Row(image, str(names[label]) if names else str(label), split)
-            progress.report(f"indexing {known.kind} {split}".strip(), i + 1, len(found))
-
-
-def _write_csv(path: Path, rows: list[Row]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.writer(file)
-        split = ["split"] if rows[0].split else []
-        out.writerow(["image", "label", *split])
-        for row in rows:
-            place = os.path.relpath(row.image, path.parent)
-            out.writerow([place, row.label, *([row.split] if split else [])])
-
-
-def _write_parquet(path: Path, rows: list[Row]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns: dict[str, list[Any]] = {
-        "image": [_png(row.image) for row in rows],
-        "label": [row.label for row in rows],
-    }
-    if rows[0].split:
-        columns["split"] = [row.split for row in rows]
-    pq.write_table(pa.table(columns), path)
+def _rows(kind: Any, name: str, root: Path, base: Path | None) -> Iterator[tuple[Any, str, str]]:
+    """Yield (path from ``base``, label, split), or PNG bytes in place of the path without it."""
+    extra = {"loader": str} if base else {}
+    for split, arguments in KNOWN[name][1].items():
+        images = kind(str(root.resolve()), download=True, **arguments, **extra)
+        names = getattr(images, "classes", None) or getattr(images, "categories", None)
+        for i in range(len(images)):
+            image, label = images[i]
+            cell = os.path.relpath(image, base) if base else _png(image)
+            yield cell, str(names[label]) if names else str(label), split
+            progress.report(f"indexing {name} {split}".strip(), i + 1, len(images))
 
 
 def _png(image: Any) -> bytes:

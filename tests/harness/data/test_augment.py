@@ -78,7 +78,8 @@ def test_a_crop_shows_what_torchvision_shows_for_the_same_box() -> None:
         [ramp.expand(side, side), ramp[:, None].expand(side, side), torch.ones(side, side)]
     )
     x = x.expand(n, 3, side, side).contiguous()
-    got = augment.crop_flip(x, torch.Generator().manual_seed(5), 0.3, 1.5, 0.5)
+    maps = augment.draw_maps(n, (side, side), torch.Generator().manual_seed(5), 0.3, 1.5, 0.5)
+    got = augment.warp(x, maps)
     rng = torch.Generator().manual_seed(5)
     top, left, h, w = augment.draw_crops(n, side, side, rng, 0.3, 1.5)
     mirror = augment.draw_flips(n, rng, 0.5)
@@ -93,7 +94,8 @@ def test_a_crop_shows_what_torchvision_shows_for_the_same_box() -> None:
 
 def test_without_crop_or_mirror_images_stay_as_they_are() -> None:
     x = torch.rand(4, 3, 20, 20)
-    same = augment.crop_flip(x, torch.Generator().manual_seed(0), 1.0, 1.0, 0.0)
+    maps = augment.draw_maps(4, (20, 20), torch.Generator().manual_seed(0), 1.0, 1.0, 0.0)
+    same = augment.warp(x, maps)
     torch.testing.assert_close(same, x, atol=1e-5, rtol=0)
 
 

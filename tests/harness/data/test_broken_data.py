@@ -271,7 +271,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     ),
     # libraries
     "an unknown torchvision set": (lambda p: "torchvision:dtx", "unknown, did you mean 'dtd'?"),
-    "one not fetched": (lambda p: "torchvision:dtd", "say `ringbench data fetch dtd --root data`"),
+    "one not fetched": (lambda p: "torchvision:dtd", "run `ringbench data fetch dtd --root data`"),
     "hf without a name": (lambda p: "hf:", "hf: needs a name"),
     "hf not on disk, no network": (lambda p: "hf:nobody/nothing", "hf:nobody/nothing: cannot be"),
 }

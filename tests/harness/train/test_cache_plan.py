@@ -377,7 +377,8 @@ def test_without_views_every_batch_is_augmented_from_the_epochs_own_stream(
         order = torch.randperm(8, generator=generator(5, "order", epoch))
         rng = generator(5, "augment", epoch)
         for part, batch in zip(order.split(3), found, strict=True):
-            x = augment.crop_flip(normalised(backbone, images)[part], rng, 0.2)
+            x = normalised(backbone, images)[part]
+            x = augment.warp(x, augment.draw_maps(len(x), x.shape[2:], rng, 0.2))
             assert torch.equal(batch.x, x)
             assert batch.view is None
 
