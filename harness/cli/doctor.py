@@ -1,8 +1,10 @@
-"""``ringbench doctor``: what could go wrong before anything is run."""
+"""``ringbench doctor``: what would stop a run before it starts."""
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -22,7 +24,7 @@ WIDTHS = (160, 768)  # of the embedded model and of ViT-B
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The state of one part of the installation."""
 
     what: str
     found: str
@@ -30,12 +32,24 @@ class Finding:
 
 
 def examine(uri: str | None = None) -> list[Finding]:
-    """Look at everything a run needs."""
+    """Return the state of everything that a run needs."""
     libraries = ", ".join(f"{k} {v}" for k, v in environment.library_versions().items())
-    findings = [Finding("versions", libraries), _device(), _precision(), _backbone()]
-    findings += [_data_set(name) for name in registry.embedded_names()]
-    findings += [_home(), *_ledger(uri)]
-    return findings
+    return [
+        Finding("versions", libraries),
+        _device(),
+        _precision(),
+        _checked("embedded backbone", _backbone),
+        *(_checked(f"data set {n}", partial(_data_set, n)) for n in registry.embedded_names()),
+        _checked("home", _home),
+        *_ledger(uri),
+    ]
+
+
+def _checked(what: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except UsageError as error:
+        return Finding(what, str(error), ok=False)
 
 
 def _device() -> Finding:
@@ -89,12 +103,10 @@ def _ledger(uri: str | None) -> list[Finding]:
     except UsageError as error:
         return [Finding("ledger", str(error), ok=False)]
     waiting = len(list(pending_records.waiting(ledger.pending)))
-    spooled = Finding("spool", f"{waiting} results wait to be delivered", waiting == 0)
+    pending = Finding("pending records", f"{waiting} to be delivered to MLflow", waiting == 0)
     try:
-        runs = sum(1 for _ in ledger.runs())
+        state = Finding("ledger", f"{ledger.uri}, {sum(1 for _ in ledger.runs())} runs")
     except Unreachable as error:
-        return [
-            Finding("ledger", f"{uri or tracking_uri()} does not answer: {error}", False),
-            spooled,
-        ]
-    return [Finding("ledger", f"{ledger.uri}, {runs} runs"), spooled]
+        problem = f"{uri or tracking_uri()} does not answer: {error}"
+        state = Finding("ledger", problem, ok=False)
+    return [state, pending]

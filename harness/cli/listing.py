@@ -1,99 +1,80 @@
-"""``ringbench ls``: what there is, as columns and rows."""
+"""``ringbench ls``: what is available or recorded, as columns and rows."""
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 from methods.kit.core.errors import unknown
 
 Listing = tuple[list[str], list[list[Any]]]
 
-# Named as strings, as the command line names its modules: nothing here imports upwards.
-ELSEWHERE = {"spaces": "sweeps.cli.listing", "sweeps": "sweeps.cli.listing"}
+SOURCES = {  # modules as strings: nothing here imports upwards
+    "methods": __name__,
+    "datasets": __name__,
+    "backbones": __name__,
+    "protocols": __name__,
+    "presets": __name__,
+    "spaces": "sweeps.cli.listing",
+    "sweeps": "sweeps.cli.listing",
+}
+TITLES = {"digest": "run id"}  # of columns that have another key in JSON
 
 
-def of(what: str, uri: str | None = None) -> Listing:
-    """Columns and rows of a listing. Raises UsageError for an unknown one."""
+def read_listing(what: str, uri: str | None = None) -> Listing:
+    """Return the columns and rows of a listing. Raises UsageError for an unknown one."""
     if what == "runs":
-        return _runs(uri)
-    if what in ELSEWHERE:
-        found: Listing = getattr(importlib.import_module(ELSEWHERE[what]), what)()
-        return found
-    listings: dict[str, Callable[[], Listing]] = {
-        "methods": _methods,
-        "datasets": _datasets,
-        "backbones": _backbones,
-        "protocols": _protocols,
-        "presets": _presets,
-    }
-    if what not in listings:
-        raise unknown(f"ls {what!r}", what, [*listings, *ELSEWHERE, "runs"])
-    return listings[what]()
+        return runs(uri)
+    if what not in SOURCES:
+        raise unknown(f"ls {what!r}", what, [*SOURCES, "runs"])
+    listing: Listing = getattr(importlib.import_module(SOURCES[what]), what)()
+    return listing
 
 
-def _methods() -> Listing:
+def methods() -> Listing:
     from harness.run import catalogue
 
     return list(catalogue.METHOD_COLUMNS), catalogue.method_rows()
 
 
-def _datasets() -> Listing:
+def datasets() -> Listing:
     from harness.data import registry
 
+    columns = ["classes", "train", "test", "shots", "val_shots", "template", "note"]
     rows = []
     for name in registry.known_names():
         known = registry.describe_set(name)
-        rows.append(
-            [
-                name,
-                known["classes"],
-                known["train"],
-                known["test"],
-                known["shots"],
-                known["val_shots"],
-                known["template"],
-                known["note"],
-            ]
-        )
-    columns = ["data set", "classes", "train", "test", "shots", "val shots", "template", "what"]
-    return columns, rows
+        rows.append([name, *(known[column] for column in columns)])
+    return ["data set", *columns[:4], "val shots", "template", "what"], rows
 
 
-def _backbones() -> Listing:
+def backbones() -> Listing:
     from harness.run import catalogue
 
     return list(catalogue.BACKBONE_COLUMNS), catalogue.backbone_rows()
 
 
-def _protocols() -> Listing:
+def protocols() -> Listing:
     from harness.spec.protocols import DEFINITIONS
 
     return ["protocol", "what"], [[name, known.about] for name, known in DEFINITIONS.items()]
 
 
-def _presets() -> Listing:
+def presets() -> Listing:
     from harness.run import config
 
     return ["preset", "what"], [[name, config.describe(name)] for name in config.presets()]
 
 
-def _runs(uri: str | None) -> Listing:
+def runs(uri: str | None) -> Listing:
     from harness.tracking.ledger import open_ledger
 
     rows = []
     for run in open_ledger(uri).runs():
-        tags, metrics = run.tags, run.metrics
-        accuracy = {k: round(v, 2) for k, v in metrics.items() if k.startswith("acc/")}
-        rows.append(
-            [
-                run.digest,
-                run.status,
-                tags.get("protocol", ""),
-                tags.get("method", ""),
-                tags.get("dataset", ""),
-                tags.get("seed", ""),
-                ", ".join(f"{k.removeprefix('acc/')} {v}" for k, v in accuracy.items())
-                or tags.get("error", ""),
-            ]
-        )
+        tags = [run.tags.get(tag, "") for tag in ("protocol", "method", "dataset", "seed")]
+        accuracies = [
+            f"{key.removeprefix('acc/')} {round(value, 2)}"
+            for key, value in run.metrics.items()
+            if key.startswith("acc/")
+        ]
+        result = ", ".join(accuracies) or run.tags.get("error", "")
+        rows.append([run.digest, run.status, *tags, result])
     return ["digest", "status", "protocol", "method", "data set", "seed", "result"], rows

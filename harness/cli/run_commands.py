@@ -4,19 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.options import (
-    Cache,
-    Device,
-    DryRun,
-    Force,
-    Json,
-    Preset,
-    Quiet,
-    Steps,
-    Threads,
-    Tracking,
-    Words,
-)
+from harness.cli import options
 
 
 def register(app: typer.Typer) -> None:
@@ -28,19 +16,19 @@ def register(app: typer.Typer) -> None:
 
 
 def run(
-    preset: Preset,
-    words: Words = None,
-    force: Force = False,
-    dry_run: DryRun = False,
-    json: Json = False,
-    quiet: Quiet = False,
-    device: Device = "auto",
-    threads: Threads = 0,
-    cache: Cache = "auto",
-    steps: Steps = "auto",
-    tracking_uri: Tracking = None,
+    preset: options.Preset,
+    words: options.Words = None,
+    force: options.Force = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    device: options.Device = "auto",
+    threads: options.Threads = 0,
+    cache: options.Cache = "auto",
+    steps: options.Steps = "auto",
+    tracking_uri: options.Tracking = None,
 ) -> int:
-    """Train and test one method once, and record it. A finished run is not repeated."""
+    """Train, test and record one method. A finished run is not repeated."""
     from harness.cli import console, run_output
     from harness.run import config
 
@@ -51,9 +39,10 @@ def run(
     run_options.use(run_options.RunOptions(steps, cache, threads))
     spec = source_lookup.resolve_source_runs(spec, tracking_uri)
     if dry_run:
-        return run_output.plan(spec, json)
-    done = driver.run(spec, device, force, tracking_uri, console.ProgressBars(1, quiet or json))
-    return run_output.show(done, json, quiet)
+        return run_output.show_plan(spec, json)
+    bars = console.ProgressBars(1, quiet or json)
+    done = driver.run(spec, device, force, tracking_uri, bars)
+    return run_output.show_outcome(done, json, quiet)
 
 
 def list_(
@@ -63,29 +52,31 @@ def list_(
             help="methods, datasets, backbones, protocols, presets, spaces, sweeps or runs."
         ),
     ],
-    json: Json = False,
-    tracking_uri: Tracking = None,
+    json: options.Json = False,
+    tracking_uri: options.Tracking = None,
 ) -> None:
-    """List what there is."""
+    """List what is available, or what is recorded."""
     from harness.cli import console, listing
 
-    columns, rows = listing.of(what, tracking_uri)
+    columns, rows = listing.read_listing(what, tracking_uri)
     if json:
-        console.as_json([dict(zip(columns, row, strict=True)) for row in rows])
+        console.as_json(console.records(columns, rows))
     else:
-        console.table(columns, rows)
+        console.table([listing.TITLES.get(name, name) for name in columns], rows)
 
 
 def params(
     method: Annotated[str, typer.Argument(help="A method: see `ringbench ls methods`.")],
-    words: Words = None,
-    backbone: Annotated[str, typer.Option(help="Any backbone, by name.")] = "ViT-B-16-quickgelu",
+    words: options.Words = None,
+    backbone: Annotated[
+        str, typer.Option(help="A backbone: see `ringbench ls backbones`.")
+    ] = "ViT-B-16-quickgelu",
     classes: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Classes, for methods with a head.")
     ] = 100,
-    json: Json = False,
+    json: options.Json = False,
 ) -> None:
-    """Count a method's parameters on a backbone, without weights and without training."""
+    """Count a method's parameters on a backbone, without its weights and without training."""
     from harness.cli import console, run_output
 
     counts = run_output.count_parameters(method, words or [], backbone, classes)
@@ -98,7 +89,7 @@ def params(
     console.table(["parameters", method], rows, title=f"{method} on {backbone}")
 
 
-def doctor(json: Json = False, tracking_uri: Tracking = None) -> int:
+def doctor(json: options.Json = False, tracking_uri: options.Tracking = None) -> int:
     """Check the installation: versions, device, embedded suite, ledger, disk."""
     from harness.cli import console
     from harness.cli.doctor import examine
@@ -113,13 +104,13 @@ def doctor(json: Json = False, tracking_uri: Tracking = None) -> int:
 
 
 def view(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of MLflow; 0: any free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="MLflow's port; 0: a free one.")] = 0,
     storage: Annotated[
-        str | None, typer.Option(help="Sweeps in a database, postgresql://..., not those here.")
+        str | None, typer.Option(help="Database of sweeps to show, such as postgresql://...")
     ] = None,
-    tracking_uri: Tracking = None,
+    tracking_uri: options.Tracking = None,
 ) -> None:
-    """Look at all runs in the browser: MLflow over the ledger, Optuna over the sweeps."""
+    """Open the runs in the browser: MLflow's pages on the ledger, Optuna's on the sweeps."""
     from harness.cli.view import serve
 
     serve(tracking_uri, port, storage)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def count_parameters(method: str, words: Sequence[str], name: str, classes: int) -> dict[str, Any]:
-    """The four counts of a method on a backbone. Raises UsageError."""
+    """Return the parameter counts of a method on a backbone, as JSON. Raises UsageError."""
     given = config.parse(words)
-    odd = [key for key in given if not key.startswith("method.") or key == "method.name"]
-    if odd:
-        raise UsageError(f"{odd[0]}: params takes settings of the method only, as method.rank=4")
+    for key in given:
+        if not key.startswith("method.") or key == "method.name":
+            raise UsageError(f"{key}: params takes settings of the method only, as method.rank=4")
     spec = config.resolve("few_shot", {"method.name": method, **given})
     from harness.evaluate import parameters
     from harness.model import backbone
@@ -26,15 +26,7 @@ def count_parameters(method: str, words: Sequence[str], name: str, classes: int)
     return counts.as_dict()
 
 
-def use_threads(threads: int) -> None:
-    """Limit torch's threads; 0 leaves them."""
-    if threads:
-        import torch
-
-        torch.set_num_threads(threads)
-
-
-def show(done: "RunOutcome", as_json: bool, quiet: bool) -> int:
+def show_outcome(done: "RunOutcome", as_json: bool, quiet: bool) -> int:
     """Print the outcome of a run, unless the progress display did; return the exit code."""
     from harness.tracking.driver import summary_line
 
@@ -70,7 +62,7 @@ def _step_note(tag: str, value: str) -> str:
     return f"CUDA graphs: {value}"
 
 
-def plan(spec: "Spec", as_json: bool) -> int:
+def show_plan(spec: "Spec", as_json: bool) -> int:
     """Print the settings and parameter counts of a run without running it."""
     from harness.run.execute import check_spec
 

@@ -77,9 +77,7 @@ class TrialBars(console.ProgressBars):
     """A line a trial; the runs inside of one move the inner bar only."""
 
     def end(self, line: str) -> None:
-        if self.live and self._epochs is not None:
-            self._progress.remove_task(self._epochs)
-            self._epochs = None
+        self.close_run()
 
     def over(self, ended: Ended, names: Sequence[str]) -> None:
         """A trial is over; those that do not count are told at the end, in one number."""

@@ -21,7 +21,7 @@ COLUMNS = ("trainable (ViT-B/16)", "identity at start", "folds", "year", "fideli
 
 @pytest.fixture(scope="module")
 def rows() -> dict[str, dict[str, object]]:
-    columns, found = listing.of("methods")
+    columns, found = listing.read_listing("methods")
     return {row[0]: dict(zip(columns, row, strict=True)) for row in found}
 
 

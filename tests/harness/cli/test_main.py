@@ -125,7 +125,7 @@ def test_everything_can_be_listed(what: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_list_of_methods_says_what_they_are() -> None:
-    columns, rows = listing.of("methods")
+    columns, rows = listing.read_listing("methods")
     by_name = {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
     assert by_name["lora"]["trainable (ViT-B/16)"] == 184_320
     assert by_name["lora"]["folds"] == "yes"

@@ -174,4 +174,4 @@ def test_from_the_command_line_to_the_board_and_the_picture(
         main.call(["suite", "multi_task", "methods=lora", "data=digits+flags,icon-concepts"]) == 2
     )
     assert "stands alone" in capsys.readouterr().err
-    assert "multi_task" in {row[0] for row in listing.of("protocols")[1]}
+    assert "multi_task" in {row[0] for row in listing.read_listing("protocols")[1]}
