@@ -8,7 +8,7 @@ from tests.benchmarks.measure import Case
 
 MODULES = (
     "vision", "text", "frozen_features", "ring", "attention", "optimizer", "roofline", "precision",
-    "input_pipeline", "evaluation", "whole_run", "sweep", "cotraining",
+    "input_pipeline", "evaluation", "whole_run", "sweep", "cotraining", "start_up",
 )  # fmt: skip
 
 Cases = Callable[[bool], Iterator[Case]]  # of whether it is to be quick
