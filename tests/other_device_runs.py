@@ -120,7 +120,7 @@ def alone(words: Sequence[str]) -> Callable[[str], object]:
 
 def all_at_once(device: str, several: Sequence[str] = SIDE_BY_SIDE) -> object:
     specs = [spec_of((*FEW, *words.split())) for words in several]
-    found = {r.spec.digest(): r for r in cotrain.attempt_all(specs, device)}
+    found = {r.spec.digest(): r for r in execute.execute_all(specs, device)}
     assert {r.tags[cotrain.GROUP_SIZE_TAG] for r in found.values()} == {str(len(specs))}
     each = [numbers(found[s.digest()]) for s in specs]
     return {

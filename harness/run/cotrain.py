@@ -1,153 +1,141 @@
-"""Runs whose trainings stand side by side over one frozen backbone; each is a Result of its own.
+"""Trains runs over one frozen backbone: a single run is a group of one.
 
-What each learns is what it learns alone (tests/harness/run/test_cotrain.py). Its times are its
-share of what all took together; the tag ``together`` says how many they were.
+A run learns what it learns alone (tests/harness/run/test_cotrain.py). Its times are its share of
+the group's; the tag ``together`` is the number of runs.
 """
 
-import time
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from harness.evaluate import cost
+from harness.evaluate import cost, predict, scores
 from harness.model.classifier import Classifier
-from harness.model.out_of_memory import is_out_of_memory
-from harness.run.execute import Progress, attempt, failed, first_counted, past, pick_device
-from harness.run.prepare import Prepared, prepare
-from harness.run.pruning import PruningRule
-from harness.run.result import Result
-from harness.spec.spec import Spec
-from harness.train import cache_plan
+from harness.run.prepare import PreparedRun
+from harness.run.pruning import Checkpoint, PruningRule
+from harness.train.cache_plan import CachePlan, make_plan
 from harness.train.fit import EpochRow, EpochRows, NonFiniteLoss, fit_all
+from harness.train.step import StepHook
 from harness.train.trial_group import Trial, TrialGroup
-from methods.kit.core.errors import UsageError
 
 GROUP_SIZE_TAG = "together"
 
+Progress = Callable[[EpochRow], None]
+
 
 @dataclass(eq=False)
-class _Member:
-    """A run among others."""
+class RunTraining:
+    """The training of a prepared run, and what it has given so far."""
 
-    run: Prepared
-    trial: Trial
-    pruning: PruningRule | None
-    seconds: list[float] = field(default_factory=list)  # its share of each step
-    goes_on: bool = True
-    lost: NonFiniteLoss | None = None
+    run: PreparedRun
+    pruning: PruningRule | None = None
+    trial: Trial = field(init=False)
+    losses: list[float] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)  # the run's share of each step
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+    pruned: bool = False
+    error: NonFiniteLoss | None = None
 
+    def __post_init__(self) -> None:
+        run, spec = self.run, self.run.spec
+        # the wiring depends on method and task alone, unless weights come from earlier runs
+        has_sources = bool(spec.method.stages() or spec.method.start or spec.method.runs)
+        stack_key = None if has_sources else spec.method
+        data = tuple(run.split.trains)
+        self.trial = Trial(run.net.adapter, spec.train, spec.seed, data, stack_key)
 
-def attempt_all(
-    specs: Sequence[Spec],
-    device: str = "auto",
-    progress: Progress | None = None,
-    test: bool = True,
-    store: Path | None = None,
-    pruning_rules: Sequence[PruningRule | None] = (),
-) -> Iterator[Result]:
-    """As :func:`attempt` for each, side by side; results come as they are there, in any order.
+    def add(self, row: EpochRow | NonFiniteLoss, meter: cost.Meter) -> None:
+        """Take an epoch's numbers, and validate if it is time for a checkpoint."""
+        if isinstance(row, NonFiniteLoss):
+            self.error = row
+            return
+        self.losses.extend(row.losses)
+        self.step_seconds.extend(row.step_seconds)
+        self.tags |= row.tags
+        epoch = row.epoch + 1
+        if self.pruning is None or epoch not in self.pruning.epochs or epoch >= row.epochs:
+            return
+        with meter.paused(), _evaluating(self.run.net):
+            self.checkpoints.append(Checkpoint(epoch, self.validate()))
+            self.pruned = not self.pruning.goes_on(self.checkpoints[-1])
 
-    What cannot be prepared fails alone. When memory runs out, halves are tried; when anything else
-    goes wrong each runs for itself. UsageError and KeyboardInterrupt are raised.
-    """
-    watched = list(pruning_rules) or [None] * len(specs)
-    if len(specs) == 1:
-        yield attempt(specs[0], device, progress, test, store, watched[0])
-        return
-    at = pick_device(device)
-    members: list[_Member] = []
-    for spec, pruning in zip(specs, watched, strict=True):
-        started = time.time()
-        try:
-            run = prepare(spec, at, past(spec, device, progress, store), started)
-            members.append(_Member(run, _trial(run), pruning))
-        except UsageError:
-            raise
-        except Exception as error:  # a run's bug must not take the others with it
-            yield failed(spec, at, started, error, test)
-    if not members:
-        return
-    size = 0  # of smaller groups that are to be tried
-    try:
-        plan, meter = _train(members, progress)
-    except UsageError:
-        raise
-    except Exception as error:  # whose it is shows when each runs for itself
-        size = max(1, len(members) // 2) if is_out_of_memory(error) else 1
-    if size:  # out of the handler, which holds on to what filled the memory
-        again, watched = [m.run.spec for m in members], [m.pruning for m in members]
-        members.clear()
-        for start in range(0, len(again), size):
-            part = slice(start, start + size)
-            yield from attempt_all(again[part], device, progress, test, store, watched[part])
-        return
-    spent = sum(sum(m.seconds) for m in members)
-    for m in members:
-        if m.lost:
-            yield failed(m.run.spec, at, m.run.started, m.lost, test)
-            continue
-        m.run.tags[GROUP_SIZE_TAG] = str(len(members))
-        try:
-            result = m.run.conclude(_share(m, meter, spent, len(members)), [plan], test, m.goes_on)
-        except Exception as error:
-            result = failed(m.run.spec, at, m.run.started, error, test)
-        yield result if test else result.without_state()
+    def validate(self) -> dict[str, float]:
+        """Return the scores on validation images, each part by the classifier of its classes."""
+        nets, parts = self.run.test_nets, self.run.split.val
+        return scores.val_scores([predict.predict(nets[p.name], p, again=True) for p in parts])
 
 
-def _share(member: _Member, meter: cost.Meter, spent: float, count: int) -> dict[str, float]:
-    """What a run took of what all took: its part of each step, and of all between steps."""
-    mine = cost.Meter(
-        meter.train_seconds, member.seconds, meter.peak_bytes, meter.step_flops // count
-    )
-    mine.train_seconds = sum(member.seconds) + max(meter.train_seconds - spent, 0.0) / count
-    return mine.metrics()
-
-
-def _train(
-    members: Sequence[_Member], progress: Progress | None
-) -> tuple[cache_plan.CachePlan, cost.Meter]:
-    """Train all to their ends."""
-    group = TrialGroup([m.trial for m in members])
-    first = members[0].run
-    net = Classifier(first.backbone, first.net.adapter, first.net.prompts, wiring=group.wiring)
-    streams = len({trial.stream_key for trial in group.trials})
-    spec, by_trial = first.spec, {m.trial: m for m in members}
+def train_all(
+    trainings: Sequence[RunTraining], progress: Progress | None
+) -> tuple[list[CachePlan], cost.Meter]:
+    """Train runs to their ends; return what was cached for each task, and the measured costs."""
+    first, spec = trainings[0].run, trainings[0].run.spec
+    after_step = first.affinity.after_step if first.affinity else None
     with cost.measure_training(first.backbone.device) as meter:
-        views = spec.data.views
-        plan = cache_plan.make_plan(net, first.split.train, spec.train, spec.seed, views, streams)
-        for rows in fit_all([net], [plan], group, first_counted(meter)):
+        group, nets = _group(trainings)
+        streams = len({training.trial.stream_key for training in trainings})
+        plans = [
+            make_plan(net, images, spec.train, spec.seed, spec.data.views, streams, share=len(nets))
+            for net, images in zip(nets, first.split.trains, strict=True)
+        ]
+        if group is None:
+            return plans, meter
+        for rows in fit_all(nets, plans, group, _count_first_step(meter), after_step):
             if progress:
-                _show(rows, progress)
-            for trial, row in rows.items():
-                m = by_trial[trial]
-                if isinstance(row, NonFiniteLoss):
-                    m.lost = row
-                    continue
-                m.run.losses.extend(row.losses)
-                m.run.tags |= row.tags
-                m.seconds.extend(row.step_seconds)
-                m.goes_on = m.run.looked(row, m.pruning, meter)
-            stay = [t for t in group.trials if by_trial[t].goes_on]
+                _report(rows, progress)
+            active = [training for training in trainings if training.trial in rows]
+            for training in active:
+                training.add(rows[training.trial], meter)
+            stay = [t.trial for t in active if not (t.pruned or t.error)]
             if len(stay) < len(group.trials):
                 group.retain(stay)
-    return plan, meter
+    return plans, meter
 
 
-def _show(rows: EpochRows, progress: Progress) -> None:
-    """One line for all."""
+def _group(trainings: Sequence[RunTraining]) -> tuple[TrialGroup | None, Sequence[Classifier]]:
+    """Return the trial group, None where nothing trains, and a classifier for each task."""
+    first = trainings[0].run
+    if not first.net.adapter.trained():
+        return None, first.train_nets
+    group = TrialGroup([training.trial for training in trainings])
+    if len(trainings) == 1:
+        return group, first.train_nets
+    net = first.net
+    return group, [Classifier(net.backbone, net.adapter, net.prompts, wiring=group.wiring)]
+
+
+def training_costs(trainings: Sequence[RunTraining], meter: cost.Meter) -> list[dict[str, float]]:
+    """Return what each run took: its share of each step, and of the time between steps."""
+    count = len(trainings)
+    in_steps = [sum(training.step_seconds) for training in trainings]
+    between = max(meter.train_seconds - sum(in_steps), 0.0) / count
+    flops = meter.step_flops // count
+    return [
+        cost.Meter(own + between, training.step_seconds, meter.peak_bytes, flops).metrics()
+        for training, own in zip(trainings, in_steps, strict=True)
+    ]
+
+
+def _count_first_step(meter: cost.Meter) -> StepHook:
+    """Count the operations of the first step; the others run unchanged."""
+    return lambda step, run: cost.count_operations(meter, run) if step == 0 else run()
+
+
+def _report(rows: EpochRows, progress: Progress) -> None:
+    """Report the mean of all runs as one row."""
     each = [row for row in rows.values() if isinstance(row, EpochRow)]
     if each:
         losses = [fmean(step) for step in zip(*(row.losses for row in each), strict=True)]
         accuracy = fmean(row.accuracy for row in each)
-        one = each[0]
-        row = EpochRow(one.epoch, one.epochs, one.first_step, losses, accuracy, one.step_seconds)
-        progress(row)
+        progress(replace(each[0], losses=losses, accuracy=accuracy))
 
 
-def _trial(run: Prepared) -> Trial:
-    """What hangs where depends on the method and its task alone, unless it begins elsewhere."""
-    spec = run.spec
-    starts = bool(spec.method.stages() or spec.method.start or spec.method.runs)
-    stack_key: Hashable = None if starts else spec.method
-    return Trial(run.net.adapter, spec.train, spec.seed, (run.split.train,), stack_key)
+@contextmanager
+def _evaluating(net: Classifier) -> Iterator[None]:
+    """Use the adapter as after training, for a checkpoint within it."""
+    net.adapter.eval()
+    try:
+        yield
+    finally:
+        net.adapter.train()

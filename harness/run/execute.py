@@ -1,52 +1,58 @@
-"""One run: from a Spec to a Result. Nothing here writes anything down."""
+"""Runs, from specs to results: one, or several that are co-trained. Nothing here is recorded."""
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
 from harness.data import split
-from harness.evaluate import cost, parameters
+from harness.evaluate import parameters
 from harness.evaluate.parameters import Counts
 from harness.model import backbone, weights
 from harness.model.out_of_memory import is_out_of_memory
 from harness.run import source_checks
-from harness.run.prepare import prepare
+from harness.run.conclude import conclude
+from harness.run.cotrain import (
+    GROUP_SIZE_TAG,
+    Progress,
+    RunTraining,
+    train_all,
+    training_costs,
+)
+from harness.run.prepare import PreparedRun, prepare
 from harness.run.pruning import PruningRule
 from harness.run.result import Result, failure
 from harness.run.source_runs import SourceRun, recorded_sources
 from harness.run.stages import load_stage, stage_specs
 from harness.run.warm_start import outline_weights
 from harness.spec.spec import Spec
-from harness.train.fit import EpochRow, NonFiniteLoss
-from harness.train.gradients import Outcome
+from harness.train.fit import NonFiniteLoss
 from methods.kit.core.errors import UsageError
 
 MEMORY_ADVICE = (
     "adapt fewer blocks (method.layers=top:3), say backbone.precision=bf16, or a smaller --cache"
 )
-Progress = Callable[[EpochRow], None]
 
 
-def pick_device(wanted: str = "auto") -> torch.device:
-    """The device to run on. Raises UsageError for one that is not there."""
-    if wanted == "auto":
+def pick_device(name: str = "auto") -> torch.device:
+    """Return the device to run on. Raises UsageError for one that is not available."""
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
+        device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"--device {wanted!r}: expected auto, cpu or cuda") from None
+        raise UsageError(f"--device {name!r}: expected auto, cpu or cuda") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {wanted!r}: no CUDA device is available here")
+        raise UsageError(f"--device {name!r}: no CUDA device is available here")
     if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"--device {wanted!r}: expected auto, cpu or cuda")
+        raise UsageError(f"--device {name!r}: expected auto, cpu or cuda")
     return device
 
 
 def check_spec(spec: Spec) -> Counts:
-    """All that can be wrong with a spec before an image is decoded; returns its counts.
+    """Check all that can be wrong with a spec before an image is decoded; return its counts.
 
     Raises UsageError in one line.
     """
@@ -61,6 +67,21 @@ def check_spec(spec: Spec) -> Counts:
     return parameters.outline_counts(spec.method, layout, classes, weights_of_start, spec.tasks)
 
 
+def prepare_run(
+    spec: Spec, device: str = "auto", progress: Progress | None = None, store: Path | None = None
+) -> PreparedRun:
+    """Prepare a run; its stages are read from ``store`` or trained now, untested."""
+    started = time.time()
+
+    def train(stage: Spec) -> SourceRun:
+        result = execute(stage, device, progress, test=False, store=store)
+        return SourceRun(stage, result.state, result.metrics)
+
+    at = pick_device(device)
+    stages = {name: load_stage(stage, store, train) for name, stage in stage_specs(spec).items()}
+    return prepare(spec, at, stages, started)
+
+
 def execute(
     spec: Spec,
     device: str = "auto",
@@ -72,74 +93,81 @@ def execute(
     """Train, select and test once. Raises UsageError for what cannot be run, NonFiniteLoss.
 
     ``test=False`` stops before the test split is opened: validation scores and costs, nothing else.
-    ``store`` is where the stages of methods that have some are kept; without it nothing is written.
-    A run that its ``pruning`` ends is a Result of status ``pruned``, without scores of its own.
+    ``store`` is the folder of prerequisite stages; without it nothing is written. A run that
+    ``pruning`` ends is a result of status ``pruned``, without scores of its own.
     """
-    started = time.time()
-    run = prepare(spec, pick_device(device), past(spec, device, progress, store), started)
-    goes_on = True
-    with cost.measure_training(run.backbone.device) as meter:
-        plans, rows = run.training(first_counted(meter))
-        for row in rows:
-            run.losses.extend(row.losses)
-            run.tags |= row.tags
-            meter.step_seconds.extend(row.step_seconds)
-            if progress:
-                progress(row)
-            goes_on = run.looked(row, pruning, meter)
-            if not goes_on:
-                break
-    return run.conclude(meter.metrics(), plans, test, goes_on)
+    training = RunTraining(prepare_run(spec, device, progress, store), pruning)
+    plans, meter = train_all([training], progress)
+    if training.error:
+        raise training.error
+    return conclude(training, training_costs([training], meter)[0], plans, test)
 
 
-def past(
-    spec: Spec, device: str, progress: Progress | None, store: Path | None
-) -> dict[str, SourceRun]:
-    """Return the stages of a run: stored ones, or trained now; the test split stays closed."""
-
-    def train(stage: Spec) -> SourceRun:
-        result = execute(stage, device, progress, test=False, store=store)
-        return SourceRun(stage, result.state, result.metrics)
-
-    return {name: load_stage(stage, store, train) for name, stage in stage_specs(spec).items()}
-
-
-def attempt(
-    spec: Spec,
+def execute_all(
+    specs: Sequence[Spec],
     device: str = "auto",
     progress: Progress | None = None,
     test: bool = True,
     store: Path | None = None,
-    pruning: PruningRule | None = None,
-) -> Result:
-    """As :func:`execute`, but what goes wrong while running becomes a Result that says so.
+    pruning_rules: Sequence[PruningRule | None] = (),
+) -> Iterator[Result]:
+    """Co-train runs and yield their results, in any order; a failure becomes a result that says so.
 
-    UsageError and KeyboardInterrupt are raised: the first is nobody's run, the second ends all.
+    A run that cannot be prepared fails alone. When memory runs out, halves are tried; after any
+    other error each run is trained alone. Raises UsageError and KeyboardInterrupt. Untested results
+    have no trained state: settings are compared, not adapters.
     """
-    started, at = time.time(), pick_device(device)
+    rules, trainings = list(pruning_rules) or [None] * len(specs), []
+    for spec, rule in zip(specs, rules, strict=True):
+        started = time.time()
+        try:
+            trainings.append(RunTraining(prepare_run(spec, device, progress, store), rule))
+        except UsageError:
+            raise
+        except Exception as error:  # a run's bug must not take the others with it
+            yield _failed(spec, device, started, error, test)
+    if not trainings:
+        return
+    size, ended = len(trainings), None  # size of the groups to try next
     try:
-        result = execute(spec, device, progress, test, store, pruning)
-        return result if test else result.without_state()  # settings are judged, not adapters
+        plans, meter = train_all(trainings, progress)
     except UsageError:
         raise
-    except Exception as error:  # a run's bug must not take the other runs of a suite with it
-        return failed(spec, at, started, error, test)
+    except Exception as error:
+        run = trainings[0].run
+        ended = _failed(run.spec, device, run.started, error, test)
+        size = max(1, size // 2) if is_out_of_memory(error) else 1
+    # outside of the handler, which keeps alive what filled the memory
+    if ended and len(trainings) == 1:
+        yield ended
+        return
+    if ended:
+        specs, rules = [t.run.spec for t in trainings], [t.pruning for t in trainings]
+        trainings.clear()
+        for part in (slice(i, i + size) for i in range(0, len(specs), size)):
+            yield from execute_all(specs[part], device, progress, test, store, rules[part])
+        return
+    for training, costs in zip(trainings, training_costs(trainings, meter), strict=True):
+        run = training.run
+        if len(trainings) > 1:
+            training.tags[GROUP_SIZE_TAG] = str(len(trainings))
+        try:
+            if training.error:
+                raise training.error
+            result = conclude(training, costs, plans, test)
+        except Exception as error:
+            result = _failed(run.spec, device, run.started, error, test)
+        yield result if test else result.without_state()
 
 
-def failed(
-    spec: Spec, device: torch.device, started: float, error: Exception, test: bool
-) -> Result:
-    """The record of a run that an error ended; call it while the error is handled."""
+def _failed(spec: Spec, device: str, started: float, error: Exception, test: bool) -> Result:
+    """Return the result of a run that an error ended; called while the error is handled."""
+    at = pick_device(device)
     if isinstance(error, NonFiniteLoss):
-        return failure(spec, device, "failed", started, str(error), test)
+        return failure(spec, at, "failed", started, str(error), test)
     if is_out_of_memory(error):
-        said = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        text = f"out of memory; {MEMORY_ADVICE}{said}"
-        return failure(spec, device, "out_of_memory", started, text, test)
+        detail = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        text = f"out of memory; {MEMORY_ADVICE}{detail}"
+        return failure(spec, at, "out_of_memory", started, text, test)
     text = f"{type(error).__name__}: {error}"
-    return failure(spec, device, "failed", started, text, test, traceback.format_exc())
-
-
-def first_counted(meter: cost.Meter) -> Callable[[int, Callable[[], Outcome]], Outcome]:
-    """Counts the operations of the first step; the others run bare."""
-    return lambda step, run: cost.count_operations(meter, run) if step == 0 else run()
+    return failure(spec, at, "failed", started, text, test, traceback.format_exc())

@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.run.cotrain import attempt_all
-from harness.run.execute import attempt, check_spec, pick_device
+from harness.run.execute import check_spec, execute_all, pick_device
 from harness.run.pruning import PruningRule
 from harness.run.result import Result, failure
 from harness.spec import quantities
@@ -68,35 +67,11 @@ def run(spec: Spec, device: str, force: bool, uri: str | None, bars: RunProgress
     with bars.shown(), ledger.claim(spec.digest()) as mine:
         if not mine:
             return RunOutcome(spec, "running", {}, "another process runs this spec just now")
-        return fresh(spec, device, ledger, bars)
+        (outcome,) = run_and_record([spec], device, ledger, bars)
+        return outcome
 
 
-def fresh(
-    spec: Spec,
-    device: str,
-    ledger: Ledger,
-    bars: RunProgress,
-    parent: str | None = None,
-    test: bool = True,
-    pruning: PruningRule | None = None,
-) -> RunOutcome:
-    """Run a spec and record how it went, also when it is stopped. Raises KeyboardInterrupt."""
-    started = time.time()
-    bars.start(run_title(spec))
-    try:
-        result = attempt(spec, device, bars.epoch, test, home_folder() / STAGES, pruning)
-    except KeyboardInterrupt:
-        at, why = pick_device(device), "stopped by the user"
-        stopped = failure(spec, at, "cancelled", started, why, test)
-        ledger.record(stopped, parent)
-        raise
-    delivered = ledger.record(result, parent)
-    done = from_result(result, delivered)
-    bars.end(summary_line(done))
-    return done
-
-
-def fresh_all(
+def run_and_record(
     specs: Sequence[Spec],
     device: str,
     ledger: Ledger,
@@ -105,22 +80,18 @@ def fresh_all(
     test: bool = True,
     pruning_rules: Sequence[PruningRule | None] = (),
 ) -> Iterator[RunOutcome]:
-    """As :func:`fresh` for each, side by side. Raises KeyboardInterrupt."""
-    if len(specs) < 2:
-        for spec, pruning in zip(specs, pruning_rules or [None] * len(specs), strict=True):
-            yield fresh(spec, device, ledger, bars, parent, test, pruning)
+    """Co-train runs and record each, also those that are interrupted. Raises KeyboardInterrupt."""
+    if not specs:
         return
     started, left = time.time(), {spec.digest(): spec for spec in specs}
     bars.start(group_title(specs))
+    store = home_folder() / STAGES
     try:
-        for result in attempt_all(
-            specs, device, bars.epoch, test, home_folder() / STAGES, pruning_rules
-        ):
-            delivered = ledger.record(result, parent)
+        for result in execute_all(specs, device, bars.epoch, test, store, pruning_rules):
             del left[result.spec.digest()]
-            done = from_result(result, delivered)
-            bars.end(summary_line(done))
-            yield done
+            outcome = from_result(result, ledger.record(result, parent))
+            bars.end(summary_line(outcome))
+            yield outcome
     except KeyboardInterrupt:
         at, why = pick_device(device), "stopped by the user"
         for spec in left.values():
@@ -129,9 +100,11 @@ def fresh_all(
 
 
 def group_title(specs: Sequence[Spec]) -> str:
-    """Runs side by side, for a progress bar."""
+    """Return the title of a progress bar for one run or several."""
+    if len(specs) == 1:
+        return run_title(specs[0])
     methods = ", ".join(dict.fromkeys(spec.method_name for spec in specs))
-    return f"{len(specs)} runs side by side ({methods}) on {specs[0].data.name}"
+    return f"{len(specs)} co-trained runs ({methods}) on {specs[0].data.name}"
 
 
 def run_title(spec: Spec) -> str:

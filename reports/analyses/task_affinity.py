@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import pyarrow.parquet as pq
 
-from harness.run.prepare import AFFINITY
+from harness.run.conclude import AFFINITY
 from reports.results.board import Board
 
 Fetch = Callable[[str], bytes | None]  # from a run's id to its tables.parquet

@@ -59,7 +59,7 @@ def suite(
     from sweeps.suite import execute
 
     run_options.use(run_options.RunOptions(steps, cache, threads))
-    grouping.size_of(cotrain)
+    grouping.parse_size(cotrain)
     if dry_run:
         return execute.show(plan, tracking_uri, force, json)
     return execute.run(plan, device, tracking_uri, workers, force, quiet, json, cotrain)
@@ -143,7 +143,7 @@ def sweep(
     from sweeps.study.sweep_plan import SweepOptions
 
     run_options.use(run_options.RunOptions(steps, cache, threads))
-    grouping.size_of(cotrain)
+    grouping.parse_size(cotrain)
     options = SweepOptions(sampler, pruner, sampler_seed, bound, prune_points)
     where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)
     request = requests.Request(

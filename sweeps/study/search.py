@@ -154,13 +154,13 @@ def _beside(plan: SweepPlan, goal: Goal, where: Where) -> int:
     Trials are pruned by what others have reached, so with a pruner ``auto`` takes one at a time:
     ending the worse half early spares more than their being side by side.
     """
-    size = grouping.size_of(where.cotrain)
+    size = grouping.parse_size(where.cotrain)
     if size == 0 and prunes(plan):
         size = 1
     if size == 0:
         try:
             usual = plan.specs(plan.defaults()[0])[0]
-            size = grouping.group_size(usual, pick_device(where.device))
+            size = grouping.auto_size(usual, pick_device(where.device))
         except UsageError:  # settings that cannot be are a trial's own affair
             size = 1
     share = math.ceil((goal.trials or size) / where.workers)

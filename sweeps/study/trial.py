@@ -193,7 +193,7 @@ def _measured(bench: Bench, asked: Sequence[Asked], cotrain: str) -> list[RunOut
                     found[spec.digest()] = driver.from_ledger(spec, run)
         for group in grouping.groups(list(mine), cotrain, 1, pick_device(bench.device)):
             watches = [mine[spec].watch for spec in group]
-            for done in driver.fresh_all(
+            for done in driver.run_and_record(
                 group, bench.device, bench.ledger, bench.bars, bench.parent, False, watches
             ):
                 found[done.spec.digest()] = done
@@ -209,9 +209,10 @@ def measure(bench: Bench, spec: Spec, watch: PruningRule | None = None) -> RunOu
                 found = ledger.find(spec.digest(), test=False)
                 if found is not None:
                     return driver.from_ledger(spec, found)
-                return driver.fresh(
-                    spec, bench.device, ledger, bench.bars, bench.parent, test=False, pruning=watch
+                (done,) = driver.run_and_record(
+                    [spec], bench.device, ledger, bench.bars, bench.parent, False, [watch]
                 )
+                return done
         time.sleep(POLL)  # another worker is at the very same run
 
 

@@ -113,4 +113,4 @@ def _run(job: Job, bars: console.ProgressBars) -> Iterator[RunOutcome]:
                 done = RunOutcome(spec, "running", {}, "another process runs this spec just now")
                 bars.end(driver.summary_line(done))
                 yield done
-        yield from driver.fresh_all(mine, job.device, ledger, bars, job.parent)
+        yield from driver.run_and_record(mine, job.device, ledger, bars, job.parent)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness.run import config, cotrain, grouping
-from harness.run.execute import attempt
+from harness.run import config, cotrain, execute, grouping
 from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.train.trial_group import TrialGroup
 from methods.kit.core.errors import UsageError
+from tests.attempts import attempt
 
 CPU = torch.device("cpu")
 FEW = ["data=digits", "shots=2", "train.epochs=3", "train.batch_size=4"]
@@ -48,7 +48,7 @@ def compared(found: Result, expected: Result) -> None:
 
 
 def test_methods_rates_and_seeds_side_by_side_are_what_they_are_alone() -> None:
-    found = {r.spec: r for r in cotrain.attempt_all(RUNS)}
+    found = {r.spec: r for r in execute.execute_all(RUNS)}
     assert list(found) == RUNS
     for spec in RUNS:
         compared(found[spec], attempt(spec))
@@ -64,11 +64,11 @@ def test_one_that_is_pruned_leaves_and_the_others_go_on() -> None:
         return False
 
     watches = [None, PruningRule(frozenset({1}), stop), None]
-    found = {r.spec: r for r in cotrain.attempt_all(RUNS[:3], watches=watches)}
+    found = {r.spec: r for r in execute.execute_all(RUNS[:3], pruning_rules=watches)}
     assert found[RUNS[1]].status == "pruned"
     assert len(found[RUNS[1]].losses) == len(found[RUNS[0]].losses) // 3
-    alone = attempt(RUNS[1], watch=PruningRule(frozenset({1}), lambda look: False))
-    assert found[RUNS[1]].looks == alone.looks == seen
+    alone = attempt(RUNS[1], pruning_rules=[PruningRule(frozenset({1}), lambda look: False)])
+    assert found[RUNS[1]].checkpoints == alone.checkpoints == seen
     assert found[RUNS[1]].error == alone.error
     for spec in (RUNS[0], RUNS[2]):
         compared(found[spec], attempt(spec))
@@ -76,7 +76,7 @@ def test_one_that_is_pruned_leaves_and_the_others_go_on() -> None:
 
 def test_one_that_diverges_fails_and_the_others_finish() -> None:
     bad = replace(RUNS[0], train=replace(RUNS[0].train, lr=1e30))
-    found = {r.spec: r for r in cotrain.attempt_all([RUNS[0], bad, RUNS[2]])}
+    found = {r.spec: r for r in execute.execute_all([RUNS[0], bad, RUNS[2]])}
     assert found[bad].status == "failed"
     assert found[bad].error == attempt(bad).error
     for spec in (RUNS[0], RUNS[2]):
@@ -97,7 +97,7 @@ def test_when_it_goes_wrong_smaller_groups_are_tried(
         begin(self, trials, *rest)
 
     monkeypatch.setattr(TrialGroup, "__init__", group)
-    found = {r.spec: r for r in cotrain.attempt_all(RUNS[:4])}
+    found = {r.spec: r for r in execute.execute_all(RUNS[:4])}
     assert made == ([4, 2, 2] if isinstance(error, MemoryError) else [4, 1, 1, 1, 1])
     monkeypatch.undo()
     for spec in RUNS[:4]:
@@ -105,7 +105,7 @@ def test_when_it_goes_wrong_smaller_groups_are_tried(
 
 
 def test_without_the_test_split_nothing_is_kept_of_a_run_but_scores() -> None:
-    for result in cotrain.attempt_all(RUNS[:2], test=False):
+    for result in execute.execute_all(RUNS[:2], test=False):
         assert result.status == "finished"
         assert result.tags["selection"] == "val"
         assert result.tags["test_reads"] == "0"
@@ -179,4 +179,4 @@ def test_seeds_stand_side_by_side_where_no_prefix_is_shared() -> None:
 @pytest.mark.parametrize("word", ["0", "-1", "many", "1.5", ""])
 def test_a_word_that_is_no_number_is_refused(word: str) -> None:
     with pytest.raises(UsageError, match="--cotrain"):
-        grouping.size_of(word)
+        grouping.parse_size(word)

@@ -19,7 +19,7 @@ from harness.model import frozen_features
 from harness.model.backbone import load_backbone
 from harness.model.classifier import Classifier
 from harness.run import config, prepare
-from harness.run.execute import attempt, check_spec, execute
+from harness.run.execute import check_spec, execute
 from harness.run.prepare import attach
 from harness.spec.spec import Spec, TrainSpec
 from harness.tracking import pending_records
@@ -30,6 +30,7 @@ from harness.train.trial_group import Trial, TrialGroup
 from methods.kit.binding.randomness import generator
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.errors import UsageError
+from tests.attempts import attempt
 from tests.methods.adapter_values import load_state
 
 SHORT = ["train.epochs=2", "data=digits", "shots=2"]
@@ -343,7 +344,7 @@ def test_a_saved_adapter_scores_the_same_again(tmp_path: Path) -> None:
     net = attach(again, backbone, split)
     load_state(net.adapter, state)
     split.held_out.close_selection()
-    nets = prepare.testers(net, split, backbone)
+    nets = prepare._test_classifiers(net, split)
     assert isinstance(net, Classifier)
     for mine, first in zip(
         predict.predict_test(nets, split.held_out), result.predictions, strict=True

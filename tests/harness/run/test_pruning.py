@@ -15,12 +15,13 @@ from harness.evaluate.predict import Predictions
 from harness.model.backbone import load_backbone
 from harness.model.classifier import Classifier
 from harness.run import config
-from harness.run.execute import attempt, execute
+from harness.run.execute import execute
 from harness.run.pruning import Checkpoint, PruningRule
 from harness.run.result import Result
 from harness.spec.spec import Spec
 from harness.tracking import pending_records
 from harness.tracking.ledger import Ledger
+from tests.attempts import attempt
 from tests.method_variants import VARIANTS
 
 SHORT = ["train.epochs=4", "data=digits", "shots=2", "train.batch_size=8"]
@@ -101,7 +102,7 @@ def test_a_look_sees_validation_images_only(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_run_that_is_ended_is_no_result_and_says_where(tmp_path: Path) -> None:
     seen: list[Checkpoint] = []
-    result = attempt(spec_of("lora"), "cpu", pruning=every_epoch(seen, until=2))
+    result = attempt(spec_of("lora"), pruning_rules=[every_epoch(seen, until=2)])
     assert result.status == "pruned"
     assert result.error == "ended after epoch 2 of 4"
     assert len(result.losses) == 4

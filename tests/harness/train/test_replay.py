@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 import methods
-from harness.run import config, prepare
-from harness.run.execute import execute, past
-from harness.run.prepare import AFFINITY
+from harness.run import config
+from harness.run.conclude import AFFINITY
+from harness.run.execute import execute, prepare_run
 from harness.train import optimizer, replay
 from harness.train.cache_plan import make_plan
 from harness.train.fit import EpochRow, fit_all
@@ -46,7 +46,7 @@ def trained(*lists: list[str], epochs: int = 4, device: torch.device = CPU) -> F
     shots = [] if any("shots" in w for w in lists[0]) else ["shots=2"]  # batches of 4 and of 2
     few = [*FEW, *shots, f"train.epochs={epochs}"]
     specs = [config.build("base_to_novel", [*few, *words]) for words in lists]
-    runs = [prepare.prepare(s, device, past(s, str(device), None, None), 0.0) for s in specs]
+    runs = [prepare_run(s, str(device)) for s in specs]
     trials = [
         Trial(run.net.adapter, s.train, s.seed, (run.split.trains[0],), s.method)
         for run, s in zip(runs, specs, strict=True)

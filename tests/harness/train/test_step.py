@@ -16,14 +16,16 @@ from harness.cli import main
 from harness.evaluate.predict import predict
 from harness.model import out_of_memory
 from harness.model.out_of_memory import ChunkedCall
-from harness.run import config, prepare
-from harness.run.execute import attempt, past
+from harness.run import config
+from harness.run.execute import prepare_run
+from harness.run.prepare import PreparedRun
 from harness.train import gradients
 from harness.train.batches import Batch
 from harness.train.gradients import _accumulate
 from harness.train.step import MICRO_BATCH_TAG
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import Trial, TrialGroup
+from tests.attempts import attempt
 
 CPU = torch.device("cpu")
 TINY = Path(__file__).parents[2] / "tiny" / "flat.json"
@@ -32,10 +34,10 @@ FEW += [f"backbone={TINY}", "pretrained=random"]
 FULL = torch.OutOfMemoryError("CUDA out of memory")
 
 
-def ready(*words: str) -> tuple[prepare.Prepared, TrialGroup, Batch, FrozenTeacher | None]:
+def ready(*words: str) -> tuple[PreparedRun, TrialGroup, Batch, FrozenTeacher | None]:
     """A run before its first step, and a batch of seven images."""
     spec = config.build("base_to_novel", [*FEW, *words])
-    run = prepare.prepare(spec, CPU, past(spec, "cpu", None, None), 0.0)
+    run = prepare_run(spec, "cpu")
     train = run.split.trains[0]
     group = TrialGroup([Trial(run.net.adapter, spec.train, spec.seed, (train,))])
     group.train()
@@ -154,7 +156,7 @@ from harness.run import config, execute
 words = ["data=digits", "method=lora", "train.epochs=1", "shots=28"]
 def tried(batch):
     spec = config.build("few_shot", [*words, f"train.batch_size={batch}"])
-    found = execute.attempt(spec, test=False)
+    (found,) = execute.execute_all([spec], test=False)
     print(json.dumps([found.status, found.tags.get("micro_batch"), found.losses, found.error]))
 tried(20)  # what is loaded once
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

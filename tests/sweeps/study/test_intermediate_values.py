@@ -157,7 +157,9 @@ def test_a_run_that_is_found_brings_its_looks(capsys: pytest.CaptureFixture[str]
     assert len(list(open_ledger().runs())) == count
     assert steps_of("found") == steps_of("made")
     plain = config.build("base_to_novel", ["method=clip_adapter", *FAST, "seed=1"])
-    driver.fresh(plain, "cpu", open_ledger(), ProgressBars(1, quiet=True))  # nothing pruned it
+    list(
+        driver.run_and_record([plain], "cpu", open_ledger(), ProgressBars(1, quiet=True))
+    )  # nothing pruned it
     sweep(capsys, "fields", "method=clip_adapter", *FAST[:3], "--trials", "2", "--name", "plain")
 
 
