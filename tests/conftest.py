@@ -2,7 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,6 +29,45 @@ NAMES = ("cat", "dog", "magnifying glass", "tree")
 TEMPLATE = "a photo of a {}."
 
 torch.set_num_threads(1)
+
+# --- processor time of the conformance suite, by method -----------------------------------------
+
+COST, BEGAN = "processor seconds", pytest.StashKey[float]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    item.stash[BEGAN] = time.process_time()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.when == "call" and item.path.name == "test_contract.py":
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        name = params.get("name") or params.get("case", ("",))[0]
+        item.user_properties.append((COST, [name, time.process_time() - item.stash[BEGAN]]))
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    costs: dict[str, float] = defaultdict(float)
+    for report in (r for reports in terminalreporter.stats.values() for r in reports):
+        for key, value in report.user_properties if getattr(report, "when", "") == "call" else ():
+            name, _, variant = value[0].partition("-") if key == COST else ("", "", "")
+            if name:
+                costs[f"variants of {name}" if variant else name] += value[1]
+    if costs:
+        mine = {name: spent for name, spent in costs.items() if not name.startswith("variants")}
+        mean = sum(mine.values()) / max(1, len(mine))
+        by_cost = sorted(costs.items(), key=lambda item: -item[1])
+        terminalreporter.write_line(f"conformance suite: {mean:.1f} s of processor time a method")
+        terminalreporter.write_line(", ".join(f"{name} {spent:.1f}" for name, spent in by_cost))
+
+
+# --- fixtures ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

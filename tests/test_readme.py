@@ -1,6 +1,5 @@
 """Commands and code of README and docs, tried as they stand there."""
 
-import importlib.util
 import json
 import re
 import shlex
@@ -22,6 +21,8 @@ from harness.spec.spec import PROTOCOLS
 from methods.kit import Method
 from sweeps.suite.build import build_suite
 from tests.drawn_images import class_folders
+from tests.methods import test_contract as contract
+from tests.methods.conformance import Case
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -103,23 +104,22 @@ def test_the_method_of_the_readme_is_listed_and_counted(
 def test_the_method_of_the_readme_keeps_the_contract(
     bitfit: type[Method], tiny: dict[str, Backbone], images: Images, tmp_path: Path
 ) -> None:
-    path = Path(__file__).parent / "methods" / "test_contract.py"
-    spec = importlib.util.spec_from_file_location("contract", path)
-    assert spec is not None
-    assert spec.loader is not None
-    contract = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(contract)
     contract.test_it_learns_four_images_with_wrong_labels_by_heart("bitfit")
+    contract.test_what_acts_inside_a_tower_learns_four_images_by_heart(
+        "bitfit", "flat", tiny, images
+    )
+    case = Case("bitfit", tiny["flat"], images)
     for check in (
-        contract.test_what_acts_inside_a_tower_learns_four_images_by_heart,
         contract.test_the_backbone_is_bit_for_bit_what_it_was_after_training,
+        contract.test_without_the_adapter_the_model_is_zero_shot,
         contract.test_it_starts_as_the_frozen_model_exactly_when_it_says_so,
+        contract.test_training_moves_the_logits,
         contract.test_folding_gives_a_plain_open_clip_model_with_the_same_logits,
         contract.test_gradients_reach_every_parameter_within_two_steps,
         contract.test_trials_side_by_side_give_what_they_give_alone,
     ):
-        check("bitfit", "flat", tiny, images)
-    contract.test_a_saved_state_gives_the_same_logits("bitfit", "flat", tiny, images, tmp_path)
+        check(case)
+    contract.test_a_saved_state_gives_the_same_logits(case, tmp_path)
 
 
 @pytest.mark.parametrize(

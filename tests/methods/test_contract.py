@@ -1,9 +1,9 @@
-"""What every file in methods/ must keep, checked because the file exists."""
+"""The contract that every file in methods/ keeps, checked because the file exists."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,168 +16,95 @@ from harness.data.split import Images
 from harness.model.backbone import Backbone, load_backbone
 from harness.model.classifier import Classifier
 from harness.run import adapter_files
-from harness.spec.spec import BackboneSpec, TrainSpec
-from harness.train.fit import fit
-from methods.kit import Adapter, Task
-from tests.conftest import BUILDS, NAMES, TEMPLATE, task_of
-from tests.method_variants import VARIANT_BUILDS, VARIANTS, method_of, start_of
+from harness.spec.spec import BackboneSpec
+from methods.kit import Adapter, Task, UsageError
+from methods.kit.ring import initialise
+from methods.kit.ring.decompose import Decomposition, decompose
+from tests.conftest import BUILDS
+from tests.method_variants import VARIANT_BUILDS, VARIANTS
 from tests.methods.adapter_values import load_state, stack
+from tests.methods.conformance import TRAIN, WRONG, Case, learns, least_loss, open_clip_logits
 
 every_method = pytest.mark.parametrize("name", methods.names())
-every_case = pytest.mark.parametrize(
-    ("name", "build"),
-    [(name, build) for name in methods.names() for build in BUILDS]
-    + [(name, build) for name in VARIANTS for build in VARIANT_BUILDS],
-)
-
-TRAIN = TrainSpec(lr=1e-2, weight_decay=0.0, epochs=3, batch_size=4, augment="none")
+CASES = [(name, build) for name in methods.names() for build in BUILDS]
+CASES += [(name, build) for name in VARIANTS for build in VARIANT_BUILDS]
 
 
-def attach(name: str, backbone: Backbone, seed: int = 0) -> Adapter:
-    """The method with its defaults, or a variant of one, drawn from a seed."""
-    torch.manual_seed(seed)
-    method = method_of(name)
-    task = replace(task_of(backbone), start=start_of(method, backbone.clip))
-    return method.attach(backbone.clip, task)
+@pytest.fixture(scope="module", autouse=True)
+def decompositions() -> Iterator[None]:
+    """Each stack that a variant starts from is decomposed once: it takes seconds."""
+    known: dict[bytes, Decomposition] = {}
+
+    def once(stack: Tensor, *sizes: object, **settings: object) -> Decomposition:
+        key = repr((stack.shape, sizes, settings)).encode() + stack.numpy().tobytes()
+        if key not in known:
+            known[key] = decompose(stack, *sizes, **settings)  # type: ignore[arg-type]
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(initialise, "decompose", once)
+        yield
 
 
-def classifier(backbone: Backbone, adapter: Adapter) -> Classifier:
-    return Classifier(backbone, adapter, backbone.prompts(TEMPLATE, NAMES))
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def case(request: pytest.FixtureRequest, tiny: dict[str, Backbone], images: Images) -> Case:
+    name, build = request.param
+    return Case(name, tiny[build], images)
 
 
-def patience(adapter: Adapter) -> int:
-    """Times the usual steps: where every pass draws what takes part in it, each part sees few."""
-    return 4 if adapter.wiring.draws else 1
+def test_the_backbone_is_bit_for_bit_what_it_was_after_training(case: Case) -> None:
+    run, after = case.training, case.backbone.model.state_dict()
+    assert all(torch.equal(value, after[k]) for k, value in run.backbone_before.items())
+    assert not any(p.requires_grad for p in case.backbone.model.parameters())
+    values = run.adapter.values()
+    moved = {k for k, v in values.items() if not torch.equal(v, run.values_before[k])}
+    assert set(run.adapter.trained()) <= moved
 
 
-def least_loss(net: Classifier, labels: Tensor) -> float:
-    """The least loss that any image features can have: 0 where texts train too, else what frozen
-    texts that are nearly the same allow, found on free unit vectors."""
-    if net.text_trains:
-        return 0.0
-    text, scale = net.encode_frozen_text(), net.scale(net.adapter.bind()).detach()
-    free = torch.nn.Parameter(text[labels].clone())
-    optimizer = torch.optim.Adam([free], lr=0.03)
-    for _ in range(600):
-        loss = F.cross_entropy(scale * F.normalize(free, dim=-1) @ text.T, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return loss.item()
-
-
-def logits(backbone: Backbone, adapter: Adapter, images: Images) -> Tensor:
-    with torch.no_grad():
-        return classifier(backbone, adapter)(images.pixels, adapter.bind()).logits
-
-
-def perturb(adapter: Adapter, seed: int = 1) -> Adapter:
-    """Move everything that trains away from where it started, as training would."""
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in adapter.parameters():
-            p.add_(0.05 * torch.randn(p.shape, generator=rng))
-    return adapter
-
-
-def open_clip_logits(model: torch.nn.Module, backbone: Backbone, images: Images) -> Tensor:
-    """The logits of a plain open_clip model, by its own forward and its own tokenizer."""
-    tokens = open_clip.SimpleTokenizer(context_length=16)([TEMPLATE.format(n) for n in NAMES])
-    with torch.no_grad():
-        found = model(backbone.transform.normalise(images.pixels), tokens)
-    return found[2] * found[0] @ found[1].T
-
-
-@every_case
-def test_the_backbone_is_bit_for_bit_what_it_was_after_training(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
-    adapter = attach(name, backbone)
-    start = {k: v.clone() for k, v in adapter.values().items()}
-    list(fit(classifier(backbone, adapter), images, TRAIN, seed=1))
-    after = backbone.model.state_dict()
-    assert all(torch.equal(before[k], after[k]) for k in before)
-    assert not any(p.requires_grad for p in backbone.model.parameters())
-    moved = {k for k, v in adapter.values().items() if not torch.equal(v, start[k])}
-    assert set(adapter.trained()) <= moved
-
-
-@every_case
-def test_without_the_adapter_the_model_is_zero_shot(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    plain = open_clip_logits(backbone.model, backbone, images)
-    list(fit(classifier(backbone, perturb(attach(name, backbone))), images, TRAIN, seed=1))
-    frozen = logits(backbone, Adapter(backbone.clip), images)
+def test_without_the_adapter_the_model_is_zero_shot(case: Case) -> None:
+    assert case.training  # nothing of it is left
+    plain = open_clip_logits(case.backbone.model, case.backbone, case.images)
+    frozen = case.logits(Adapter(case.backbone.clip))
     torch.testing.assert_close(frozen, plain, atol=1e-4, rtol=1e-5)
 
 
-@every_case
-def test_it_starts_as_the_frozen_model_exactly_when_it_says_so(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    frozen = logits(backbone, Adapter(backbone.clip), images)
-    adapted = logits(backbone, attach(name, backbone), images)
-    same = bool(torch.allclose(frozen, adapted, atol=1e-5))
-    assert same == method_of(name).identity
+def test_it_starts_as_the_frozen_model_exactly_when_it_says_so(case: Case) -> None:
+    frozen = case.logits(Adapter(case.backbone.clip))
+    same = bool(torch.allclose(frozen, case.training.logits_before, atol=1e-5))
+    assert same == case.method.identity
 
 
-@every_case
-def test_training_moves_the_logits(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    adapter = attach(name, backbone)
-    before = logits(backbone, adapter, images)
-    list(fit(classifier(backbone, adapter), images, TRAIN, seed=1))
-    moved = not torch.allclose(before, logits(backbone, adapter, images), atol=1e-3)
-    assert moved == bool(adapter.trained())
+def test_training_moves_the_logits(case: Case) -> None:
+    run = case.training
+    moved = not torch.allclose(run.logits_before, case.logits(run.adapter), atol=1e-3)
+    assert moved == bool(run.adapter.trained())
 
 
-@every_case
-def test_a_saved_state_gives_the_same_logits(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images, tmp_path: Path
-) -> None:
-    backbone = tiny[build]
-    adapter = perturb(attach(name, backbone))
-    save_file(adapter.state(), tmp_path / "adapter.safetensors")
-    other = attach(name, backbone, seed=9)
+def test_a_saved_state_gives_the_same_logits(case: Case, tmp_path: Path) -> None:
+    save_file(case.moved[0].state(), tmp_path / "adapter.safetensors")
+    other = case.attach(seed=9)
     load_state(other, load_file(tmp_path / "adapter.safetensors"))
-    assert torch.equal(logits(backbone, adapter, images), logits(backbone, other, images))
+    assert torch.equal(case.moved_logits, case.logits(other))
 
 
-@every_case
-def test_folding_gives_a_plain_open_clip_model_with_the_same_logits(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    adapter = perturb(attach(name, backbone))
+def test_folding_gives_a_plain_open_clip_model_with_the_same_logits(case: Case) -> None:
+    adapter = case.moved[0]
     if not adapter.foldable:
-        with pytest.raises(methods.UsageError, match="not foldable"):
-            adapter_files.folded_model(backbone, adapter)
+        with pytest.raises(UsageError, match="not foldable"):
+            adapter_files.folded_model(case.backbone, adapter)
         return
-    model = adapter_files.folded_model(backbone, adapter)
-    plain = open_clip_logits(model, backbone, images)
+    model = adapter_files.folded_model(case.backbone, adapter)
+    plain = open_clip_logits(model, case.backbone, case.images)
     scale = plain.abs().max()
-    adapted = logits(backbone, adapter, images)
-    torch.testing.assert_close(adapted / scale, plain / scale, atol=1e-5, rtol=0)
+    torch.testing.assert_close(case.moved_logits / scale, plain / scale, atol=1e-5, rtol=0)
 
 
-@every_case
-def test_gradients_reach_every_parameter_within_two_steps(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    adapter = attach(name, backbone)
-    net = classifier(backbone, adapter)
-    reached: set[str] = set()
+def test_gradients_reach_every_parameter_within_two_steps(case: Case) -> None:
+    adapter = case.attach()
+    net, reached = case.classifier(adapter), set()
     for _ in range(2):
         adapter.zero_grad()
-        loss = F.cross_entropy(net(images.pixels, adapter.bind()).logits, images.labels)
+        loss = F.cross_entropy(net(case.images.pixels, adapter.bind()).logits, case.images.labels)
         if adapter.trained():
             loss.backward()
         for key, p in adapter.trained().items():
@@ -189,25 +116,21 @@ def test_gradients_reach_every_parameter_within_two_steps(
     assert reached == set(adapter.trained())
 
 
-@every_case
-def test_trials_side_by_side_give_what_they_give_alone(
-    name: str, build: str, tiny: dict[str, Backbone], images: Images
-) -> None:
-    backbone = tiny[build]
-    alone = [perturb(attach(name, backbone, seed=k), seed=k) for k in range(3)]
-    if not alone[0].values():
-        assert name == "zero_shot"
+def test_trials_side_by_side_give_what_they_give_alone(case: Case) -> None:
+    adapters = case.moved
+    if not adapters[0].values():
+        assert case.name == "zero_shot"
         return
-    values = stack(alone)
-    net = classifier(backbone, alone[0])
-    together = net(images.pixels, alone[0].bind(values, trials=3)).logits
-    labels = images.labels.expand(3, -1)
-    loss = F.cross_entropy(together.flatten(0, 1), labels.flatten(), reduction="sum")
+    values, count = stack(adapters), len(adapters)
+    net, x, labels = case.classifier(adapters[0]), case.images.pixels, case.images.labels
+    together = net(x, adapters[0].bind(values, trials=count)).logits
+    loss = F.cross_entropy(together.flatten(0, 1), labels.repeat(count), reduction="sum")
     loss.backward()
-    for k, adapter in enumerate(alone):
-        mine = classifier(backbone, adapter)(images.pixels, adapter.bind()).logits
-        torch.testing.assert_close(together[k], mine, atol=2e-4, rtol=1e-4)
-        F.cross_entropy(mine, images.labels, reduction="sum").backward()
+    for k, adapter in enumerate(adapters):
+        adapter.zero_grad()
+        alone = case.classifier(adapter)(x, adapter.bind()).logits
+        torch.testing.assert_close(together[k], alone, atol=2e-4, rtol=1e-4)
+        F.cross_entropy(alone, labels, reduction="sum").backward()
         for key, p in adapter.trained().items():
             grad = values[key].grad
             assert grad is not None
@@ -217,27 +140,24 @@ def test_trials_side_by_side_give_what_they_give_alone(
 
 
 @pytest.mark.parametrize(
-    ("name", "build"),
-    [(m, BUILDS[(i + k) % len(BUILDS)]) for i, m in enumerate(methods.names()) for k in range(2)],
+    ("name", "build"), [(m, BUILDS[i % len(BUILDS)]) for i, m in enumerate(methods.names())]
 )
 def test_what_acts_inside_a_tower_learns_four_images_by_heart(
     name: str, build: str, tiny: dict[str, Backbone], images: Images
 ) -> None:
-    """Each method on two builds, each build with several methods."""
-    wrong = torch.tensor([1, 2, 3, 0])
-    four = replace(images, pixels=images.pixels[:4], labels=wrong, ids=(0, 1, 2, 3), key="four")
-    if not any(tower == "image" for tower, *_ in attach(name, tiny[build]).wiring.sites):
+    """Each method on one build, each build with several methods."""
+    four = replace(images, pixels=images.pixels[:4], labels=WRONG, ids=(0, 1, 2, 3), key="four")
+    case = Case(name, tiny[build], four)
+    if not any(key[0] == "image" for key in case.attach().wiring.sites):
         return  # heads see features alone, whatever the build: the next test tries them
     for lr in (1e-2, 3e-2, 1e-3):
-        adapter = attach(name, tiny[build])
-        cfg = replace(TRAIN, epochs=80 * patience(adapter), lr=lr)
-        net = classifier(tiny[build], adapter)
-        goal = least_loss(net, wrong) + 0.1
-        curve = list(fit(net, four, cfg, seed=1))
-        if curve[-1].loss < goal:
-            break
-    assert curve[-1].loss < goal
-    assert logits(tiny[build], adapter, four).argmax(-1).tolist() == wrong.tolist()
+        adapter = case.attach()
+        # where every pass draws what takes part in it, each part sees few steps
+        cfg = replace(TRAIN, epochs=320 if adapter.wiring.draws else 80, lr=lr)
+        net = case.classifier(adapter)
+        if learns(net, four, cfg, least_loss(net, WRONG) + 0.1):
+            return
+    pytest.fail("no learning rate brings the loss down")
 
 
 @every_method
@@ -248,23 +168,17 @@ def test_it_learns_four_images_with_wrong_labels_by_heart(name: str) -> None:
     rows = [table.classnames.index(n) for n in names]
     rows = [int((table.labels == label).nonzero()[0][0]) for label in rows]
     drawn = decoded_rows.decode_rows(table, backbone.transform, rows)
-    wrong = torch.tensor([1, 2, 3, 0])
-    four = Images("test", names, drawn, wrong, tuple(rows), "four emoji")
+    four = Images("test", names, drawn, WRONG, tuple(rows), "four emoji")
     prompts = backbone.prompts(table.template, names)
-    for lr in (5e-3, 1e-3, 5e-2):  # one rate does not fit a ring, a whole model and a head
+    for lr in (5e-3, 1e-3, 5e-2):  # one learning rate does not fit a ring, a model and a head
         torch.manual_seed(0)
         task = Task(names, table.template, prompts.ids)
         adapter = methods.find(name)().attach(backbone.clip, task)
-        net = Classifier(backbone, adapter, prompts)
-        curve = list(fit(net, four, replace(TRAIN, epochs=40, lr=lr), seed=1))
-        if not curve or curve[-1].loss < 0.1:
+        cfg = replace(TRAIN, epochs=40, lr=lr)
+        learned = learns(Classifier(backbone, adapter, prompts), four, cfg, goal=0.1)
+        if learned or not adapter.trained():
             break
-    if not adapter.trained():
-        assert curve == []
-        return
-    assert curve[-1].loss < 0.1
-    with torch.no_grad():
-        assert net(drawn, adapter.bind()).logits.argmax(-1).tolist() == wrong.tolist()
+    assert learned == bool(adapter.trained())
 
 
 @every_method
@@ -286,5 +200,5 @@ def test_its_docstring_names_a_source_and_its_file_is_short(name: str) -> None:
 
 
 def test_an_unknown_method_names_the_nearest() -> None:
-    with pytest.raises(methods.UsageError, match="did you mean 'adaring'"):
+    with pytest.raises(UsageError, match="did you mean 'adaring'"):
         methods.find("adarign")
