@@ -1,26 +1,27 @@
 """Parameters of an adapter, counted four ways."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from harness.model import clip_layout
+from harness.model.clip_layout import ClipLayout
 from methods.kit.contract.adapter import Adapter
 from methods.kit.contract.method import Method, Task
 from methods.kit.contract.source_weights import SourceWeights
 
-PROMPT_TOKENS = 16  # stands in for the prompts where only shapes matter
+PROMPT_TOKENS = 16  # of the placeholder prompts where only shapes matter
 
 
 @dataclass(frozen=True)
 class Counts:
     """Parameters of an adapter.
 
-    trainable: what the optimiser sees. stored: what the saved adapter holds. inference: what is
-    left to compute with after everything that folds is folded. head: the part of ``trainable``
-    that depends on the classes; it is in no tower.
+    trainable: what the optimizer sees. stored: what the saved adapter holds. inference: what is
+    left to compute with after folding. head: the part of ``trainable`` that depends on the classes;
+    it is in no tower.
     """
 
     trainable: int
@@ -36,21 +37,18 @@ class Counts:
 
 def count_parameters(adapter: Adapter) -> Counts:
     """Count the parameters of an adapter; works on the meta device."""
-    trained = {name: p.numel() for name, p in adapter.trained().items()}
-    by_tower = {
-        tower: sum(n for name, n in trained.items() if name.split(".")[0] == tower)
-        for tower in ("image", "text", "shared")
-    }
-    by_part: dict[str, int] = {}
-    for name, n in trained.items():
-        by_part[part_name(name)] = by_part.get(part_name(name), 0) + n
+    by_tower, by_part = Counter[str](image=0, text=0, shared=0), Counter[str]()
+    for name, parameter in adapter.trained().items():
+        by_tower[name.split(".")[0]] += parameter.numel()
+        by_part[part_name(name)] += parameter.numel()
+    head = by_tower.pop("head", 0)
     return Counts(
-        trainable=sum(trained.values()),
+        trainable=sum(by_part.values()),
         stored=sum(v.numel() for v in adapter.saved().values()),
         inference=0 if adapter.foldable else sum(t.numel() for t in adapter.bind().used()),
-        head=sum(n for name, n in trained.items() if name.startswith("head")),
-        by_tower=by_tower,
-        by_part=by_part,
+        head=head,
+        by_tower=dict(by_tower),
+        by_part=dict(by_part),
     )
 
 
@@ -63,26 +61,27 @@ def part_name(name: str) -> str:
 
 def outline_counts(
     method: Method,
-    parts: clip_layout.ClipLayout,
+    layout: ClipLayout,
     classes: int,
     start: SourceWeights | None = None,
     tasks: Sequence[str] = (),
 ) -> Counts:
-    """The counts of a method on a model without its numbers."""
+    """Count the parameters of a method on a model without weights."""
     with torch.device("meta"):
-        return count_parameters(attach_outline(method, parts, classes, start, tasks))
+        return count_parameters(attach_outline(method, layout, classes, start, tasks))
 
 
 def attach_outline(
     method: Method,
-    parts: clip_layout.ClipLayout,
+    layout: ClipLayout,
     classes: int,
     start: SourceWeights | None = None,
     tasks: Sequence[str] = (),
 ) -> Adapter:
-    """A method on a model without its numbers (on the meta device)."""
+    """Attach a method to a model without weights, on the meta device."""
+    names = tuple(f"class {i}" for i in range(classes))
     with torch.device("meta"):
-        names = tuple(f"class {i}" for i in range(classes))
         tokens = torch.zeros(classes, PROMPT_TOKENS, dtype=torch.long)
-        task = Task(names, "{}", tokens, start=start, tasks=tuple(tasks))
-        return method.attach(parts.clip, task)
+        return method.attach(
+            layout.clip, Task(names, "{}", tokens, start=start, tasks=tuple(tasks))
+        )

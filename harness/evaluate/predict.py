@@ -1,4 +1,4 @@
-"""Scores of a classifier on images: accuracy, calibration, and a prediction for every image."""
+"""Predictions of a classifier, one for every image, and what its method reports of itself."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Table = dict[str, dict[str, float]]  # row, column, number
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row an image of a test part. ``label`` and ``predicted`` index ``classnames``."""
+    """One row per image of a test part. ``label`` and ``predicted`` index ``classnames``."""
 
     part: str
     ids: np.ndarray  # (n,) row of the data set
@@ -32,43 +32,44 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict(net: Classifier, images: Images, again: bool = False) -> Predictions:
-    """Predictions for all images; the text is encoded once. ``again``: they are asked repeatedly,
-    in a run or by the next."""
+def predict(net: Classifier, images: Images, recurring: bool = False) -> Predictions:
+    """Return predictions for all images; the text is encoded once.
+
+    ``recurring``: the images are predicted several times, in this run or the next.
+    """
     net.adapter.set_tracked("task", net.task)
     bound = net.adapter.bind()
     text = net.text(bound)
-    inputs, device = net.inputs(images, again), net.backbone.device
+    inputs, device = net.inputs(images, recurring), net.backbone.device
     logits = ChunkedCall(lambda x: net(x.to(device), bound, text).logits.float())
-    parts = inputs.split(net.backbone.image.shape.at_once(device))
-    chances = torch.cat([logits(x) for x in parts]).softmax(-1).cpu()
-    top, predicted = chances.max(-1)
-    mine = chances.gather(1, images.labels[:, None])[:, 0]
+    batches = inputs.split(net.backbone.image.shape.batch_size(device))
+    probabilities = torch.cat([logits(x) for x in batches]).softmax(-1).cpu()
+    highest, predicted = probabilities.max(-1)
     return Predictions(
         part=images.name,
         ids=np.array(images.ids, dtype=np.int64),
         label=_numpy(images.labels),
         predicted=_numpy(predicted),
-        p_label=_numpy(mine),
-        p_predicted=_numpy(top),
+        p_label=_numpy(probabilities.gather(1, images.labels[:, None])[:, 0]),
+        p_predicted=_numpy(highest),
     )
 
 
 @torch.no_grad()
 def method_tables(net: Classifier, images: Images) -> dict[str, Table]:
-    """What the method reports of itself, over images as they are."""
+    """Return what the method reports of itself, over images without augmentation."""
     reports = net.adapter.wiring.reports
     net.adapter.set_tracked("task", net.task)
     bound = net.adapter.bind(collect_reports=True)
     if any(report.key is not None for report in reports):
         text, device = net.text(bound), net.backbone.device
-        for x in net.inputs(images).split(net.backbone.image.shape.at_once(device)):
+        for x in net.inputs(images).split(net.backbone.image.shape.batch_size(device)):
             net(x.to(device), bound, text)
     return bound.tables()
 
 
 def predict_test(nets: Mapping[str, Classifier], held_out: HeldOutSplit) -> list[Predictions]:
-    """Predictions on the test parts, read once, each by the classifier of its label space."""
+    """Return predictions on the test parts, read once, each by the classifier of its name."""
     return [predict(nets[part.name], part) for part in held_out.open()]
 
 

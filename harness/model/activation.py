@@ -1,4 +1,4 @@
-"""QuickGELU in four kernels instead of eight, and with one tensor kept for the backward pass."""
+"""QuickGELU in four kernels instead of eight, with one tensor saved for the backward pass."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ QUICK_GELU_SLOPE = 1.702
 
 
 def quick_gelu(x: Tensor) -> Tensor:
-    """x * sigmoid(1.702 x), as the OpenAI weights were trained with."""
+    """Return x * sigmoid(1.702 x), the activation of the OpenAI weights."""
     y: Tensor = _QuickGELU.apply(x)
     return y
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """The tanh approximation of GELU."""
+    """Return the tanh approximation of GELU."""
     return F.gelu(x, approximate="tanh")
 
 

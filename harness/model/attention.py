@@ -1,4 +1,4 @@
-"""Multi-head attention over rows, by whichever of two kernels is faster."""
+"""Multi-head attention over rows, by the faster of two kernels."""
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,10 @@ def attend(
     ends: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """Multi-head attention over rows: q (..., n * Lq, width), k and v (..., n * L, width).
+    """Attend over rows: q (..., n * Lq, width), k and v (..., n * L, width).
 
-    With ``ends`` (n,) there is one query a sequence, standing at that position. ``bias`` (L, L), or
-    with trials in front, is added to the scores of every head; not where attention is causal.
+    With ``ends`` (n,) there is one query per sequence, at that position. ``bias`` (L, L), with or
+    without a leading trial axis, is added to the scores of every head; only if not causal.
     """
     if q.dim() < k.dim():
         q = q.expand(len(k), *q.shape)
@@ -33,33 +33,31 @@ def attend(
         mask = torch.arange(k.shape[1], device=k.device) <= ends[:, None]  # (n, L)
         mask = mask.repeat(k.shape[0] // n, 1)[:, None, None, :]
     if bias is not None:
-        mask = _bias(bias, n, ends)
-    y = _attended(q, k, v, mask, causal and ends is None, bias is not None)
+        mask = _bias_of_queries(bias, n, ends)
+    y = _attend(q, k, v, mask, causal and ends is None, bias is not None)
     return y.reshape(*lead, -1, heads * q.shape[-1])
 
 
 def attend_packed(qkv: Tensor, n: int, heads: int, causal: bool) -> Tensor:
-    """As :func:`attend`, from q, k and v side by side (..., n * L, 3 width), all queries.
+    """As :func:`attend`, from q, k and v side by side (..., n * L, 3 width), for all queries.
 
-    Taken apart like this, their gradients are put together in one copy.
+    Split like this, their gradients are joined in one copy.
     """
     lead, width = qkv.shape[:-2], qkv.shape[-1] // 3
     q, k, v = _heads(qkv, n, 3 * heads).unflatten(2, (3, heads)).unbind(2)
-    return _attended(q, k, v, None, causal).reshape(*lead, -1, width)
+    return _attend(q, k, v, None, causal).reshape(*lead, -1, width)
 
 
-def _attended(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, added: bool = False
+def _attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, biased: bool = False
 ) -> Tensor:
-    """All (B, L, heads, head width). ``added``: the mask is added to the scores."""
-    slow = q.dtype != torch.float32 or added  # for the fused kernel of a CPU
-    attention = _explicit if q.device.type == "cpu" and slow else _fused
-    y = attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), mask, causal)
+    """All are (B, L, heads, head width). ``biased``: the mask is added to the scores."""
+    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+    if q.device.type == "cpu" and (q.dtype != torch.float32 or biased):  # slow when fused
+        y = _explicit(q, k, v, mask, causal)
+    else:
+        y = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
     return y.transpose(1, 2)
-
-
-def _fused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
 
 
 def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
@@ -75,8 +73,8 @@ def _explicit(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool
     return scores.softmax(-1) @ v
 
 
-def _bias(bias: Tensor, n: int, ends: Tensor | None) -> Tensor:
-    """What is added to scores (B, heads, Lq, L); the rows of the queries where those are few."""
+def _bias_of_queries(bias: Tensor, n: int, ends: Tensor | None) -> Tensor:
+    """Broadcast to scores (B, heads, Lq, L), with the rows of the queries if those are few."""
     if ends is not None:
         rows = bias[..., ends, :].unsqueeze(-2)  # (n, 1, L), or with trials in front
         return rows.flatten(0, -3).unsqueeze(1)

@@ -1,11 +1,11 @@
-"""Reads an open_clip model: its parts under our names, and a refusal for what we do not run.
+"""Layout of an open_clip model: its tensors under our names, and a refusal of unsupported models.
 
 The only place that knows open_clip's attribute names. Supported are native ViT and native text
 towers in flat (`CLIP`) and nested (`CustomTextCLIP`) builds, with plain or custom blocks whose
 extra options are off.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.model.activation import gelu_tanh, quick_gelu
-from harness.model.tower import TowerShape
+from harness.model.open_clip_configs import unsupported
+from harness.model.tower_shape import TowerShape
 from methods.kit.core.clip import Clip
 from methods.kit.core.clip import Tower as TowerView
-from methods.kit.core.errors import UsageError
 
 
 @dataclass(frozen=True)
 class TensorMapping:
-    """One tensor of the model: our name, open_clip's state key, and how one becomes the other."""
+    """One tensor of the model: our name, open_clip's state key, and how to convert it."""
 
     name: str
     key: str
@@ -38,12 +38,12 @@ class TensorMapping:
 
 @dataclass(frozen=True)
 class ClipLayout:
-    """What an open_clip model is made of, in our words."""
+    """An open_clip model in our terms."""
 
     clip: Clip
     image: TowerShape
     text: TowerShape
-    pieces: tuple[TensorMapping, ...]
+    mappings: tuple[TensorMapping, ...]
 
 
 BLOCK_TENSORS = (
@@ -59,53 +59,56 @@ BLOCK_TENSORS = (
 
 
 def read_layout(model: nn.Module, name: str) -> ClipLayout:
-    """The anatomy of a model that :func:`check` accepts; ``name`` is used in refusals."""
-    check_supported(model, name)
+    """Return the layout of a model; ``name`` is used in refusals.
+
+    Raises UsageError, in one line, for a model whose numbers would not be reproduced.
+    """
+    for obstacle in _obstacles(model):
+        raise unsupported(name, obstacle)
     visual: Any = model.visual
     text: Any = getattr(model, "text", model)
     prefix = "text." if text is not model else ""
     state = dict(model.named_parameters())
-    pieces = [p for p in _mappings(visual, text, prefix) if p.key in state]
-    claimed = {p.key for p in pieces}
-    rest = sorted(set(state) - claimed - {"logit_bias"})
+    mappings = [m for m in _mappings(visual, text, prefix) if m.key in state]
+    rest = sorted(set(state) - {m.key for m in mappings} - {"logit_bias"})
     if rest:
-        raise _unsupported(name, f"it has the part {rest[0]!r}")
-    weights = {p.name: p.read(state[p.key].detach()) for p in pieces}
+        raise unsupported(name, f"it has the part {rest[0]!r}")
+    weights = {m.name: m.read(state[m.key].detach()) for m in mappings}
     image, words = _image_shape(visual, name), _text_shape(model, text, name)
-    clip = Clip(_view(image), _view(words), _dim(visual), weights)
-    return ClipLayout(clip, image, words, tuple(pieces))
+    clip = Clip(_view(image), _view(words), int(visual.proj.shape[1]), weights)
+    return ClipLayout(clip, image, words, tuple(mappings))
 
 
-def check_supported(model: nn.Module, name: str) -> None:
-    """Raises UsageError, in one line, for a model whose numbers we would not reproduce."""
+def _obstacles(model: nn.Module) -> Iterator[str]:
+    """Reasons why the numbers of a model would not be reproduced; later ones assume no earlier."""
     visual: Any = getattr(model, "visual", None)
     text: Any = getattr(model, "text", model)
     if type(visual).__name__ != "VisionTransformer":
-        raise _unsupported(name, f"its image tower is a {type(visual).__name__}, not a native ViT")
+        yield f"its image tower is a {type(visual).__name__}, not a native ViT"
     if type(getattr(text, "transformer", None)).__name__ != "Transformer":
-        raise _unsupported(name, f"its text tower is a {type(text).__name__}, not a native one")
+        yield f"its text tower is a {type(text).__name__}, not a native one"
     if hasattr(model, "text_decoder"):
-        raise _unsupported(name, "it is a captioning model (CoCa)")
+        yield "it is a captioning model (CoCa)"
     if visual.attn_pool is not None:
-        raise _unsupported(name, "its image tower pools by attention")
+        yield "its image tower pools by attention"
     if visual.pool_type not in ("tok", "avg"):
-        raise _unsupported(name, f"its image tower pools by {visual.pool_type!r}")
+        yield f"its image tower pools by {visual.pool_type!r}"
     if getattr(text, "cls_emb", None) is not None:
-        raise _unsupported(name, "its text tower appends a class token")
+        yield "its text tower appends a class token"
     if getattr(text, "use_pad_mask", False):
-        raise _unsupported(name, "its text tower masks padding")
+        yield "its text tower masks padding"
     for tower, blocks in (("image", visual.transformer), ("text", text.transformer)):
         if not len(blocks.resblocks):
-            raise _unsupported(name, f"its {tower} tower has no blocks")
+            yield f"its {tower} tower has no blocks"
         for block in blocks.resblocks:
-            _check_block(block, tower, name)
+            yield from _block_obstacles(block, tower)
 
 
-def _check_block(block: nn.Module, tower: str, name: str) -> None:
+def _block_obstacles(block: Any, tower: str) -> Iterator[str]:
     kind = type(block).__name__
     if kind not in ("ResidualAttentionBlock", "CustomResidualAttentionBlock"):
-        raise _unsupported(name, f"its {tower} tower is built of {kind}")
-    attn: Any = block.attn
+        yield f"its {tower} tower is built of {kind}"
+    attn = block.attn
     options = {
         "scaled cosine attention": getattr(attn, "logit_scale", None) is not None,
         "head scales": getattr(attn, "head_scale", None) is not None,
@@ -114,45 +117,39 @@ def _check_block(block: nn.Module, tower: str, name: str) -> None:
         "a norm behind attention": isinstance(getattr(block, "ln_attn", None), nn.LayerNorm),
         "a norm inside the MLP": isinstance(getattr(block.mlp, "ln", None), nn.LayerNorm),
     }
-    for option, on in options.items():
-        if on:
-            raise _unsupported(name, f"its {tower} blocks use {option}")
+    yield from (f"its {tower} blocks use {option}" for option, on in options.items() if on)
 
 
 def _mappings(visual: Any, text: Any, prefix: str) -> list[TensorMapping]:
-    pieces = [
-        TensorMapping("image.patches.weight", "visual.conv1.weight", "patches"),
-        TensorMapping("image.class_token.weight", "visual.class_embedding"),
-        TensorMapping("image.positions.weight", "visual.positional_embedding"),
-        TensorMapping("image.ln_pre.weight", "visual.ln_pre.weight"),
-        TensorMapping("image.ln_pre.bias", "visual.ln_pre.bias"),
-        *_block_mappings(
-            "image", "visual.transformer.resblocks", len(visual.transformer.resblocks)
-        ),
-        TensorMapping("image.ln_post.weight", "visual.ln_post.weight"),
-        TensorMapping("image.ln_post.bias", "visual.ln_post.bias"),
-        TensorMapping("image.project.weight", "visual.proj", "transposed"),
-        TensorMapping("text.words.weight", f"{prefix}token_embedding.weight"),
-        TensorMapping("text.positions.weight", f"{prefix}positional_embedding"),
-        *_block_mappings("text", f"{prefix}transformer.resblocks", len(text.transformer.resblocks)),
-        TensorMapping("text.ln_post.weight", f"{prefix}ln_final.weight"),
-        TensorMapping("text.ln_post.bias", f"{prefix}ln_final.bias"),
+    names = [
+        ("image.patches.weight", "visual.conv1.weight", "patches"),
+        ("image.class_token.weight", "visual.class_embedding"),
+        ("image.positions.weight", "visual.positional_embedding"),
+        ("image.ln_pre.weight", "visual.ln_pre.weight"),
+        ("image.ln_pre.bias", "visual.ln_pre.bias"),
+        *_block_names("image", "visual.transformer.resblocks", visual.transformer),
+        ("image.ln_post.weight", "visual.ln_post.weight"),
+        ("image.ln_post.bias", "visual.ln_post.bias"),
+        ("image.project.weight", "visual.proj", "transposed"),
+        ("text.words.weight", f"{prefix}token_embedding.weight"),
+        ("text.positions.weight", f"{prefix}positional_embedding"),
+        *_block_names("text", f"{prefix}transformer.resblocks", text.transformer),
+        ("text.ln_post.weight", f"{prefix}ln_final.weight"),
+        ("text.ln_post.bias", f"{prefix}ln_final.bias"),
     ]
     if isinstance(text.text_projection, nn.Linear):
-        pieces.append(TensorMapping("text.project.weight", f"{prefix}text_projection.weight"))
-        pieces.append(TensorMapping("text.project.bias", f"{prefix}text_projection.bias"))
+        names.append(("text.project.weight", f"{prefix}text_projection.weight"))
+        names.append(("text.project.bias", f"{prefix}text_projection.bias"))
     else:
-        pieces.append(
-            TensorMapping("text.project.weight", f"{prefix}text_projection", "transposed")
-        )
-    pieces.append(TensorMapping("shared.scale.weight", "logit_scale"))
-    return pieces
+        names.append(("text.project.weight", f"{prefix}text_projection", "transposed"))
+    names.append(("shared.scale.weight", "logit_scale"))
+    return [TensorMapping(*each) for each in names]
 
 
-def _block_mappings(tower: str, path: str, depth: int) -> list[TensorMapping]:
+def _block_names(tower: str, path: str, transformer: Any) -> list[tuple[str, ...]]:
     return [
-        TensorMapping(f"{tower}.{i}.{site}.{part}", f"{path}.{i}.{key}")
-        for i in range(depth)
+        (f"{tower}.{i}.{site}.{part}", f"{path}.{i}.{key}")
+        for i in range(len(transformer.resblocks))
         for site, weight, bias in BLOCK_TENSORS
         for part, key in (("weight", weight), ("bias", bias))
         if key
@@ -174,7 +171,7 @@ def _image_shape(visual: Any, name: str) -> TowerShape:
 def _text_shape(model: Any, text: Any, name: str) -> TowerShape:
     pool = getattr(text, "pool_type", None) or model.text_pool_type
     if pool not in ("first", "last", "argmax", "eos"):
-        raise _unsupported(name, f"its text tower pools by {pool!r}")
+        raise unsupported(name, f"its text tower pools by {pool!r}")
     return TowerShape(
         name="text",
         length=text.positional_embedding.shape[0],
@@ -187,11 +184,10 @@ def _text_shape(model: Any, text: Any, name: str) -> TowerShape:
 
 def _common_shape(transformer: Any, norm: nn.LayerNorm, name: str) -> dict[str, Any]:
     first = transformer.resblocks[0]
-    heads = getattr(first.attn, "num_heads")  # noqa: B009 - both attention classes have it
     return {
         "depth": len(transformer.resblocks),
         "width": transformer.width,
-        "heads": heads,
+        "heads": first.attn.num_heads,
         "hidden": first.mlp.c_fc.out_features,
         "activation": _activation(first.mlp.gelu, name),
         "eps": norm.eps,
@@ -203,19 +199,8 @@ def _activation(module: nn.Module, name: str) -> Callable[[Tensor], Tensor]:
         return quick_gelu
     if isinstance(module, nn.GELU):
         return F.gelu if module.approximate == "none" else gelu_tanh
-    raise _unsupported(name, f"its activation is {type(module).__name__}")
+    raise unsupported(name, f"its activation is {type(module).__name__}")
 
 
 def _view(shape: TowerShape) -> TowerView:
     return TowerView(shape.name, shape.depth, shape.width, shape.heads, shape.hidden, shape.length)
-
-
-def _dim(visual: Any) -> int:
-    return int(visual.proj.shape[1])
-
-
-def _unsupported(name: str, why: str) -> UsageError:
-    return UsageError(
-        f"backbone {name!r} is not supported: {why}; use a model with native ViT and text towers,"
-        " such as ViT-B-16-quickgelu (`ringbench ls backbones` lists them)"
-    )

@@ -1,4 +1,4 @@
-"""What the frozen model makes of images, computed once a process and kept by what it depends on."""
+"""The frozen model's activations of images, computed once per process and cached."""
 
 from collections.abc import Hashable
 
@@ -14,14 +14,13 @@ from harness.model.tensor_cache import shared_cache
 from harness.model.tower import Tower
 from methods.kit.binding.wiring import Wiring
 
-EMBEDDING = ("words", "patches", "class_token", "positions", "ln_pre", "tokens")
 HEAD = ("ln_post", "pooled", "project")
 
 
 def last_frozen_point(wiring: Wiring, tower: Tower) -> int:
-    """The last point (see :class:`Tower`) that what hangs cannot change; -1 if there is none.
+    """Return the last point (see :class:`Tower`) that the attached functions cannot change.
 
-    What is reported of a site while watching must pass it, so it counts as touched.
+    It is -1 if there is none. A site with a report counts as touched, as the report has to see it.
     """
     depth = tower.shape.depth
     keys = [*wiring.sites, *(report.key for report in wiring.reports if report.key is not None)]
@@ -33,40 +32,43 @@ def last_frozen_point(wiring: Wiring, tower: Tower) -> int:
 
 
 def image_features(backbone: Backbone, images: Images, view: View = UNCHANGED) -> Tensor:
-    """Frozen features (n, dim) of images, not normalised, on the backbone's device."""
+    """Return frozen features (n, dim), not normalised, on the backbone's device."""
     return activations(backbone, images, backbone.image.shape.depth + 1, view)
 
 
 def activations(backbone: Backbone, images: Images, point: int, view: View = UNCHANGED) -> Tensor:
-    """The frozen image tower at a point (see Tower): features (n, dim), or (n, length, width)."""
+    """Return the frozen image tower's stream (n, length, width) at a point, or features (n, dim).
+
+    Computed once per process.
+    """
     key = _key(backbone, images, point, view)
     return shared_cache.get(key, lambda: encode_images(backbone, images.pixels, point, view))
 
 
 def cached_activations(backbone: Backbone, images: Images, point: int) -> Tensor | None:
-    """The activations of images as they are, if they are kept."""
+    """Return the activations of images without augmentation, if they are cached."""
     return shared_cache.find(_key(backbone, images, point, UNCHANGED))
 
 
 @torch.no_grad()
 def encode_images(backbone: Backbone, pixels: Pixels, point: int, view: View = UNCHANGED) -> Tensor:
-    """The frozen image tower at a point for uint8 pixels, in big batches."""
-    tower, parts = backbone.image, []
-    warps = view.warps(len(pixels), backbone.transform.size)
-    places = torch.arange(len(pixels)).split(tower.shape.at_once(backbone.device))
+    """Run the frozen image tower up to a point over uint8 pixels, in large batches."""
+    tower, transform, parts = backbone.image, backbone.transform, []
+    warps = view.warps(len(pixels), transform.size)
+    batches = torch.arange(len(pixels)).split(tower.shape.batch_size(backbone.device))
 
     def run(x: Tensor) -> Tensor:
         if point > tower.shape.depth:
             return tower(x).float()
         return tower.begin(x, point).x.unflatten(0, (len(x), -1))
 
-    passed = ChunkedCall(run)
+    encode = ChunkedCall(run)
     with backbone.autocast():
-        for rows, read in zip(places, pixel_batches(pixels, places), strict=True):
-            x = backbone.transform.normalise(read.to(backbone.device))
+        for rows, read in zip(batches, pixel_batches(pixels, batches), strict=True):
+            x = transform.normalise(read.to(backbone.device))
             if warps is not None:
                 x = warp(x, warps[rows].to(x.device))
-            parts.append(passed(x))
+            parts.append(encode(x))
     return torch.cat(parts)
 
 
@@ -75,11 +77,9 @@ def _key(backbone: Backbone, images: Images, point: int, view: View) -> Hashable
 
 
 def activation_bytes(backbone: Backbone, images: int, point: int) -> int:
-    """What :func:`activations` of one view of so many images take."""
+    """Return the bytes of :func:`activations` for one view of so many images."""
     shape = backbone.image.shape
     if point > shape.depth:
-        each = backbone.clip.dim
-    else:
-        pooled = point == shape.depth and shape.pool != "mean"
-        each = shape.width * (1 if pooled else shape.length)
-    return 4 * each * images
+        return 4 * backbone.clip.dim * images
+    pooled = point == shape.depth and shape.pool != "mean"
+    return 4 * shape.width * (1 if pooled else shape.length) * images

@@ -1,4 +1,4 @@
-"""Model configurations of open_clip: names, files, and models built from them."""
+"""open_clip's model configurations: names, files, and models built from them."""
 
 import json
 from importlib.resources import files
@@ -15,7 +15,7 @@ RANDOM = "random"
 
 
 def backbone_names() -> list[str]:
-    """Every backbone that can be run, by its configuration alone."""
+    """Return every backbone that can be run, judged by its configuration."""
     found = [EMBEDDED]
     for name in open_clip.list_models():
         config = model_config(name)
@@ -27,15 +27,15 @@ def backbone_names() -> list[str]:
 
 
 def pretrained_tags(name: str) -> list[str]:
-    """The pretrained tags of a backbone."""
+    """Return the pretrained tags of a backbone."""
     return list(open_clip.list_pretrained_tags_by_model(name))
 
 
-# --- configuration ---------------------------------------------------------------------------
-
-
 def model_config(name: str) -> dict[str, Any]:
-    """The open_clip configuration of a backbone: embedded, named, or in a JSON file."""
+    """Return the open_clip configuration of a backbone: embedded, named, or in a JSON file.
+
+    Raises UsageError for an unknown name or an unusable file.
+    """
     if name == EMBEDDED:
         text = (files("harness") / "embedded" / "backbone" / "tiny_clip.json").read_text()
         return dict(json.loads(text))
@@ -66,17 +66,17 @@ def _config_file(path: Path) -> dict[str, Any]:
 
 
 def build_model(name: str, config: dict[str, Any]) -> nn.Module:
-    """The open_clip model of a configuration, randomly initialised. Raises UsageError."""
+    """Return the open_clip model of a configuration, randomly initialised. Raises UsageError."""
     vision, text = config["vision_cfg"], config["text_cfg"]
     if vision.get("timm_model_name"):
-        raise UsageError(_unsupported(name, "its image tower is a timm model"))
+        raise unsupported(name, "its image tower is a timm model")
     if not isinstance(vision.get("layers", 12), int):
-        raise UsageError(_unsupported(name, "its image tower is a ResNet"))
+        raise unsupported(name, "its image tower is a ResNet")
     if text.get("hf_model_name"):
-        raise UsageError(_unsupported(name, "its text tower is a Hugging Face model"))
+        raise unsupported(name, "its text tower is a Hugging Face model")
     if "multimodal_cfg" in config:
-        raise UsageError(_unsupported(name, "it is a captioning model (CoCa)"))
-    arguments = {k: v for k, v in config.items() if k not in ("custom_text",)}
+        raise unsupported(name, "it is a captioning model (CoCa)")
+    arguments = {k: v for k, v in config.items() if k != "custom_text"}
     kind = open_clip.CustomTextCLIP if config.get("custom_text") else open_clip.CLIP
     try:
         model: nn.Module = kind(**arguments)
@@ -87,14 +87,14 @@ def build_model(name: str, config: dict[str, Any]) -> nn.Module:
     return model
 
 
-def _unsupported(name: str, why: str) -> str:
-    return (
+def unsupported(name: str, why: str) -> UsageError:
+    return UsageError(
         f"backbone {name!r} is not supported: {why}; use a model with native ViT and text towers,"
         " such as ViT-B-16-quickgelu (`ringbench ls backbones` lists them)"
     )
 
 
 def first_sentence(error: Exception) -> str:
-    """The first sentence of what went wrong."""
+    """Return the first sentence of an error's message, or its type."""
     first = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
     return first or type(error).__name__

@@ -1,8 +1,8 @@
-"""open_clip: the only module that imports it.
+"""The only import of open_clip.
 
-open_clip imports transformers where it is installed, for text towers that are not run here. That
-costs a second at every start, so the command's own processes import open_clip without it. Whoever
-imports RingBench as a library gets open_clip whole.
+open_clip imports transformers where it is installed, for text towers that are not supported here.
+That takes a second, so the command's own processes hide it. Programs that import RingBench as a
+library get the whole open_clip.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Tokenizers: from texts to token ids, neither cut nor padded."""
+"""Tokenizers of open_clip and Hugging Face."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,10 @@ Tokenizer = Callable[[list[str]], list[list[int]]]
 
 
 def load_tokenizer(name: str, config: dict[str, Any]) -> Tokenizer:
-    """Texts to token ids, start and end included, neither cut nor padded. Raises UsageError."""
+    """Return a function from texts to token ids with start and end, neither cut nor padded.
+
+    Raises UsageError where a Hugging Face tokenizer is not on disk and cannot be downloaded.
+    """
     text = config["text_cfg"]
     if text.get("hf_tokenizer_name"):
         return _hf_tokenizer(name, text)
@@ -36,7 +39,7 @@ def _hf_tokenizer(name: str, text: dict[str, Any]) -> Tokenizer:
     pad = found.tokenizer.pad_token_id or 0
 
     def encode(texts: list[str]) -> list[list[int]]:
-        long = found(texts, context_length=4 * length)  # a text that is cut must be noticed
+        long = found(texts, context_length=4 * length)  # to notice texts that are too long
         beyond = (long[:, length:] != pad).any(1)
         return [row[: length + bool(over)].tolist() for row, over in zip(long, beyond, strict=True)]
 

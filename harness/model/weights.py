@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,12 +24,10 @@ from harness.model.open_clip_library import open_clip
 from harness.spec.spec import BackboneSpec
 from methods.kit.core.errors import UsageError, unknown
 
-# --- weights ---------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class WeightSource:
-    """Where weights come from, and what is known of how they were trained."""
+    """Where weights come from, and what is known of their training. No file: random weights."""
 
     file: Path | None
     preprocess: dict[str, Any]
@@ -37,12 +36,16 @@ class WeightSource:
 
 
 def check_weights(spec: BackboneSpec) -> None:
-    """Raises UsageError where the weights cannot be had, without reading them."""
+    """Check that the weights of a spec can be loaded, without reading them. Raises UsageError."""
     config = model_config(spec.name)
     check_quick_gelu(spec.name, config, find_weights(spec.name, spec.pretrained, fetch=False))
 
 
 def find_weights(name: str, pretrained: str, fetch: bool = True) -> WeightSource:
+    """Find the weights of a backbone; ``fetch`` downloads a tag that is not on disk.
+
+    Raises UsageError for an unknown tag or an unusable file.
+    """
     if name == EMBEDDED and not pretrained:
         path = files("harness") / "embedded" / "backbone" / "model.safetensors"
         return WeightSource(Path(str(path)), {}, None, EMBEDDED)
@@ -76,14 +79,14 @@ def _tag(name: str, tag: str, fetch: bool) -> WeightSource:
 
 
 def _on_disk(config: dict[str, Any]) -> Path | None:
-    """The weights of a tag in the local cache, found without any call to the network."""
+    """Return the weights of a tag in the local cache, without network access."""
     from huggingface_hub import try_to_load_from_cache
 
     repo, _, filename = config.get("hf_hub", "").rpartition("/")
-    wanted = ["open_clip_model.safetensors", "model.safetensors"]
+    names = ["open_clip_model.safetensors", "model.safetensors"]
     if filename:
-        wanted = [filename, str(Path(filename).with_suffix(".safetensors")), *wanted]
-    for candidate in wanted if repo else ():
+        names = [filename, str(Path(filename).with_suffix(".safetensors")), *names]
+    for candidate in names if repo else ():
         found = try_to_load_from_cache(repo, candidate)
         if isinstance(found, str) and found.endswith(".safetensors"):
             return Path(found)
@@ -128,7 +131,7 @@ def _file(path: Path) -> WeightSource:
 
 
 def check_quick_gelu(name: str, config: dict[str, Any], source: WeightSource) -> None:
-    """Raises UsageError when the weights were trained with the other activation."""
+    """Raise UsageError if the weights were trained with the other activation."""
     builds = bool(config.get("quick_gelu", False))
     if source.quick_gelu is None or source.quick_gelu == builds:
         return
@@ -141,6 +144,7 @@ def check_quick_gelu(name: str, config: dict[str, Any], source: WeightSource) ->
 
 
 def load_weights(model: nn.Module, path: Path, name: str) -> None:
+    """Load a safetensors file into a model. Raises UsageError if it does not fit."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -154,7 +158,8 @@ def load_weights(model: nn.Module, path: Path, name: str) -> None:
         ) from None
 
 
-def weights_digest(config: dict[str, Any], weights: dict[str, Tensor] | Any) -> str:
+def weights_digest(config: dict[str, Any], weights: Mapping[str, Tensor]) -> str:
+    """Return a hash of a model's configuration and weights."""
     sha = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for key in sorted(weights):
         sha.update(key.encode())

@@ -51,7 +51,7 @@ def folded_weights(backbone: Backbone, bound: BoundAdapter) -> dict[str, Tensor]
         raise UsageError("this method is not foldable: it acts on activations or on the score")
     like = dict(backbone.model.named_parameters())
     weights = backbone.clip.weights
-    pieces = {piece.name: piece for piece in backbone.pieces}
+    pieces = {piece.name: piece for piece in backbone.mappings}
     out: dict[str, Tensor] = {}
     for tower, layer, site in bound.wiring.sites:
         stem = ".".join(str(p) for p in (tower, layer, site) if p is not None)

@@ -63,7 +63,7 @@ class RunTraining:
     def validate(self) -> dict[str, float]:
         """Return the scores on validation images, each part by the classifier of its classes."""
         nets, parts = self.run.test_nets, self.run.split.val
-        return scores.val_scores([predict.predict(nets[p.name], p, again=True) for p in parts])
+        return scores.val_scores([predict.predict(nets[p.name], p, recurring=True) for p in parts])
 
 
 def train_all(

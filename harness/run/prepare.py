@@ -87,8 +87,8 @@ def attach(
     ``earlier`` are the states of stages and merged runs by name, ``start`` the weights of the run
     that this one is initialized from.
     """
-    prompts = multi_task.prompts_of(backbone, split)
-    task = replace(multi_task.task_of(split, prompts), earlier=earlier or {}, start=start)
+    prompts = multi_task.training_prompts(backbone, split)
+    task = replace(multi_task.training_task(split, prompts), earlier=earlier or {}, start=start)
     device = backbone.device
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), torch.device(device):

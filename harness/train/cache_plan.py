@@ -13,9 +13,9 @@ from harness.data.augment import UNCHANGED, View
 from harness.data.split import Images
 from harness.model import flops, frozen_features, run_options
 from harness.model.classifier import Classifier
-from harness.model.prompt_packing import Packing
+from harness.model.prompt_packing import Packing, packing_for
 from harness.model.tensor_cache import cache_budget, format_bytes
-from harness.model.tower import Tower, packing_for
+from harness.model.tower import Tower
 from harness.spec.spec import TrainSpec
 
 
@@ -142,7 +142,7 @@ def _candidates(
 ) -> Iterator[CachedPart]:
     """All that could be cached; what saves most for its bytes first."""
     backbone, image, n = net.backbone, net.backbone.image, len(train)
-    if net.keeps_text:
+    if net.text_cacheable:
         point, packing = net.text_point, _packing(net)
         saves = _saved(backbone.text, flops.prompt_batch(net.prompts, packing), point)
         yield CachedPart("text", _describe(backbone.text, point), net.text_bytes(packing), saves)

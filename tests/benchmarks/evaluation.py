@@ -39,7 +39,7 @@ def cases(quick: bool) -> Iterator[Case]:
             bound = net.adapter.bind(trials=None)
             bound._merging_pays = lambda *_: False  # type: ignore[method-assign]
             text = net.text(bound)
-            size = model.image.shape.at_once(x.device)
+            size = model.image.shape.batch_size(x.device)
             parts = [net(b, bound, text).logits for b in x.split(size)]
             return torch.cat(parts).softmax(-1).max(-1).values.cpu()
 

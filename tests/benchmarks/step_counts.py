@@ -20,7 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness.model import clip_layout, open_clip_configs
 from harness.model.backbone import backbone_outline
-from harness.model.tower import Prompts, Tower
+from harness.model.prompt_packing import Prompts
+from harness.model.tower import Tower
 from methods.kit import Method, Task
 from methods.lora import LoRA
 from tests.benchmarks import peers

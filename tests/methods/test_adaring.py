@@ -14,7 +14,7 @@ from harness.data.split import Images
 from harness.evaluate import predict
 from harness.model.backbone import Backbone, backbone_outline, load_backbone
 from harness.model.classifier import Classifier
-from harness.model.tower import TowerShape
+from harness.model.tower_shape import TowerShape
 from harness.run import config
 from harness.spec.spec import BackboneSpec, TrainSpec
 from harness.train.batches import Batch
@@ -345,7 +345,7 @@ def test_usage_is_the_mean_over_the_tokens_of_all_images(
     adapter = attach(replace(PAIR, combine="input_gate"), backbone)
     net = net_of(backbone, adapter)
     whole = predict.method_tables(net, images)
-    monkeypatch.setattr(TowerShape, "at_once", lambda self, device: 3)
+    monkeypatch.setattr(TowerShape, "batch_size", lambda self, device: 3)
     parts = predict.method_tables(net, images)
     for layer, row in whole["rank_usage"].items():
         assert list(row.values()) == pytest.approx(list(parts["rank_usage"][layer].values()))

@@ -29,7 +29,8 @@ from harness.embedded.build.pairs import Batch, Corpus, Sampler
 from harness.embedded.build.recipe import Recipe
 from harness.model import clip_layout, open_clip_configs
 from harness.model import tokenizer as tokenizer_module
-from harness.model.tower import FROZEN, Prompts, Tower
+from harness.model.prompt_packing import Prompts
+from harness.model.tower import FROZEN, Tower
 from methods.kit.binding.randomness import generator
 from methods.kit.core.errors import UsageError
 
@@ -55,7 +56,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         self.model = open_clip_configs.build_model(self.name, built)
         shapes = clip_layout.read_layout(self.model, self.name)
-        self.image, self.text, self.pieces = shapes.image, shapes.text, shapes.pieces
+        self.image, self.text, self.mappings = shapes.image, shapes.text, shapes.mappings
         tokenizer = tokenizer_module.load_tokenizer(self.name, built)
         self.sampler = Sampler(corpus, tokenizer, self.text.length, recipe.seed)
         self.head = WordHead(built["embed_dim"], self.sampler.vocabulary)
@@ -109,7 +110,7 @@ class Trainer:
     def _parameters(self) -> dict[str, Tensor]:
         """The trainable tensors under our names, as the towers read them."""
         own = dict(self.model.named_parameters())
-        return {piece.name: piece.read(own[piece.key]) for piece in self.pieces}
+        return {piece.name: piece.read(own[piece.key]) for piece in self.mappings}
 
     def _pixels(self, batch: Batch, strength: float) -> Tensor:
         rng = generator(self.recipe.seed, "augment", self.step, device=self.device)

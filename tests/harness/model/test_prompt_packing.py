@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.model.backbone import Backbone
-from harness.model.prompt_packing import pack_prompts
-from harness.model.tower import Prompts
+from harness.model.prompt_packing import Prompts, pack_prompts
 from methods.kit.binding.randomness import Noise
 from methods.kit.contract.adapter import Adapter
 from methods.kit.parts.low_rank import own_factors

@@ -91,7 +91,7 @@ def test_every_tensor_of_the_model_is_named_once(tiny: dict[str, Backbone]) -> N
         model = sum(p.numel() for p in built.model.parameters())
         ours = sum(w.numel() for w in built.clip.weights.values())
         assert ours == model
-        keys = [piece.key for piece in built.pieces]
+        keys = [piece.key for piece in built.mappings]
         assert len(keys) == len(set(keys))
 
 

@@ -89,9 +89,9 @@ def test_a_look_sees_validation_images_only(monkeypatch: pytest.MonkeyPatch) -> 
     read: list[tuple[int, ...]] = []
     predict = predict_module.predict
 
-    def watched(net: Classifier, images: Images, again: bool = False) -> Predictions:
+    def watched(net: Classifier, images: Images, recurring: bool = False) -> Predictions:
         read.append(images.ids)
-        return predict(net, images, again)
+        return predict(net, images, recurring)
 
     monkeypatch.setattr(predict_module, "predict", watched)
     result = execute(spec, "cpu", test=False, pruning=every_epoch([]))

@@ -19,8 +19,9 @@ from harness.model import flops
 from harness.model.backbone import Backbone
 from harness.model.classifier import Classifier
 from harness.model.frozen_features import last_frozen_point
+from harness.model.prompt_packing import Prompts
 from harness.model.tensor_cache import shared_cache
-from harness.model.tower import FROZEN, Prompts, ResidualStream, Tower
+from harness.model.tower import FROZEN, Sequences, Tower
 from harness.spec.spec import TrainSpec
 from harness.train import cache_plan
 from harness.train.batches import Batch, BatchStream
@@ -247,7 +248,7 @@ def test_each_image_passes_each_frozen_block_once_a_view(
     passed: Counter[tuple[str, int]] = Counter()
     run = Tower.block
 
-    def counting(self: Tower, i: int, stream: ResidualStream, *args: Any) -> Tensor:
+    def counting(self: Tower, i: int, stream: Sequences, *args: Any) -> Tensor:
         passed[self.shape.name, i] += stream.n
         return run(self, i, stream, *args)
 
@@ -282,7 +283,7 @@ def test_evaluations_share_what_is_kept(
     encoded: list[int] = []
     begin = Tower.begin
 
-    def counting(self: Tower, x: Any, *args: Any) -> ResidualStream:
+    def counting(self: Tower, x: Any, *args: Any) -> Sequences:
         encoded.extend([len(x)] * (self.shape.name == "image"))
         return begin(self, x, *args)
 
@@ -293,7 +294,7 @@ def test_evaluations_share_what_is_kept(
     plain = [predict.predict(net, part) for part in (images, val)]
     assert encoded == []  # once is straight through
     for _ in range(3):
-        assert predict.predict(net, val, again=True).p_label == pytest.approx(plain[1].p_label)
+        assert predict.predict(net, val, recurring=True).p_label == pytest.approx(plain[1].p_label)
     assert encoded == [8]
     cfg = TrainSpec(lr=1e-30, epochs=3, batch_size=4, augment="none", weight_decay=0.0)
     list(fit(net, images, cfg, 1))
@@ -301,7 +302,7 @@ def test_evaluations_share_what_is_kept(
     assert predict.predict(net, images).p_label == pytest.approx(plain[0].p_label, rel=1e-4)
     assert encoded == [8, 8]  # training kept them
     with options(cache="off"):
-        assert torch.equal(net.inputs(images, again=True), images.pixels)
+        assert torch.equal(net.inputs(images, recurring=True), images.pixels)
 
 
 def test_trials_side_by_side_read_what_is_kept(tiny: dict[str, Backbone], images: Images) -> None:
