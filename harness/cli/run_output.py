@@ -35,7 +35,7 @@ def show_outcome(done: "RunOutcome", as_json: bool, quiet: bool) -> int:
             {
                 "digest": done.spec.digest(),
                 "status": done.status,
-                "already_recorded": done.found,
+                "already_recorded": done.recorded,
                 "delivered": done.delivered,
                 "error": done.error,
                 "metrics": done.metrics,
@@ -45,7 +45,7 @@ def show_outcome(done: "RunOutcome", as_json: bool, quiet: bool) -> int:
             }
         )
         return 0 if done.ok else 1
-    if done.found or done.status == "running" or (quiet and not done.ok):
+    if done.recorded or done.status == "running" or (quiet and not done.ok):
         console.say(summary_line(done))
     if not quiet:
         steps = "; ".join(_step_note(tag, value) for tag, value in done.steps.items())

@@ -1,7 +1,7 @@
-"""From a preset and ``key=value`` words to a checked `Spec`; errors name the key.
+"""Builds a checked `Spec` from a preset and ``key=value`` words; errors name the key.
 
 Later wins: field defaults < preset < the method's recipe < settings tuned for the backbone < the
-data set's own shots < what the user says.
+data set's own shots < the words.
 """
 
 import json
@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import methods
-from harness.data import multi_task_sets, registry
+from harness.data import multi_task_sets
 from harness.data.public_sets import canonical_name
 from harness.data.registry import content_hash, default_settings, set_collections
 from harness.run.catalogue import method_settings
@@ -45,12 +45,12 @@ PARTS: dict[str, type] = {"backbone": BackboneSpec, "data": DataSpec, "train": T
 
 
 def build(preset: str, words: Iterable[str] = ()) -> Spec:
-    """The Spec that a preset and ``key=value`` words describe. Raises UsageError in one line."""
+    """Return the Spec of a preset and ``key=value`` words. Raises UsageError in one line."""
     return resolve(preset, parse(words))
 
 
 def parse(words: Iterable[str]) -> Values:
-    """``["method.rank=4"]`` to ``{"method.rank": 4}``: full keys, right sides read as TOML."""
+    """Turn ``["method.rank=4"]`` into ``{"method.rank": 4}``: full keys, values read as TOML."""
     values: Values = {}
     for word in words:
         key, equals, raw = word.partition("=")
@@ -64,7 +64,7 @@ def parse(words: Iterable[str]) -> Values:
 
 
 def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
-    """The Spec for full keys and values already read."""
+    """Return the Spec of a preset, full keys and values."""
     values = _flat(_preset(preset))
     name = given.get("method.name", values.get("method.name"))
     if name is None:
@@ -79,7 +79,7 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
         values["data.content"] = content(data, str(given.get("data.root", "")))
     kind = methods.find(str(name))  # imports torch, so mistyped words are refused before
     preset_data = {key: value for key, value in values.items() if key == "data.shots"}
-    host = str(given.get(HOST, getattr(kind, "host", "")))  # whose training a wrapper begins with
+    host = str(given.get(HOST, getattr(kind, "host", "")))  # of a wrapper
     for each in (host, str(name)) if host else (str(name),):
         values |= methods.find(each).recipe
         values |= tuned(backbone, each)
@@ -97,13 +97,13 @@ def resolve(preset: str, given: Mapping[str, Any]) -> Spec:
 
 
 def _targets(values: Values, source: str) -> Any:
-    """The data sets that are only tested: named, by collection, or those of the protocol."""
+    """Return the data sets that are only tested: those named, or those of the protocol."""
     named = values.get("data.targets")
     if named is None:
-        return list(usual_targets(values.get("protocol"), source))
+        return list(_default_targets(values.get("protocol"), source))
     words = named.split(",") if isinstance(named, str) else named
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return named  # told apart by the check of the field
+        return named  # refused by the check of the field
     return list(
         dict.fromkeys(
             canonical_name(one)
@@ -115,34 +115,33 @@ def _targets(values: Values, source: str) -> Any:
 
 
 def tuned(backbone: str, method: str) -> Values:
-    """Settings found on validation data for a backbone, from presets/tuned.toml."""
-    found: Values = {}
+    """Return the settings tuned on validation data for a backbone, from presets/tuned.toml."""
+    values: Values = {}
     for pattern, table in _load("tuned").items():
         if fnmatchcase(backbone, pattern):
-            found |= _flat(table.get("all", {}))
-            found |= _flat(table.get(method, {}))
-    return found
+            values |= _flat(table.get("all", {})) | _flat(table.get(method, {}))
+    return values
 
 
 def presets() -> tuple[str, ...]:
-    """The names that may follow ``ringbench run``."""
+    """Return the names of the presets, sorted."""
     folder = files("harness") / "spec" / "presets"
     names = (f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
     return tuple(sorted(set(names) - {"tuned"}))
 
 
 def protocol_of(preset: str) -> str:
-    """What a preset trains and tests. Raises UsageError for an unknown one."""
+    """Return the protocol of a preset. Raises UsageError for an unknown preset."""
     return str(_preset(preset).get("protocol", ""))
 
 
 def describe(preset: str) -> str:
-    """The one line that says what a preset is."""
+    """Return the one line that describes a preset."""
     return str(_preset(preset).get("about", ""))
 
 
 def from_dict(stored: Mapping[str, Any]) -> Spec:
-    """The Spec of a stored ``as_dict()``."""
+    """Return the Spec of a stored ``as_dict()``."""
     values = _flat(dict(stored))
     return _checked(methods.find(values.pop("method.name")), values)
 
@@ -175,11 +174,11 @@ def _checked(kind: "type[Method]", values: Values) -> Spec:
 
 
 def _gather(values: Values) -> None:
-    """``method.host.rank=4`` is one more word of ``method.settings``, the host's settings."""
-    words = [key for key in values if key.startswith("host.")]
-    given = [f"{word.partition('.')[2]}={json.dumps(values.pop(word))}" for word in words]
-    if given:
-        values["settings"] = [*values.get("settings", []), *given]
+    """Turn ``method.host.rank=4`` into one more word of ``method.settings``."""
+    keys = [key for key in values if key.startswith("host.")]
+    words = [f"{key.partition('.')[2]}={json.dumps(values.pop(key))}" for key in keys]
+    if words:
+        values["settings"] = [*values.get("settings", []), *words]
 
 
 def _check_names(method: str, values: Iterable[str]) -> None:
@@ -228,12 +227,13 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> Values:
     return flat
 
 
-def usual_targets(protocol: object, source: str) -> tuple[str, ...]:
-    """The data sets that a protocol tests when none is named, without the one it trains on."""
-    found: tuple[str, ...] = ()
+def _default_targets(protocol: object, source: str) -> tuple[str, ...]:
+    """Return the data sets that a protocol tests by default, without the one it trains on."""
+    collections = set_collections()
+    targets: tuple[str, ...] = ()
     if protocol == "domain_generalization" and source == "imagenet":
-        found = registry.set_collections()["shift4"]
+        targets = collections["shift4"]
     if protocol == "cross_dataset":
-        homes = (registry.set_collections()[name] for name in ("all11", "embedded"))
-        found = next((home for home in homes if source in home), ())
-    return tuple(name for name in found if name != source)
+        both = (collections[name] for name in ("all11", "embedded"))
+        targets = next((names for names in both if source in names), ())
+    return tuple(name for name in targets if name != source)

@@ -40,9 +40,7 @@ def _check_leakage(
     return leakage.check_leakage(spec, source, dict(tags), key)
 
 
-@lru_cache(maxsize=1024)
-def _check_stage(spec: Spec, stage: Spec, name: str) -> None:
-    leakage.check_stage(spec, stage, name)
+_check_stage = lru_cache(maxsize=1024)(leakage.check_stage)
 
 
 def _check_source(spec: Spec, source: SourceRun, key: str) -> None:

@@ -1,14 +1,14 @@
-"""Running specs as a command does: skip what is done, record what happens, say how it went."""
+"""Runs specs as a command does: skips recorded runs, records results, summarizes them."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from harness.run.execute import check_spec, execute_all, pick_device
 from harness.run.pruning import PruningRule
-from harness.run.result import Result, failure
+from harness.run.result import failure
 from harness.spec import quantities
 from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
@@ -19,35 +19,29 @@ from harness.train.replay import GRAPH_TAG
 from harness.train.step import MICRO_BATCH_TAG
 from methods.kit.ring.initialise import ERRORS
 
-STAGES = "stages"  # the folder of trainings that other runs begin with
+STAGES = "stages"  # the folder of prerequisite stages
 
 
 class RunProgress(Protocol):
     """Where the progress of runs is shown (harness/cli/console.py)."""
 
-    def shown(self) -> AbstractContextManager[object]:
-        """Show the progress while inside."""
-
-    def start(self, name: str) -> None:
-        """A run begins."""
-
-    def epoch(self, row: EpochRow) -> None:
-        """An epoch of the present run is over."""
-
+    def shown(self) -> AbstractContextManager[object]: ...
+    def start(self, name: str) -> None: ...
+    def epoch(self, row: EpochRow) -> None: ...
     def end(self, line: str) -> None:
-        """A run is over; ``line`` says how it went."""
+        """Take the summary of a run that ended."""
 
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a spec ended: run just now, found in the ledger, or running elsewhere."""
+    """How a spec ended: run just now, recorded before, or running in another process."""
 
     spec: Spec
     status: str
     metrics: dict[str, float]
     error: str = ""
     run_id: str = ""
-    found: bool = False
+    recorded: bool = False  # before this command
     delivered: bool = True
     cache: str = ""  # what was computed once, and what it saved
     steps: Mapping[str, str] = field(default_factory=dict)  # tags on how steps were computed
@@ -58,12 +52,12 @@ class RunOutcome:
 
 
 def run(spec: Spec, device: str, force: bool, uri: str | None, bars: RunProgress) -> RunOutcome:
-    """Run one spec and record it. Raises UsageError."""
+    """Run one spec and record it, unless it is recorded. Raises UsageError."""
     check_spec(spec)
     ledger = open_ledger(uri)
-    found = None if force else ledger.find(spec.digest())
-    if found is not None:
-        return from_ledger(spec, found)
+    recorded = None if force else ledger.find(spec.digest())
+    if recorded is not None:
+        return from_ledger(spec, recorded)
     with bars.shown(), ledger.claim(spec.digest()) as mine:
         if not mine:
             return RunOutcome(spec, "running", {}, "another process runs this spec just now")
@@ -89,7 +83,11 @@ def run_and_record(
     try:
         for result in execute_all(specs, device, bars.epoch, test, store, pruning_rules):
             del left[result.spec.digest()]
-            outcome = from_result(result, ledger.record(result, parent))
+            delivered = ledger.record(result, parent)
+            outcome = RunOutcome(
+                result.spec, result.status, result.metrics, result.error, delivered=delivered
+            )
+            outcome = _with_notes(outcome, result.tags)
             bars.end(summary_line(outcome))
             yield outcome
     except KeyboardInterrupt:
@@ -111,48 +109,32 @@ def run_title(spec: Spec) -> str:
     return f"{spec.method_name} on {spec.data.name}, seed {spec.seed}"
 
 
-def from_result(result: Result, delivered: bool = True) -> RunOutcome:
-    return RunOutcome(
-        result.spec,
-        result.status,
-        dict(result.metrics),
-        result.error,
-        delivered=delivered,
-        cache=result.tags.get("cache", ""),
-        steps=_steps(result.tags),
-    )
-
-
 def from_ledger(spec: Spec, run: Run) -> RunOutcome:
-    error, cache, steps = run.tags.get("error", ""), run.tags.get("cache", ""), _steps(run.tags)
-    return RunOutcome(
-        spec, run.status, run.metrics, error, run.id, found=True, cache=cache, steps=steps
-    )
+    """Return the outcome of a recorded run."""
+    error = run.tags.get("error", "")
+    outcome = RunOutcome(spec, run.status, run.metrics, error, run.id, recorded=True)
+    return _with_notes(outcome, run.tags)
 
 
-def _steps(tags: Mapping[str, str]) -> dict[str, str]:
-    return {key: tags[key] for key in (MICRO_BATCH_TAG, GRAPH_TAG) if key in tags}
+def _with_notes(outcome: RunOutcome, tags: Mapping[str, str]) -> RunOutcome:
+    steps = {key: tags[key] for key in (MICRO_BATCH_TAG, GRAPH_TAG) if key in tags}
+    return replace(outcome, cache=tags.get("cache", ""), steps=steps)
 
 
-def summary_line(done: RunOutcome) -> str:
-    """One line about a run: its accuracies, or why there are none."""
-    head = run_title(done.spec)
-    if not done.ok:
-        return f"{head}: {done.status}: {done.error}"
-    parts = [
-        f"{key.removeprefix('acc/')} {value:.2f}"
-        for key, value in done.metrics.items()
-        if key.startswith("acc/")
-    ]
-    seconds = done.metrics.get("time/train_seconds", 0.0)
-    shown = f"{head}: {', '.join(parts)} ({seconds:.1f} s"
-    shown += f", {quantities.count_text(done.metrics.get('params/trainable', 0))} trainable"
-    left = [v for k, v in done.metrics.items() if k.startswith(f"{ERRORS}/")]
-    if left:
-        shown += f", started from {done.spec.method.start[:16]} with errors up to {max(left):.0%}"
-    shown += ")"
-    if done.found:
-        shown += " [already recorded]"
-    if not done.delivered:
-        shown += " [the tracking store is down; kept in the spool]"
-    return shown
+def summary_line(outcome: RunOutcome) -> str:
+    """Return one line about a run: its accuracies, or why there are none."""
+    spec, metrics, title = outcome.spec, outcome.metrics, run_title(outcome.spec)
+    if not outcome.ok:
+        return f"{title}: {outcome.status}: {outcome.error}"
+    scores = [f"{k[4:]} {value:.2f}" for k, value in metrics.items() if k.startswith("acc/")]
+    facts = [f"{metrics.get('time/train_seconds', 0.0):.1f} s"]
+    facts += [f"{quantities.count_text(metrics.get('params/trainable', 0))} trainable"]
+    errors = [value for key, value in metrics.items() if key.startswith(f"{ERRORS}/")]
+    if errors:
+        facts += [f"started from {spec.method.start[:16]} with errors up to {max(errors):.0%}"]
+    line = f"{title}: {', '.join(scores)} ({', '.join(facts)})"
+    if outcome.recorded:
+        line += " [already recorded]"
+    if not outcome.delivered:
+        line += " [the tracking store is down; stored on disk until it answers]"
+    return line

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from harness.spec.atomic_files import atomic_path
 from methods.kit.core.errors import UsageError
 
@@ -129,15 +131,7 @@ def _read(folder: Path) -> PendingRecord:
 
 def _has_living_writer(partial: Path) -> bool:
     pid = partial.name.removeprefix(PARTIAL).partition("-")[0]
-    if not pid.isdecimal() or int(pid) == 0:
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return pid.isdecimal() and int(pid) > 0 and psutil.pid_exists(int(pid))
 
 
 def _fill(folder: Path, result: "Result", parent: str | None) -> None:

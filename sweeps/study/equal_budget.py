@@ -240,7 +240,7 @@ def _test(
         if recorded is None:
             todo.append(spec)
         else:
-            done.append(RunOutcome(spec, recorded.status, recorded.metrics, found=True))
+            done.append(RunOutcome(spec, recorded.status, recorded.metrics, recorded=True))
     bars = console.ProgressBars(len(todo), where.quiet)
     stopped = False
     with bars.shown():
@@ -252,7 +252,7 @@ def _test(
         except KeyboardInterrupt:
             stopped = True
     failed = sum(not d.ok for d in done)
-    left = len(todo) - sum(d.ok and not d.found for d in done)
+    left = len(todo) - sum(d.ok and not d.recorded for d in done)
     ledger.end_parent(group, complete=not left)
     if todo and not left:
         digests = [s.digest() for t in tested for s in t.specs]

@@ -55,7 +55,7 @@ class Midway:
 
     def recall(self, ledger: Ledger, run: RunOutcome) -> None:
         """Report the looks of a run that was found, for later trials to be compared with."""
-        if not self.after or not run.found:
+        if not self.after or not run.recorded:
             return
         seen = ledger.checkpoint_scores(run.run_id, self.aim)
         for epoch in sorted(self.after.keys() & seen.keys()):

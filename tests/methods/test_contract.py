@@ -15,7 +15,6 @@ from harness.data import decoded_rows, registry
 from harness.data.split import Images
 from harness.model.backbone import Backbone, load_backbone
 from harness.model.classifier import Classifier
-from harness.run import adapter_files
 from harness.spec.spec import BackboneSpec
 from methods.kit import Adapter, Task, UsageError
 from methods.kit.ring import initialise
@@ -24,6 +23,7 @@ from tests.conftest import BUILDS
 from tests.method_variants import VARIANT_BUILDS, VARIANTS
 from tests.methods.adapter_values import load_state, stack
 from tests.methods.conformance import TRAIN, WRONG, Case, learns, least_loss, open_clip_logits
+from tests.methods.folded_model import folded_model
 
 every_method = pytest.mark.parametrize("name", methods.names())
 CASES = [(name, build) for name in methods.names() for build in BUILDS]
@@ -91,9 +91,9 @@ def test_folding_gives_a_plain_open_clip_model_with_the_same_logits(case: Case) 
     adapter = case.moved[0]
     if not adapter.foldable:
         with pytest.raises(UsageError, match="not foldable"):
-            adapter_files.folded_model(case.backbone, adapter)
+            folded_model(case.backbone, adapter)
         return
-    model = adapter_files.folded_model(case.backbone, adapter)
+    model = folded_model(case.backbone, adapter)
     plain = open_clip_logits(model, case.backbone, case.images)
     scale = plain.abs().max()
     torch.testing.assert_close(case.moved_logits / scale, plain / scale, atol=1e-5, rtol=0)

@@ -1,4 +1,4 @@
-"""Trainings before a training: done once, found again, also after a kill."""
+"""Prerequisite stages: trained once, read again, also after a kill."""
 
 import os
 import signal
@@ -49,14 +49,21 @@ def killed(words: list[str], after: int, store: Path) -> None:
 
 
 @pytest.mark.parametrize("name", IN_STAGES)
-def test_after_a_kill_the_others_go_on_with_what_was_trained_before(
+def test_an_interrupted_run_goes_on_with_the_stages_trained_before(
     name: str, tmp_path: Path
 ) -> None:
-    words = IN_STAGES[name]
-    whole = config.build("few_shot", words)
+    whole = config.build("few_shot", IN_STAGES[name])
     first = len(stages.stage_specs(whole))
-    killed(words, first + 1, tmp_path)
     rows: list[EpochRow] = []
+
+    def interrupt(row: EpochRow) -> None:
+        rows.append(row)
+        if len(rows) == first + 1:  # an epoch of the last training
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(whole, "cpu", interrupt, store=tmp_path, test=False)
+    rows.clear()
     execute(whole, "cpu", rows.append, store=tmp_path, test=False)
     assert len(rows) == 1  # the last training's epoch alone
     kept = sorted(f.name for f in tmp_path.iterdir() if f.is_dir())

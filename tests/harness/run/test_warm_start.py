@@ -332,7 +332,7 @@ def test_a_started_run_from_the_command_line(
     assert set(shown["errors"]) == {"image.down", "image.up", "text.down", "text.up"}
 
 
-def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
+def test_suites_with_workers_and_sweeps_start_each_cell_from_its_own_run(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     begin = ["adaring.start=full_rank", "adaring.form=adapter"]
@@ -349,7 +349,7 @@ def test_suites_and_sweeps_with_workers_start_each_cell_from_its_own_run(
     assert row["acc/hmean_n"] == 2
     words = ["ring_rank", "method.start=full_rank", "method.form=adapter", "seeds=1,2", *LIKE]
     words += ["--sampler", "grid", "--trials", "2"]
-    assert main.call(["sweep", *words, "--workers", "2", "--json"]) == 0
+    assert main.call(["sweep", *words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ends"] == {"complete": 2}
     assert f"method.start={digest_of('full_rank')}-" in found["best"][0]["command"]
