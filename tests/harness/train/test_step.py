@@ -184,6 +184,6 @@ def test_the_user_is_told(
     monkeypatch.setattr(gradients, "_accumulate", short(4))
     words = ["run", "base_to_novel", *FEW, "method=linear_probe"]
     assert main.call(words) == 0
-    assert "parts of at most 4 images, the same steps" in capsys.readouterr().err
+    assert "split into parts of at most 4 images" in capsys.readouterr().err
     assert main.call([*words, "--json"]) == 0  # already recorded
     assert json.loads(capsys.readouterr().out)["steps"] == {MICRO_BATCH_TAG: "4"}
