@@ -1,8 +1,7 @@
-"""What is best within a budget: ``--at 50k``, read for methods, each with its best configuration.
+"""The best method within a budget, such as ``--at 50k``.
 
-Of a method's configurations within the budget the one counts that validation chooses; test
-accuracy compares methods and never settings of one. The chance of being the best is that of the
-method in this comparison.
+Of a method's configurations within the budget, validation chooses one; test accuracy compares
+methods, never settings of one method. Probabilities are for the methods of this comparison.
 """
 
 import math
@@ -23,15 +22,18 @@ UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 @dataclass(frozen=True)
 class BudgetResult:
-    """The methods that fit a budget, best first, each with its chance of being the best."""
+    """The methods within a budget, best first, each with its probability of being the best.
+
+    ``chosen`` says whether validation chose among the configurations of each method.
+    """
 
     limit: float
     best: tuple[tuple[ParetoPoint, float], ...]
-    chosen: bool  # whether validation chose among the configurations of each method
+    chosen: bool
 
 
 def parse_budget(word: str) -> float:
-    """``50k``, ``1.5M``, ``50_000``: a number. Raises UsageError."""
+    """Return the number of ``50k``, ``1.5M`` or ``50_000``. Raises UsageError."""
     match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?|\.\d+)([kmg]?)", word.strip().lower())
     if match is None:
         raise UsageError(f"--at {word!r}: expected a number, such as 50k, 1.5M or 50_000")
@@ -39,36 +41,36 @@ def parse_budget(word: str) -> float:
 
 
 def best_within_budget(
-    board: Board, found: Sequence[ParetoPoint], asked: Axes, budget: float
+    board: Board, points: Sequence[ParetoPoint], axes: Axes, budget: float
 ) -> BudgetResult:
-    """The methods within a budget of the first quantity. Raises UsageError where none is."""
-    sign = asked.cost.sign
-    inside = [p for p in found if sign * p.cost <= sign * budget]
+    """Return the methods within a budget of the cost. Raises UsageError where none is."""
+    sign = axes.cost.sign
+    inside = [p for p in points if sign * p.cost <= sign * budget]
     if not inside:
-        ends = [p.cost for p in found]
-        edge = min(ends) if sign > 0 else max(ends)
+        nearest = min((p.cost for p in points), key=lambda cost: sign * cost)
         raise UsageError(
-            f"--at {budget:,.6g}: nothing is {_side(asked.cost)} that; the nearest is {edge:,.6g}"
+            f"--at {budget:,.6g}: nothing is {_bound(axes.cost)} that; the nearest is"
+            f" {nearest:,.6g}"
         )
-    kept, chosen = _by_method(board, inside)
-    moves = bootstrap_draws(board, kept, asked)
-    quality = np.array([p.mean for p in kept]) + moves.seeds[..., -1]  # (draw, method)
-    score = -asked.quality.sign * quality
+    shown, chosen = _one_per_method(board, inside)
+    draws = bootstrap_draws(board, shown, axes)
+    quality = np.array([p.mean for p in shown]) + draws.seeds[..., -1]  # (draw, method)
+    score = -axes.quality.sign * quality
     chances = (score >= score.max(1, keepdims=True)).mean(0)
-    if len(kept) > 1 and not moves.known.any():
-        chances = np.full(len(kept), math.nan)
-    order = sorted(range(len(kept)), key=lambda i: asked.quality.sign * kept[i].mean)
-    return BudgetResult(budget, tuple((kept[i], float(chances[i])) for i in order), chosen)
+    if len(shown) > 1 and not draws.known.any():
+        chances = np.full(len(shown), math.nan)
+    order = sorted(range(len(shown)), key=lambda i: axes.quality.sign * shown[i].mean)
+    return BudgetResult(budget, tuple((shown[i], float(chances[i])) for i in order), chosen)
 
 
-def budget_sentence(reading: BudgetResult, asked: Axes) -> str:
-    """At 50,000 trainable parameters the best is LoRA (rank=4): 64.22 % (95 % 63.75 to 64.69)."""
-    (first, chance), *rest = reading.best
-    unit = f" {asked.quality.unit}" if asked.quality.unit else ""
+def budget_sentence(result: BudgetResult, axes: Axes) -> str:
+    """Return a sentence: with at most 50,000 trainable parameters the best is LoRA (rank=4): ..."""
+    (first, chance), *rest = result.best
+    unit = f" {axes.quality.unit}" if axes.quality.unit else ""
     text = (
-        f"with {_side(asked.cost)} {_amount(reading.limit, asked.cost)} the best is"
+        f"with {_bound(axes.cost)} {_amount(result.limit, axes.cost)} the best is"
         f" {configuration_title(first.method, first.settings)}:"
-        f" {asked.quality.title} {first.mean:.2f}{unit}"
+        f" {axes.quality.title} {first.mean:.2f}{unit}"
     )
     seeds = f"{first.n} seed{'s' * (first.n > 1)}"
     known = not math.isnan(first.low)
@@ -76,31 +78,33 @@ def budget_sentence(reading: BudgetResult, asked: Axes) -> str:
     if not rest:
         return f"{text}; no other method fits"
     if math.isnan(chance):
-        return f"{text}; how sure that is a single seed does not say"
-    others = ", ".join(
+        return f"{text}; a single seed does not say how sure that is"
+    others = [
         f"{configuration_title(p.method, p.settings)} {c:.0%}" for p, c in rest[:3] if c >= 0.005
-    )
-    return f"{text}; chance of being the best {chance:.0%}" + (f", {others}" if others else "")
+    ]
+    return ", ".join([f"{text}; probability of being the best {chance:.0%}", *others])
 
 
-def _by_method(board: Board, inside: Sequence[ParetoPoint]) -> tuple[list[ParetoPoint], bool]:
-    """One point a method, the one that validation chooses; all of a method without validation
-    accuracies in common."""
-    kept: list[ParetoPoint] = []
+def _one_per_method(board: Board, points: Sequence[ParetoPoint]) -> tuple[list[ParetoPoint], bool]:
+    """Return the point of each method that validation chooses, and whether it could.
+
+    All points of a method remain where they have no validation accuracies in common.
+    """
+    shown: list[ParetoPoint] = []
     chosen = True
-    for method in sorted({p.method for p in inside}):
-        mine = [p for p in inside if p.method == method]
+    for method in sorted({p.method for p in points}):
+        mine = [p for p in points if p.method == method]
         if len(mine) > 1:
             cells = board.cells[board.cells["group"].isin([p.group for p in mine])]
             best = best_by_validation(cells)
-            winner = set(cells[cells["configuration"] == best]["group"])
+            groups = set(cells[cells["configuration"] == best]["group"])
             chosen &= best is not None
-            mine = [p for p in mine if p.group in winner] or mine
-        kept += mine
-    return kept, chosen
+            mine = [p for p in mine if p.group in groups] or mine
+        shown += mine
+    return shown, chosen
 
 
-def _side(cost: Quantity) -> str:
+def _bound(cost: Quantity) -> str:
     return "at most" if cost.direction == "minimize" else "at least"
 
 

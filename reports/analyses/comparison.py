@@ -7,27 +7,26 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
 
 from reports.results.pairing import Paired, metric_parts, pair_runs
 from reports.results.selection import Candidate
 from reports.statistics import bootstrap, mcnemar
 from reports.statistics.bootstrap import Difference
-from reports.statistics.intervals import Estimate, t_interval
+from reports.statistics.intervals import Estimate, holm, t_interval
 from reports.statistics.mcnemar import FetchPredictions, McNemar
 
 ENOUGH = 6  # data sets below which Wilcoxon's two-sided p cannot be under 0.05
 LEVEL = 0.05
 POWER = 0.8
-HINT = 0.5  # points that the power hint is about
-MOST = 10_000  # seeds beyond which nobody counts
+TARGET = 0.5  # the difference, in points, that ``seeds_needed`` is about
+MAX_SEEDS = 10_000
 
 
 @dataclass(frozen=True)
 class DatasetComparison:
-    """One data set of a comparison: the difference over seeds, and the same test images.
+    """The difference over seeds on one data set, and McNemar's test on the same images.
 
-    ``item_error`` is the standard error from the choice of test images alone, in points.
+    ``item_error`` is the standard error, in points, due to the choice of test images alone.
     """
 
     dataset: str
@@ -40,16 +39,22 @@ class DatasetComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``seeds`` is the difference on these data sets were the seeds others, ``datasets`` on data
-    sets like these. ``_holm`` are p-values for all comparisons made together."""
+    """Two candidates compared.
+
+    ``seeds`` is the difference on these data sets, ``datasets`` that on data sets like these.
+    ``wilcoxon`` is NaN below six data sets. ``effect`` is Hedges' g of the differences over data
+    sets, or over seeds for a single data set. ``seeds_needed`` is the number of seeds for 80 %
+    power to show half a point on these data sets, NaN if unknown. The ``_holm`` p-values are
+    corrected for all comparisons made together.
+    """
 
     paired: Paired
     metric: str
     seeds: Difference
     datasets: Difference
-    wilcoxon: float  # NaN below six data sets
-    effect: float  # Hedges' g of the differences over data sets, over seeds for a single one
-    seeds_needed: float  # for 80 % power to see half a point on these data sets; NaN if unknown
+    wilcoxon: float
+    effect: float
+    seeds_needed: float
     each: tuple[DatasetComparison, ...]
     trainable: tuple[float, float]
     seeds_holm: float = math.nan
@@ -62,55 +67,59 @@ class Comparison:
 
     @property
     def wins(self) -> tuple[int, int, int]:
-        """Data sets on which the first is better, equal, worse."""
+        """The numbers of data sets on which the first is better, equal and worse."""
         means = [e.estimate.mean for e in self.each]
         return sum(m > 0 for m in means), sum(m == 0 for m in means), sum(m < 0 for m in means)
 
 
 def compare_methods(
-    entrants: Sequence[Candidate], baseline: Candidate | None, metric: str, fetch: FetchPredictions
+    candidates: Sequence[Candidate],
+    baseline: Candidate | None,
+    metric: str,
+    fetch: FetchPredictions,
 ) -> list[Comparison]:
-    """Every pair, or everything against a baseline. Raises UsageError for pairs without common
-    runs."""
+    """Compare every pair, or every candidate with a baseline.
+
+    Raises UsageError for a pair without common runs.
+    """
     if baseline is None:
-        pairs = list(combinations(entrants, 2))
+        pairs = list(combinations(candidates, 2))
     else:
-        pairs = [(e, baseline) for e in entrants if e is not baseline]
-    return _together([_one(pair_runs(a, b, metric), metric, fetch) for a, b in pairs])
+        pairs = [(c, baseline) for c in candidates if c is not baseline]
+    return _corrected([_compare(pair_runs(a, b, metric), metric, fetch) for a, b in pairs])
 
 
-def _one(paired: Paired, metric: str, fetch: FetchPredictions) -> Comparison:
+def _compare(paired: Paired, metric: str, fetch: FetchPredictions) -> Comparison:
     values = paired.values(metric)
     means = bootstrap.dataset_differences(values)
-    each = tuple(
-        _on(paired, name, metric, bootstrap.score_difference(x), fetch)
-        for name, x in zip(paired.datasets, values, strict=True)
-    )
+    changes = [bootstrap.score_difference(x) for x in values]
     seeds = bootstrap.over_seeds(values)
-    cells = paired.cells
+    by_dataset = paired.cells.groupby("dataset")
+    trainable = [float(by_dataset[f"params/trainable_{s}"].mean().mean()) for s in "ab"]
     return Comparison(
         paired,
         metric,
         seeds,
         bootstrap.over_datasets(values),
         wilcoxon_p(means),
-        hedges_g(means if len(means) > 1 else bootstrap.score_difference(values[0])),
+        hedges_g(means if len(means) > 1 else changes[0]),
         seeds_needed(seeds, min(x.shape[2] for x in values)),
-        each,
-        (
-            float(cells.groupby("dataset")["params/trainable_a"].mean().mean()),
-            float(cells.groupby("dataset")["params/trainable_b"].mean().mean()),
+        tuple(
+            _compare_on(paired, name, metric, change, fetch)
+            for name, change in zip(paired.datasets, changes, strict=True)
         ),
+        (trainable[0], trainable[1]),
     )
 
 
-def _on(
+def _compare_on(
     paired: Paired, name: str, metric: str, change: np.ndarray, fetch: FetchPredictions
 ) -> DatasetComparison:
-    estimate = t_interval(change.tolist())
-    p = bootstrap.interval(estimate.mean, float(stats.sem(change)), len(change) - 1).p if (
-        len(change) > 1
-    ) else math.nan  # fmt: skip
+    estimate, n = t_interval(change), len(change)
+    p = math.nan
+    if n > 1:
+        error = float(change.std(ddof=1) / np.sqrt(n))
+        p = bootstrap.interval(estimate.mean, error, n - 1).p
     rows = paired.cells[paired.cells["dataset"] == name]
     parts = [part.removeprefix("acc/") for part in metric_parts(metric)]
     runs = list(zip(rows["run_id_a"], rows["run_id_b"], strict=True))
@@ -119,11 +128,14 @@ def _on(
         return DatasetComparison(name, estimate, p, None, math.nan)
     a, b = answers
     test = mcnemar.mcnemar_test(a.to_numpy(), b.to_numpy())
-    return DatasetComparison(name, estimate, p, test, mcnemar.image_standard_error(a, b, parts))
+    error = mcnemar.image_standard_error(a, b, parts)
+    return DatasetComparison(name, estimate, p, test, error)
 
 
 def wilcoxon_p(changes: np.ndarray) -> float:
-    """Wilcoxon's signed-rank p over data sets; NaN below six, where it cannot show anything."""
+    """Return Wilcoxon's signed-rank p over data sets; NaN below six, where it has no power."""
+    from scipy import stats  # slow to import
+
     if len(changes) < ENOUGH:
         return math.nan
     if not np.any(changes):
@@ -132,59 +144,44 @@ def wilcoxon_p(changes: np.ndarray) -> float:
 
 
 def hedges_g(changes: np.ndarray) -> float:
-    """Mean over standard deviation of paired differences, with Hedges' correction for few."""
+    """Return mean over standard deviation of paired differences with Hedges' correction."""
     n = len(changes)
     deviation = float(np.std(changes, ddof=1)) if n > 1 else 0.0
-    if n < 3 or deviation < 1e-9:  # the correction of two is zero
+    if n < 3 or deviation < 1e-9:  # the correction for two is zero
         return math.nan
     correction = 1 - 3 / (4 * (n - 1) - 1)
     return float(np.mean(changes)) / deviation * correction
 
 
 def seeds_needed(difference: Difference, seeds: int) -> float:
-    """Seeds a data set for an 80 % chance that half a point shows (paired t test at 5 %)."""
+    """Return seeds per data set for an 80 % chance to show half a point (paired t test, 5 %)."""
     from statsmodels.stats.power import TTestPower  # slow to import
 
     if math.isnan(difference.error) or difference.error < 1e-9:
         return math.nan
-    size = HINT / (difference.error * math.sqrt(seeds))
-    freedom = difference.freedom / (seeds - 1)  # for every further seed
+    size = TARGET / (difference.error * math.sqrt(seeds))
+    freedom = difference.freedom / (seeds - 1)  # of every further seed
 
-    def chance(n: int) -> float:
+    def power(n: int) -> float:
         return float(TTestPower().power(size, n, LEVEL, df=freedom * (n - 1)))
 
-    return float(2 + bisect_left(range(2, MOST), POWER, key=chance))
+    return float(2 + bisect_left(range(2, MAX_SEEDS), POWER, key=power))
 
 
-def _together(found: list[Comparison]) -> list[Comparison]:
-    """With Holm's correction over all comparisons, and McNemar's over all data sets of all."""
-    seeds = holm([c.seeds.p for c in found])
-    datasets = holm([c.datasets.p for c in found])
-    signed = holm([c.wilcoxon for c in found])
-    tests = [(i, j) for i, c in enumerate(found) for j, e in enumerate(c.each) if e.mcnemar]
-    raw = [m.p for i, j in tests if (m := found[i].each[j].mcnemar) is not None]
-    corrected = dict(zip(tests, holm(raw), strict=True))
+def _corrected(comparisons: list[Comparison]) -> list[Comparison]:
+    """Add Holm's correction over all comparisons; McNemar's over all data sets of all."""
+    seeds = holm([c.seeds.p for c in comparisons])
+    datasets = holm([c.datasets.p for c in comparisons])
+    signed = holm([c.wilcoxon for c in comparisons])
+    tests = [e.mcnemar for c in comparisons for e in c.each]
+    images = iter(holm([t.p if t else math.nan for t in tests]))
     return [
         replace(
             c,
-            seeds_holm=seeds[i],
-            datasets_holm=datasets[i],
-            wilcoxon_holm=signed[i],
-            each=tuple(
-                replace(e, mcnemar_holm=corrected.get((i, j), math.nan))
-                for j, e in enumerate(c.each)
-            ),
+            seeds_holm=float(seeds[i]),
+            datasets_holm=float(datasets[i]),
+            wilcoxon_holm=float(signed[i]),
+            each=tuple(replace(e, mcnemar_holm=float(next(images))) for e in c.each),
         )
-        for i, c in enumerate(found)
+        for i, c in enumerate(comparisons)
     ]
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values; NaN is no test and stays NaN."""
-    from statsmodels.stats.multitest import multipletests  # slow to import
-
-    known = [p for p in ps if not math.isnan(p)]
-    if not known:
-        return list(ps)
-    adjusted = iter(multipletests(known, method="holm")[1])
-    return [p if math.isnan(p) else float(next(adjusted)) for p in ps]

@@ -1,4 +1,4 @@
-"""What ``ringbench compare`` was asked: the runs of one kind, the entrants, and each pair."""
+"""The comparisons that a person asks for with ``ringbench compare``, or a sweep's winners."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,37 +8,16 @@ import pandas as pd
 
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError, unknown
-from reports.analyses import comparison
 from reports.analyses.comparison import Comparison, compare_methods
 from reports.results import selection
-from reports.results.board import ACCURACY, runs_frame
+from reports.results.board import runs_frame, tested_metrics
 from reports.results.selection import Candidate, configuration_title
 from reports.statistics.mcnemar import FetchPredictions
 
 
-def sweep_comparisons(
-    facts: dict[str, Any], runs: Iterable[Run], fetch: FetchPredictions
-) -> list[Comparison]:
-    """Paired on the same data sets, fresh seeds and images; empty below two tested winners."""
-    table = runs_frame(runs)
-    table = table[table["finished"]]
-    entrants = [_entrant(m, table[table["digest"].isin(m["digests"])]) for m in facts["methods"]]
-    there = [e for e in entrants if not e.rows.empty]
-    if len(there) < 2 or entrants[0].rows.empty:
-        return []
-    return comparison.compare_methods(there, there[0], ACCURACY[facts["protocol"]][-1], fetch)
-
-
-def _entrant(said: dict[str, Any], rows: Any) -> Candidate:
-    method, label = said["method"], said["label"]
-    return Candidate(
-        method, label, configuration_title(method, label.removeprefix(method).strip()), rows
-    )
-
-
 @dataclass(frozen=True)
 class ComparisonRequest:
-    """As typed."""
+    """The options of ``ringbench compare`` as typed."""
 
     names: tuple[str, ...]
     baseline: str | None = None
@@ -52,7 +31,7 @@ class ComparisonRequest:
 
 @dataclass(frozen=True)
 class RequestedComparison:
-    """The comparisons, a title, and the finished runs of that kind: a row each."""
+    """The comparisons, a title, and a row per finished run of that protocol and backbone."""
 
     pairs: list[Comparison]
     title: str
@@ -60,68 +39,88 @@ class RequestedComparison:
 
 
 def compare_requested(
-    asked: ComparisonRequest, runs: Iterable[Run], fetch: FetchPredictions
+    request: ComparisonRequest, runs: Iterable[Run], fetch: FetchPredictions
 ) -> RequestedComparison:
-    """The comparisons asked for. Raises UsageError."""
-    if asked.best and asked.every:
+    """Return the comparisons of a request. Raises UsageError."""
+    if request.best and request.every:
         raise UsageError("--best and --all exclude each other")
-    names = list(asked.names)
-    if asked.baseline is not None and asked.baseline not in names:
-        names.append(asked.baseline)
-    table = _of_one_kind(runs_frame(runs), asked, [selection.method_of(n) for n in names])
+    names = list(request.names)
+    if request.baseline is not None and request.baseline not in names:
+        names.append(request.baseline)
+    table = _runs_of_request(runs_frame(runs), request, [selection.method_of(n) for n in names])
     protocol, backbone = str(table["protocol"].iloc[0]), str(table["backbone"].iloc[0])
-    metric = asked.metric or ACCURACY[protocol][-1]
-    known = sorted(c for c in table.columns if c.startswith("acc/") and table[c].notna().any())
-    if metric not in known:
-        raise unknown(f"metric {metric!r}", metric, known)
-    several: selection.Several = "best" if asked.best else "all" if asked.every else "refuse"
-    entrants = selection.select_candidates(table, names, several)
-    base = (
-        []
-        if asked.baseline is None
-        else selection.select_candidates(table, [asked.baseline], several)
-    )
-    if len(base) > 1:
-        raise UsageError(f"--baseline {asked.baseline!r} has several configurations; name one")
-    if len(entrants) < 2:
+    metric = request.metric or tested_metrics(protocol)[-1]
+    recorded = sorted(c for c in table.columns if c.startswith("acc/") and table[c].notna().any())
+    if metric not in recorded:
+        raise unknown(f"metric {metric!r}", metric, recorded)
+    several: selection.Several = "best" if request.best else "all" if request.every else "refuse"
+    candidates = selection.select_candidates(table, names, several)
+    if len(candidates) < 2:
         raise UsageError("compare: name at least two methods, or one with several --all")
-    ours = next((e for e in entrants if base and e.rows.index.equals(base[0].rows.index)), None)
-    found = compare_methods(entrants, ours, metric, fetch)
-    return RequestedComparison(found, f"{protocol} on {backbone}, {metric}", table)
+    baseline = None
+    if request.baseline is not None:
+        named = selection.select_candidates(table, [request.baseline], several)
+        if len(named) > 1:
+            raise UsageError(
+                f"--baseline {request.baseline!r} has several configurations; name one"
+            )
+        baseline = next(c for c in candidates if c.rows.index.equals(named[0].rows.index))
+    pairs = compare_methods(candidates, baseline, metric, fetch)
+    return RequestedComparison(pairs, f"{protocol} on {backbone}, {metric}", table)
 
 
-def _of_one_kind(table: pd.DataFrame, asked: ComparisonRequest, methods: list[str]) -> pd.DataFrame:
-    """The finished runs of one protocol and backbone that has all methods. Raises UsageError."""
+def sweep_comparisons(
+    facts: dict[str, Any], runs: Iterable[Run], fetch: FetchPredictions
+) -> list[Comparison]:
+    """Compare the winners of an equal-budget comparison with the first, on fresh seeds.
+
+    Empty for fewer than two tested winners, or if the first is not tested.
+    """
+    table = runs_frame(runs)
     table = table[table["finished"]]
-    for column, wanted in (("protocol", asked.protocol), ("backbone", asked.backbone)):
-        if wanted is not None:
+    winners = [_winner(m, table[table["digest"].isin(m["digests"])]) for m in facts["methods"]]
+    tested = [w for w in winners if not w.rows.empty]
+    if len(tested) < 2 or winners[0].rows.empty:
+        return []
+    return compare_methods(tested, tested[0], tested_metrics(facts["protocol"])[-1], fetch)
+
+
+def _winner(facts: dict[str, Any], rows: pd.DataFrame) -> Candidate:
+    method, label = facts["method"], facts["label"]
+    title = configuration_title(method, label.removeprefix(method).strip())
+    return Candidate(method, label, title, rows)
+
+
+def _runs_of_request(
+    table: pd.DataFrame, request: ComparisonRequest, methods: list[str]
+) -> pd.DataFrame:
+    """Return the finished runs of the one protocol and backbone that has all methods."""
+    table = table[table["finished"]]
+    for column, value in (("protocol", request.protocol), ("backbone", request.backbone)):
+        if value is not None:
             known = set(table[column])
-            table = table[table[column] == wanted]
+            table = table[table[column] == value]
             if table.empty:
-                raise unknown(f"--{column} {wanted!r} in the finished runs", wanted, known)
+                raise unknown(f"--{column} {value!r} in the finished runs", value, known)
+    known = set(table["method"])
     for method in methods:
-        if method not in set(table["method"]):
-            known = set(table["method"])
+        if method not in known:
             raise unknown(f"method {method!r} in the finished runs", method, known)
     kinds = [
         (kind, part)
         for kind, part in table.groupby(["protocol", "backbone"])
         if set(methods) <= set(part["method"])
     ]
-    if len(kinds) != 1:
+    if not kinds:
+        raise UsageError("these methods have no runs with the same protocol and backbone")
+    if len(kinds) > 1:
         listed = "; ".join(f"--protocol {p} --backbone {b}" for (p, b), _ in kinds)
-        raise UsageError(
-            f"these methods were compared in several ways, choose one: {listed}"
-            if kinds
-            else "these methods have no runs with the same protocol and backbone"
-        )
-    found: pd.DataFrame = kinds[0][1]
-    return found if asked.data is None else _on(found, asked.data.split(","))
-
-
-def _on(table: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    there = set(table["dataset"])
-    for name in names:
+        raise UsageError(f"these methods were compared in several ways, choose one: {listed}")
+    runs: pd.DataFrame = kinds[0][1]
+    if request.data is None:
+        return runs
+    datasets, there = request.data.split(","), set(runs["dataset"])
+    for name in datasets:
         if name not in there:
             raise unknown(f"--data {name!r} in the finished runs", name, there)
-    return table[table["dataset"].isin(names)]
+    return runs[runs["dataset"].isin(datasets)]

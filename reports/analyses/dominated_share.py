@@ -1,4 +1,4 @@
-"""How much of the plane a method's whole family of configurations dominates, with its interval."""
+"""The share of the plane that each method's configurations dominate, with its interval."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,19 @@ from reports.analyses.pareto import Axes, ParetoPoint, bootstrap_draws, coordina
 from reports.results.board import Board
 from reports.statistics import dominance
 
-MARGIN = 0.1  # of the range of each quantity: the reference is that much worse than the worst point
+MARGIN = 0.1  # the reference is worse than the worst point by this share of each range
 
 
 @dataclass(frozen=True)
 class DominatedShare:
-    """A method's configurations: the share of the box between the reference and the best values
-    that they dominate, its 95 % interval over seeds (NaN where no configuration was repeated),
-    and the chance that no other method's share is larger.
+    """The share of the box between reference and best values that a method's points dominate.
 
-    The best of several noisy points is partly luck, so what they dominate is too much on average;
-    draws around them add as much again. The interval is therefore the bootstrap's basic one, which
-    reflects the draws at the share and lies lower.
+    ``low`` and ``high`` are its 95 % interval over seeds (NaN without repeats), ``chance`` the
+    probability that no other method's share is larger.
+
+    The best of several noisy points is partly luck, so the share is too large on average, and draws
+    around it add as much again. The interval is therefore the bootstrap's basic one: it reflects
+    the draws at the share and lies lower.
     """
 
     method: str
@@ -36,56 +37,56 @@ class DominatedShare:
 
 
 def dominated_shares(
-    board: Board, found: Sequence[ParetoPoint], asked: Axes
+    board: Board, points: Sequence[ParetoPoint], axes: Axes
 ) -> list[DominatedShare]:
-    """The families of the points of one picture, largest share first.
+    """Return the shares of all methods of one panel, the largest first.
 
-    Quantities that span decades count as log10(1 + value).
+    Quantities on a logarithmic axis count as log10(1 + value).
     """
-    if not found:
+    if not points:
         return []
-    at = coordinates(found, asked)
-    moved = bootstrap_draws(board, found, asked)
-    scaled = _scaled(at, asked)
+    at, draws = coordinates(points, axes), bootstrap_draws(board, points, axes)
+    scaled = _scaled(at, axes)
     best, worst = scaled.min(0), scaled.max(0)
-    spread = np.where(worst > best, worst - best, 1.0)
-    reference = worst + MARGIN * spread
+    reference = worst + MARGIN * np.where(worst > best, worst - best, 1.0)
     box = float(np.prod(reference - best))
-    many = _scaled(at + moved.seeds, asked)
-    names = sorted({p.method for p in found})
-    mine = {name: [i for i, p in enumerate(found) if p.method == name] for name in names}
-    shares = {n: float(dominance.hypervolume(scaled[r], reference)) / box for n, r in mine.items()}
+    drawn_at = _scaled(at + draws.seeds, axes)
+    rows = {
+        name: [i for i, p in enumerate(points) if p.method == name]
+        for name in sorted({p.method for p in points})
+    }
+    shares = {n: float(dominance.hypervolume(scaled[r], reference)) / box for n, r in rows.items()}
     drawn = {
-        n: 2 * shares[n] - dominance.hypervolume(many[:, rows], reference) / box
-        for n, rows in mine.items()
+        n: 2 * shares[n] - dominance.hypervolume(drawn_at[:, r], reference) / box
+        for n, r in rows.items()
     }
     top = np.max(list(drawn.values()), axis=0)
-    families = []
-    for name, rows in mine.items():
-        known = bool(moved.known[rows].all())
-        ends = np.maximum(np.quantile(drawn[name], [0.025, 0.975]), 0)  # the box may be too small
-        low, high = ends if known else (math.nan, math.nan)
-        chance = float((drawn[name] >= top - 1e-12).mean()) if known else math.nan
-        families.append(
+    measured = []
+    for name in rows:
+        low, high, chance = math.nan, math.nan, math.nan
+        if draws.known[rows[name]].all():
+            low, high = np.maximum(np.quantile(drawn[name], [0.025, 0.975]), 0)  # box too small
+            chance = float((drawn[name] >= top - 1e-12).mean())
+        measured.append(
             DominatedShare(
-                name, found[0].dataset, len(rows), shares[name], float(low), float(high), chance,
-                _unscaled(reference, asked), _unscaled(best, asked),
+                name, points[0].dataset, len(rows[name]), shares[name], float(low), float(high),
+                chance, _unscaled(reference, axes), _unscaled(best, axes),
             )
         )  # fmt: skip
-    return sorted(families, key=lambda f: (-f.share, f.method))
+    return sorted(measured, key=lambda m: (-m.share, m.method))
 
 
-def _scaled(at: np.ndarray, asked: Axes) -> np.ndarray:
-    """Less is better, and decades count alike."""
+def _scaled(at: np.ndarray, axes: Axes) -> np.ndarray:
+    """Make less better, and decades equal on logarithmic axes."""
     columns = [
         q.sign * (np.log10(1 + np.maximum(at[..., i], 0)) if q.log else at[..., i])
-        for i, q in enumerate(asked.all)
+        for i, q in enumerate(axes.all)
     ]
     return np.stack(columns, axis=-1)
 
 
-def _unscaled(point: np.ndarray, asked: Axes) -> tuple[float, ...]:
+def _unscaled(point: np.ndarray, axes: Axes) -> tuple[float, ...]:
     return tuple(
         float(10 ** (q.sign * v) - 1 if q.log else q.sign * v)
-        for v, q in zip(point, asked.all, strict=True)
+        for v, q in zip(point, axes.all, strict=True)
     )

@@ -1,29 +1,23 @@
-"""Accuracy against costs: which configurations nothing else beats, and how sure that is."""
+"""Accuracy against costs: the configurations on the Pareto front, and how sure that is."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.spec import quantities
-from harness.spec.quantities import Quantity
+from harness.spec.quantities import QUANTITIES, Quantity, find_quantity
 from methods.kit.core.errors import UsageError, unknown
 from reports.results.board import AVERAGE, Board
 from reports.statistics import dominance, multiplier_bootstrap
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """A way to train: its cost, its accuracy with a 95 % interval, whether it is on the front.
+    """One configuration: cost, accuracy with its 95 % interval, and whether it is on the front.
 
     ``third`` is the third quantity, if there is one. ``chance`` is the probability of being on the
-    front on these data sets, ``chance_like`` that on data sets like these; NaN where nothing was
-    repeated.
+    front on these data sets, ``chance_like`` that on data sets like these; NaN without repeats.
     """
 
     method: str
@@ -47,7 +41,7 @@ class ParetoPoint:
 
 @dataclass(frozen=True)
 class Axes:
-    """The two or three quantities that are weighed against each other."""
+    """The two or three quantities of a front."""
 
     cost: Quantity
     quality: Quantity
@@ -59,35 +53,40 @@ class Axes:
 
     @property
     def signs(self) -> np.ndarray:
-        """Times these, less is better in every column."""
+        """The factors that make less better in every column."""
         return np.array([q.sign for q in self.all])
 
 
 def find_axes(board: Board, cost: str, quality: str, third: str | None = None) -> Axes:
-    """The quantities by name. Raises UsageError for one that is unknown or not recorded here."""
+    """Return the quantities by name. Raises UsageError for one that is unknown or not recorded."""
     names = [name for name in (cost, quality, third) if name is not None]
     if len(set(names)) < len(names):
         raise UsageError(f"quantities: {', '.join(names)}: name different ones")
-    check_recorded(board, *names)
-    found = [quantities.find_quantity(name) for name in names]
-    return Axes(found[0], found[1], found[2] if third is not None else None)
+    columns = [c for c in board.rows.columns if c.endswith("_mean") and board.rows[c].notna().any()]
+    there = [c.removesuffix("_mean") for c in columns]
+    for name in names:
+        if name not in there and name in QUANTITIES:
+            raise UsageError(
+                f"{name}: no run of {board.protocol} on {board.backbone} recorded it; there are"
+                f" {', '.join(there)}"
+            )
+        if name not in there:
+            raise unknown(f"metric {name!r}", name, there)
+    return Axes(*map(find_quantity, names))
 
 
 def pareto_points(
-    board: Board,
-    cost: str,
-    quality: str,
-    third: str | None = None,
-    dataset: str | None = None,
-    judged: bool = True,
+    board: Board, axes: Axes, dataset: str | None = None, probabilities: bool = True
 ) -> list[ParetoPoint]:
-    """The points of a board, cheapest first: its averages, or those of one data set; with their
-    place on the front and its chances where they are to be ``judged``."""
-    asked = find_axes(board, cost, quality, third)
-    dataset = dataset or (AVERAGE if len(board.datasets) > 1 else board.datasets[0])
+    """Return the points of a board's averages or of one data set, cheapest first.
+
+    ``probabilities`` adds their place on the front and the probability of it.
+    """
+    dataset = dataset or board.summary
     table = board.rows[board.rows["dataset"] == dataset]
-    table = table[table[[f"{q.name}_mean" for q in asked.all]].notna().all(axis=1)]
-    raw = [
+    table = table[table[[f"{q.name}_mean" for q in axes.all]].notna().all(axis=1)]
+    cost, quality = axes.cost.name, axes.quality.name
+    points = [
         ParetoPoint(
             r["method"],
             r["settings"],
@@ -98,73 +97,55 @@ def pareto_points(
             int(r[f"{quality}_n"]),
             group=r["group"],
             dataset=dataset,
-            third=math.nan if third is None else float(r[f"{third}_mean"]),
+            third=math.nan if axes.third is None else float(r[f"{axes.third.name}_mean"]),
         )
         for _, r in table.iterrows()
     ]
-    found = _judged(board, raw, asked) if judged else raw
-    return sorted(found, key=lambda p: (p.cost, -p.mean, p.label))
+    if probabilities and points:
+        points = _with_probabilities(board, points, axes)
+    return sorted(points, key=lambda p: (p.cost, -p.mean, p.label))
 
 
-def coordinates(found: Sequence[ParetoPoint], asked: Axes) -> np.ndarray:
-    """(point, quantity) as recorded, in the order of the axes."""
-    rows = [[p.cost, p.mean] if asked.third is None else [p.cost, p.third, p.mean] for p in found]
-    return np.array(rows, dtype=float).reshape(len(found), len(asked.all))
+def coordinates(points: Sequence[ParetoPoint], axes: Axes) -> np.ndarray:
+    """Return (point, quantity) as recorded, in the order of the axes."""
+    rows = [[p.cost, p.mean] if axes.third is None else [p.cost, p.third, p.mean] for p in points]
+    return np.array(rows, dtype=float).reshape(len(points), len(axes.all))
 
 
 def bootstrap_draws(
-    board: Board, found: Sequence[ParetoPoint], asked: Axes
+    board: Board, points: Sequence[ParetoPoint], axes: Axes
 ) -> multiplier_bootstrap.Draws:
-    """How far the means of points could move together, in the order of the axes."""
-    dataset = found[0].dataset
-    cells = board.cells
+    """Return the joint deviations of the points' means, in the order of the axes."""
+    dataset, cells = points[0].dataset, board.cells
     cells = cells if dataset == AVERAGE else cells[cells["dataset"] == dataset]
-    return multiplier_bootstrap.draw_means(
-        cells, [p.group for p in found], [q.name for q in asked.all]
-    )
+    groups, names = [p.group for p in points], [q.name for q in axes.all]
+    return multiplier_bootstrap.draw_means(cells, groups, names)
 
 
-def _judged(board: Board, raw: list[ParetoPoint], asked: Axes) -> list[ParetoPoint]:
-    """The points with their place on the front and its chances."""
-    if not raw:
-        return []
-    at, moved = coordinates(raw, asked), bootstrap_draws(board, raw, asked)
-    on = dominance.on_front(asked.signs * at)
-    sure = _share(at, moved.seeds, asked)
-    like = sure * math.nan if moved.datasets is None else _share(at, moved.datasets, asked)
+def _with_probabilities(
+    board: Board, points: Sequence[ParetoPoint], axes: Axes
+) -> list[ParetoPoint]:
+    at, draws = coordinates(points, axes), bootstrap_draws(board, points, axes)
+
+    def share(deviations: np.ndarray) -> np.ndarray:
+        shares: np.ndarray = dominance.on_front(axes.signs * (at + deviations)).mean(0)
+        return shares
+
+    front, chance = dominance.on_front(axes.signs * at), share(draws.seeds)
+    like = chance * math.nan if draws.datasets is None else share(draws.datasets)
     return [
         replace(
             p,
-            front=bool(on[i]),
-            chance=float(sure[i]) if moved.known[i] else math.nan,
+            front=bool(front[i]),
+            chance=float(chance[i]) if draws.known[i] else math.nan,
             chance_like=float(like[i]),
         )
-        for i, p in enumerate(raw)
+        for i, p in enumerate(points)
     ]
 
 
-def _share(at: np.ndarray, moves: np.ndarray, asked: Axes) -> np.ndarray:
-    found: np.ndarray = dominance.on_front(asked.signs * (at + moves)).mean(0)
-    return found
-
-
 def measured_on(board: Board) -> str:
-    """What the quality was measured on."""
+    """Return the data sets that the quality was measured on."""
     if len(board.datasets) == 1:
         return board.datasets[0]
     return f"{AVERAGE} of {', '.join(board.datasets)}"
-
-
-def check_recorded(board: Board, *names: str) -> None:
-    """Raises UsageError for a quantity that is unknown, or not recorded by any run here."""
-    ends = "_mean"
-    there = [c.removesuffix(ends) for c in board.rows.columns if c.endswith(ends)]
-    there = [name for name in there if board.rows[f"{name}{ends}"].notna().any()]
-    for name in names:
-        if name not in there and name in quantities.QUANTITIES:
-            raise UsageError(
-                f"{name}: no run of {board.protocol} on {board.backbone} recorded it; there are"
-                f" {', '.join(there)}"
-            )
-        if name not in there:
-            raise unknown(f"metric {name!r}", name, there)

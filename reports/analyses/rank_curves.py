@@ -1,11 +1,11 @@
-"""A method's whole rank sweep as one curve: accuracy against size.
+"""Accuracy against size, a curve per method, over the configurations of a rank sweep.
 
-At each size a curve has the configuration that validation chooses, never the one that tests best.
-Of sweeps, which never open the test split, the accuracies are those of validation.
+At each size a curve shows the configuration that validation chooses, never the best on test data.
+Curves of sweeps show validation accuracy: a sweep never opens the test split.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,10 @@ import pandas as pd
 from harness.tracking.ledger import open_ledger
 from methods.kit.core.errors import UsageError
 from reports.analyses.pareto import Axes, ParetoPoint, measured_on, pareto_points
-from reports.results import sweeps
 from reports.results.annotations import REFERENCE_METHOD
 from reports.results.board import Board, runs_frame, varying_settings
 from reports.results.selection import best_by_validation
+from reports.results.sweep_results import Sweep, load_sweep
 from reports.statistics.intervals import t_interval
 
 STEM = "pareto-curves"
@@ -26,153 +26,80 @@ STEM = "pareto-curves"
 
 @dataclass(frozen=True)
 class Curve:
-    """A method's points, smallest first; ``key`` is the setting that moves along it, if it is one,
-    and ``values`` what it is at each point."""
+    """A method's points, smallest first.
+
+    ``tried`` counts the configurations of each size, of which one is shown. ``key`` is the setting
+    that varies along the curve, if it is a single one, and ``values`` its value at each point.
+    """
 
     method: str
     points: tuple[ParetoPoint, ...]
-    tried: tuple[int, ...]  # configurations of each size, of which one is shown
+    tried: tuple[int, ...]
     key: str
     values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class RankCurves:
-    """The curves, zero-shot where it is known, and what they were measured on."""
+    """The curves, the zero-shot point where it is known, and the title of the figure."""
 
     curves: tuple[Curve, ...]
-    zero: ParetoPoint | None
+    zero_shot: ParetoPoint | None
     title: str
-    asked: Axes
+    axes: Axes
 
 
-def board_curves(board: Board, asked: Axes) -> RankCurves:
-    """The curves of all that is recorded. Raises UsageError where no method has two sizes."""
-    found = pareto_points(board, asked.cost.name, asked.quality.name, judged=False)
-    zero = next((p for p in found if p.method == REFERENCE_METHOD), None)
-    sized = [p for p in found if p.cost > 0]
+def board_curves(board: Board, axes: Axes) -> RankCurves:
+    """Return the curves of a board. Raises UsageError where no method has two sizes."""
+    points = pareto_points(board, axes, probabilities=False)
+    zero_shot = next((p for p in points if p.method == REFERENCE_METHOD), None)
 
-    def choose(same: Sequence[ParetoPoint]) -> ParetoPoint | None:
-        cells = board.cells[board.cells["group"].isin([p.group for p in same])]
+    def choose(same_size: Sequence[ParetoPoint]) -> ParetoPoint | None:
+        cells = board.cells[board.cells["group"].isin([p.group for p in same_size])]
         best = best_by_validation(cells)
         groups = set(cells[cells["configuration"] == best]["group"])
-        return next((p for p in same if p.group in groups), None)
+        return next((p for p in same_size if p.group in groups), None)
 
-    seeds = len(board.seeds)
     title = f"{board.protocol} on {board.backbone}: {measured_on(board)}"
-    title += f"; {seeds} seed{'s' * (seeds > 1)}"
-    return _picture(sized, choose, zero, title, asked)
+    title = f"{title}; {_seeds(len(board.seeds))}"
+    return _curves([p for p in points if p.cost > 0], choose, zero_shot, title, axes)
 
 
 def sweep_curves(
-    names: Sequence[str], asked: Axes, uri: str | None
+    names: Sequence[str], axes: Axes, uri: str | None
 ) -> tuple[RankCurves, pd.DataFrame]:
-    """The curves of sweeps, a method each or several, on validation data; and the runs of their
-    trials, a row each. Raises UsageError."""
-    found = [sweeps.read_sweep(name) for name in names]
-    cells = {tuple(sorted(map(tuple, s.facts["cells"]))) for s in found}
-    if len(cells) > 1 or len({s.facts["protocol"] for s in found}) > 1:
+    """Return the curves of sweeps, one or several per method, and a row per run of their trials.
+
+    Raises UsageError for sweeps that differ in protocol, data sets or seeds.
+    """
+    sweeps = [load_sweep(name) for name in names]
+    cells = {tuple(sorted(map(tuple, s.facts["cells"]))) for s in sweeps}
+    if len(cells) > 1 or len({s.facts["protocol"] for s in sweeps}) > 1:
         raise UsageError(f"{', '.join(names)}: these sweeps differ in protocol, data sets or seeds")
-    table = trial_frame(_rows([d for s in found for d in _digests(s)], uri), asked)
-    return trial_curves(table, asked, f"{', '.join(names)}: {found[0].facts['protocol']}"), table
-
-
-def trial_curves(table: pd.DataFrame, asked: Axes, title: str) -> RankCurves:
-    """The curves of the runs of trials."""
-    sized = [_point(part, asked) for _, part in table.groupby(["method", "configuration"])]
-
-    def choose(same: Sequence[ParetoPoint]) -> ParetoPoint:
-        return min(same, key=lambda p: (asked.quality.sign * p.mean, p.settings))
-
-    datasets, seeds = sorted(table["dataset"].unique()), table["seed"].nunique()
-    title = f"{title} on {', '.join(datasets)}, validation"
-    return _picture(sized, choose, None, f"{title}; {seeds} seed{'s' * (seeds > 1)}", asked)
-
-
-def curves_csv(found: RankCurves) -> str:
-    """The numbers of the picture in full precision; zero-shot has no size."""
-    quality = found.asked.quality.name
-    rows: list[dict[str, Any]] = [
-        {
-            "method": p.method,
-            "settings": p.settings,
-            found.asked.cost.name: p.cost,
-            f"{quality}_mean": p.mean,
-            f"{quality}_low": p.low,
-            f"{quality}_high": p.high,
-            f"{quality}_n": p.n,
-            "configurations": tried,
-        }
-        for curve in found.curves
-        for p, tried in zip(curve.points, curve.tried, strict=True)
-    ]
-    if found.zero is not None:
-        z = found.zero
-        rows.append(
-            {"method": z.method, "settings": "", found.asked.cost.name: z.cost,
-             f"{quality}_mean": z.mean, f"{quality}_low": z.low, f"{quality}_high": z.high,
-             f"{quality}_n": z.n, "configurations": 1}
-        )  # fmt: skip
-    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
-
-
-def _picture(
-    sized: Sequence[ParetoPoint], choose: Any, zero: ParetoPoint | None, title: str, asked: Axes
-) -> RankCurves:
-    curves = []
-    for method in sorted({p.method for p in sized}):
-        sizes: dict[float, list[ParetoPoint]] = {}
-        for p in sized:
-            if p.method == method:
-                sizes.setdefault(p.cost, []).append(p)
-        chosen = [(same[0] if len(same) == 1 else choose(same), len(same))
-                  for _, same in sorted(sizes.items())]  # fmt: skip
-        kept = [(p, n) for p, n in chosen if p is not None]
-        if kept:
-            shown = tuple(p for p, _ in kept)
-            curves.append(Curve(method, shown, tuple(n for _, n in kept), *_moving(shown)))
-    if not any(len(c.points) > 1 for c in curves):
-        raise UsageError(
-            "--curves: no method was run with two sizes; say such as"
-            " `ringbench suite base_to_novel methods=lora data=digits lora.rank=1,2,4`"
-        )
-    return RankCurves(tuple(curves), zero, title, asked)
-
-
-def _moving(shown: Sequence[ParetoPoint]) -> tuple[str, tuple[str, ...]]:
-    """The one setting that differs between the points, and its values."""
-    words = [dict(w.split("=", 1) for w in p.settings.split(" ") if "=" in w) for p in shown]
-    keys = sorted({k for w in words for k in w})
-    moving = [k for k in keys if len({w.get(k) for w in words}) > 1]
-    if len(moving) != 1:
-        return "", ()
-    return moving[0], tuple(w.get(moving[0], "") for w in words)
-
-
-# --- sweeps ------------------------------------------------------------------------------------
-
-
-def _digests(found: sweeps.Sweep) -> list[str]:
-    if "digests" not in found.complete:
-        raise UsageError(
-            f"sweep {found.name}: was written by an older version; say its command again"
-        )
-    return [d for cell in found.complete["digests"] for d in str(cell).split()]
-
-
-def _rows(digests: Sequence[str], uri: str | None) -> pd.DataFrame:
-    """The runs of trials, a row each."""
-    wanted = set(digests)
-    runs = [r for r in open_ledger(uri).runs() if r.digest in wanted]
+    digests = {d for sweep in sweeps for d in _digests(sweep)}
+    runs = [r for r in open_ledger(uri).runs() if r.digest in digests]
     if not runs:
         raise UsageError("the runs of these sweeps are not in this ledger")
-    return runs_frame(runs, tested=False)
+    table = trial_frame(runs_frame(runs, tested=False), axes)
+    return trial_curves(table, axes, f"{', '.join(names)}: {sweeps[0].facts['protocol']}"), table
 
 
-def trial_frame(table: pd.DataFrame, asked: Axes) -> pd.DataFrame:
-    """The finished runs with their settings. Raises UsageError for what they do not record."""
+def trial_curves(table: pd.DataFrame, axes: Axes, title: str) -> RankCurves:
+    """Return the curves of the runs of trials."""
+    points = [_trial_point(runs, axes) for _, runs in table.groupby(["method", "configuration"])]
+
+    def choose(same_size: Sequence[ParetoPoint]) -> ParetoPoint:
+        return min(same_size, key=lambda p: (axes.quality.sign * p.mean, p.settings))
+
+    datasets, seeds = sorted(table["dataset"].unique()), table["seed"].nunique()
+    title = f"{title} on {', '.join(datasets)}, validation; {_seeds(seeds)}"
+    return _curves(points, choose, None, title, axes)
+
+
+def trial_frame(table: pd.DataFrame, axes: Axes) -> pd.DataFrame:
+    """Return the finished runs with their settings. Raises UsageError for a missing quantity."""
     table = table[table["finished"]].copy()
-    for q in asked.all:
+    for q in axes.all:
         if q.name not in table:
             there = ", ".join(sorted(c for c in table if "/" in str(c)))
             raise UsageError(f"{q.name}: the runs of a sweep do not record it; they have {there}")
@@ -180,17 +107,90 @@ def trial_frame(table: pd.DataFrame, asked: Axes) -> pd.DataFrame:
     return table
 
 
-def _point(part: pd.DataFrame, asked: Axes) -> ParetoPoint:
-    """A configuration: averages over data sets seed by seed, and their t interval."""
-    by_seed = part.groupby("seed")[asked.quality.name].mean()
-    whole = part.groupby("seed")["dataset"].nunique() == part["dataset"].nunique()
-    estimate = t_interval(np.asarray(by_seed[whole], dtype=float).tolist())
-    first = part.iloc[0]
+def curves_csv(curves: RankCurves) -> str:
+    """Return the numbers of the figure in full precision; zero-shot has no size."""
+    cost, quality = curves.axes.cost.name, curves.axes.quality.name
+    shown = [pair for c in curves.curves for pair in zip(c.points, c.tried, strict=True)]
+    if curves.zero_shot is not None:
+        shown.append((curves.zero_shot, 1))
+    rows = [
+        {
+            "method": p.method,
+            "settings": "" if p is curves.zero_shot else p.settings,
+            cost: p.cost,
+            f"{quality}_mean": p.mean,
+            f"{quality}_low": p.low,
+            f"{quality}_high": p.high,
+            f"{quality}_n": p.n,
+            "configurations": tried,
+        }
+        for p, tried in shown
+    ]
+    return pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+
+
+def _curves(
+    points: Sequence[ParetoPoint],
+    choose: Callable[[Sequence[ParetoPoint]], ParetoPoint | None],
+    zero_shot: ParetoPoint | None,
+    title: str,
+    axes: Axes,
+) -> RankCurves:
+    curves = []
+    for method in sorted({p.method for p in points}):
+        sizes: dict[float, list[ParetoPoint]] = {}
+        for p in points:
+            if p.method == method:
+                sizes.setdefault(p.cost, []).append(p)
+        chosen = [
+            (same[0] if len(same) == 1 else choose(same), len(same))
+            for _, same in sorted(sizes.items())
+        ]
+        shown = [(p, tried) for p, tried in chosen if p is not None]
+        if shown:
+            kept = tuple(p for p, _ in shown)
+            curves.append(Curve(method, kept, tuple(n for _, n in shown), *_varying_key(kept)))
+    if not any(len(c.points) > 1 for c in curves):
+        raise UsageError(
+            "--curves: no method was run with two sizes; say such as"
+            " `ringbench suite base_to_novel methods=lora data=digits lora.rank=1,2,4`"
+        )
+    return RankCurves(tuple(curves), zero_shot, title, axes)
+
+
+def _varying_key(points: Sequence[ParetoPoint]) -> tuple[str, tuple[str, ...]]:
+    """Return the single setting that differs between the points, and its values."""
+    words = [dict(w.split("=", 1) for w in p.settings.split(" ") if "=" in w) for p in points]
+    varying = [
+        k for k in sorted({k for w in words for k in w}) if len({w.get(k) for w in words}) > 1
+    ]
+    if len(varying) != 1:
+        return "", ()
+    return varying[0], tuple(w.get(varying[0], "") for w in words)
+
+
+def _digests(sweep: Sweep) -> list[str]:
+    if "digests" not in sweep.complete:
+        raise UsageError(
+            f"sweep {sweep.name}: was written by an older version; say its command again"
+        )
+    return [d for cell in sweep.complete["digests"] for d in str(cell).split()]
+
+
+def _trial_point(runs: pd.DataFrame, axes: Axes) -> ParetoPoint:
+    """Return a configuration: averages over data sets for each seed, and their t interval."""
+    quality: Any = runs.groupby("seed")[axes.quality.name].mean()
+    complete = runs.groupby("seed")["dataset"].nunique() == runs["dataset"].nunique()
+    first = runs.iloc[0]
     return ParetoPoint(
         first["method"],
         first["settings"],
-        float(part[asked.cost.name].mean()),
-        *estimate,
+        float(runs[axes.cost.name].mean()),
+        *t_interval(np.asarray(quality[complete], dtype=float)),
         group=first["configuration"],
         third=math.nan,
     )
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"

@@ -24,21 +24,23 @@ def leaderboard(
     backbone: Backbone = None,
     every: Annotated[
         bool,
-        typer.Option("--all", help="Every configuration; default the best of each by validation."),
+        typer.Option(
+            "--all", help="Show every configuration, not only the best of each by validation."
+        ),
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show it again as runs come in, until Ctrl-C.")
+        bool, typer.Option("--watch", help="Update the table as runs come in, until Ctrl-C.")
     ] = False,
     seconds: Annotated[
-        float, typer.Option("--every", min=0.1, help="Seconds between looks with --watch.")
+        float, typer.Option("--every", min=0.1, help="Seconds between updates with --watch.")
     ] = 5.0,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Compare what is recorded: a table here; leaderboard.md, .csv, .tex and .html as files.
+    """Rank the recorded methods; writes leaderboard.md, .csv, .tex and .html.
 
-    Of multi_task also the affinity of the tasks: affinity.csv, .png and .svg.
+    For multi_task it also writes the affinity of the tasks: affinity.csv, .png and .svg.
     """
     from functools import partial
 
@@ -55,75 +57,77 @@ def leaderboard(
         raise UsageError("--watch shows a table; leave out --json")
     if watch:
         return watch_boards(collect, output.print_boards, seconds)
-    found = collect()
-    paths = manifest.write_manifest(
-        rebuild.leaderboard_tables(found, not every), report_folder(out)
-    )
-    paths += output.write_affinities(found, not every, report_folder(out), tracking_uri)
+    boards, folder = collect(), report_folder(out)
+    paths = manifest.write_manifest(rebuild.leaderboard_tables(boards, not every), folder)
+    paths += output.write_affinities(boards, not every, folder, tracking_uri)
     if json:
-        return console.as_json([row for b in found for row in leaderboard_records(b)])
-    output.print_boards(found)
-    output.print_published(tracking_uri, found)
-    return console.say("written: " + ", ".join(str(p) for p in paths))
+        return console.as_json([row for b in boards for row in leaderboard_records(b)])
+    output.print_boards(boards)
+    output.print_published(tracking_uri, boards)
+    return output.say_written(paths)
 
 
 def pareto(
     cost: Annotated[
-        str | None, typer.Option(help="What to pay: a recorded metric; trainable parameters.")
+        str | None, typer.Option(help="The cost: a recorded metric; default params/trainable.")
     ] = None,
     quality: Annotated[
-        str | None, typer.Option(help="What to gain: acc/hmean, acc/test, acc/base, acc/novel.")
+        str | None, typer.Option(help="The quality: acc/hmean, acc/test, acc/base or acc/novel.")
     ] = None,
     third: Annotated[
-        str | None, typer.Option(help="A third quantity, as time/train_seconds: shown as colour.")
+        str | None,
+        typer.Option(help="A third quantity, such as time/train_seconds, shown as colour."),
     ] = None,
     at: Annotated[
-        list[str] | None, typer.Option(help="A budget of the cost: what is best with 50k?")
+        list[str] | None,
+        typer.Option(help="A budget of the cost, such as 50k: name the best method within it."),
     ] = None,
     per_data: Annotated[
-        bool, typer.Option("--per-data", help="A panel for each data set, not their average.")
+        bool, typer.Option("--per-data", help="A panel for each data set instead of their average.")
     ] = False,
     cloud: Annotated[
-        list[str] | None, typer.Option(help="A sweep whose trials are shown faintly behind.")
+        list[str] | None,
+        typer.Option(help="A sweep whose trials are shown faintly behind the front."),
     ] = None,
     curves: Annotated[
-        bool, typer.Option("--curves", help="Accuracy against size, a curve a method.")
+        bool, typer.Option("--curves", help="Draw accuracy against size, a curve per method.")
     ] = False,
-    sweep: Annotated[
-        list[str] | None, typer.Option(help="A sweep; with --curves also several.")
-    ] = None,
+    sweep: Annotated[list[str] | None, typer.Option(help="A sweep; several with --curves.")] = None,
     protocol: Protocol = None,
     backbone: Backbone = None,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Draw accuracy against cost with the front: pareto.png, .svg, .pdf and .csv.
+    """Draw accuracy against cost with the Pareto front: pareto.png, .svg, .pdf and .csv.
 
-    With --sweep the trials of a sweep on validation data, and the hypervolume as they came. With
-    --curves each method's sizes as one curve.
+    --sweep draws the trials of a sweep on validation data and the hypervolume over trials. --curves
+    draws the sizes of each method as one curve.
     """
     from harness.spec.paths import report_folder
     from methods.kit.core.errors import UsageError
-    from reports.cli import output
     from reports.cli.pareto import ParetoRequest, show_curves, show_front
+    from reports.cli.sweep import show_sweep_front
 
-    wanted = ParetoRequest(cost, quality, third, tuple(at or ()), per_data, tuple(cloud or ()))
-    more = {"--third": third, "--at": at, "--per-data": per_data, "--cloud": cloud}
-    odd = next((name for name, value in more.items() if value), None)
-    if odd and (curves or sweep):
-        raise UsageError(f"{odd}: goes with the front of what is recorded, not with"
+    request = ParetoRequest(
+        cost, quality, third, tuple(at or ()), per_data, tuple(cloud or ()), protocol, backbone,
+        out, tracking_uri, json,
+    )  # fmt: skip
+    front_only = {"--third": third, "--at": at, "--per-data": per_data, "--cloud": cloud}
+    option = next((name for name, value in front_only.items() if value), None)
+    if option and (curves or sweep):
+        raise UsageError(f"{option}: goes with the front of what is recorded, not with"
                          f" {'--curves' if curves else '--sweep'}")  # fmt: skip
     if sweep and (protocol or backbone):
         raise UsageError("--sweep: has its own protocol and backbone; leave those options out")
     if curves:
-        return show_curves(wanted, sweep or (), protocol, backbone, out, tracking_uri, json)
+        return show_curves(request, sweep or ())
     if sweep and len(sweep) > 1:
         raise UsageError("--sweep: name one, or say --curves")
     if sweep:
         folder = out or report_folder() / sweep[0]
-        return output.show_sweep_front(sweep[0], cost, quality, folder, tracking_uri, json)
-    return show_front(wanted, protocol, backbone, out, tracking_uri, json)
+        return show_sweep_front(sweep[0], cost, quality, folder, tracking_uri, json)
+    return show_front(request)
 
 
 def compare(
@@ -140,51 +144,45 @@ def compare(
         str | None, typer.Option(help="An accuracy; default acc/hmean, or acc/test in few_shot.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="One of the methods; all others are compared with it.")
+        str | None, typer.Option(help="The method that all others are compared with.")
     ] = None,
     best: Annotated[
-        bool, typer.Option("--best", help="Of several configurations the best by validation.")
+        bool, typer.Option("--best", help="Use the best of several configurations by validation.")
     ] = False,
     every: Annotated[
-        bool, typer.Option("--all", help="Each of several configurations for itself.")
+        bool, typer.Option("--all", help="Compare each of several configurations.")
     ] = False,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Compare methods on the same data sets, seeds and images, and say what is more than noise."""
+    """Compare methods on the same data sets, seeds and images, and say what exceeds noise."""
     from functools import cache
 
     from harness.cli import console
     from harness.spec.paths import report_folder
     from harness.tracking.ledger import open_ledger
-    from reports.analyses import comparison_request
+    from reports.analyses.comparison_request import ComparisonRequest, compare_requested
+    from reports.cli.comparison import print_comparison
+    from reports.cli.output import say_written
     from reports.provenance import manifest, rebuild
-    from reports.tables import comparison
+    from reports.tables.comparison import comparison_records
     from reports.tables.sentence import comparison_sentence
 
-    asked = comparison_request.ComparisonRequest(
+    request = ComparisonRequest(
         tuple(names), baseline, protocol, backbone, data, metric, best, every
     )
     ledger = open_ledger(tracking_uri)
-    compared = comparison_request.compare_requested(asked, ledger.runs(), cache(ledger.predictions))
-    found, title = compared.pairs, compared.title
-    paths = manifest.write_manifest(rebuild.compare_tables(asked, compared), report_folder(out))
+    compared = compare_requested(request, ledger.runs(), cache(ledger.predictions))
+    tables = rebuild.compare_tables(request, compared)
+    paths = manifest.write_manifest(tables, report_folder(out))
     if json:
-        console.as_json(comparison.comparison_records(found))
-        return
-    console.table(
-        comparison.PAIR_COLUMNS, comparison.pair_rows(found), title, comparison.OPTIONAL_COLUMNS
-    )
-    if len(found) == 1:
-        console.table(
-            comparison.DATASET_COLUMNS[2:], [row[2:] for row in comparison.dataset_rows(found)]
-        )
-    for note in comparison.comparison_notes(found):
-        console.say(f"  {note}")
-    console.say("written: " + ", ".join(str(p) for p in paths))
-    for one in found:
-        console.out.print(comparison_sentence(one), soft_wrap=True, markup=False)
+        return console.as_json(comparison_records(compared.pairs))
+    print_comparison(compared.pairs, compared.title, single=True)
+    say_written(paths)
+    for pair in compared.pairs:
+        console.out.print(comparison_sentence(pair), soft_wrap=True, markup=False)
+    return None
 
 
 def report(
@@ -193,29 +191,30 @@ def report(
         str | None, typer.Option("--map", help="Two keys of the sweep: ring_rank,train.lr.")
     ] = None,
     best: Annotated[
-        str | None, typer.Option(help="A key: its best value for each setting of the others.")
+        str | None, typer.Option(help="A key: show its best value for each setting of the others.")
     ] = None,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """Build a site of everything recorded (runs/site), or the files of one sweep or contest."""
+    """Build a site of all records (runs/site), or the files of one sweep or comparison."""
     from harness.cli import console
     from harness.spec.paths import home_folder, report_folder
     from methods.kit.core.errors import UsageError
-    from reports.cli import output
+    from reports.cli.output import say_written
+    from reports.cli.sweep import write_sweep
 
     if sweep is not None:
-        paths = output.write_sweep(
+        paths = write_sweep(
             sweep, out or report_folder() / sweep, tracking_uri, not json, map_, best
         )
     elif map_ or best:
-        raise UsageError("--map and --best: say of which sweep, --sweep NAME")
+        raise UsageError("--map and --best: name the sweep with --sweep NAME")
     else:
         return _site(out or home_folder() / "site", tracking_uri, json)
     if json:
         return console.as_json([str(p) for p in paths])
-    return console.say("written: " + ", ".join(str(p) for p in paths))
+    return say_written(paths)
 
 
 def _site(folder: Path, uri: str | None, json: bool) -> None:

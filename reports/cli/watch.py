@@ -1,46 +1,51 @@
-"""A report shown again whenever the ledger has something new, until Ctrl-C."""
+"""A leaderboard shown again whenever the ledger changes, until Ctrl-C."""
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from harness.cli import console
-from methods.kit.core.errors import UsageError
-from reports.results.board import Board
-from reports.tables import leaderboard
+if TYPE_CHECKING:
+    from reports.results.board import Board
 
 
 def watch_boards(
-    collect: Callable[[], list[Board]],
-    show: Callable[[list[Board]], None],
+    collect: "Callable[[], list[Board]]",
+    show: "Callable[[list[Board]], None]",
     seconds: float,
     rounds: int | None = None,
 ) -> None:
-    """Show what is collected, every so many seconds if it has changed; ``rounds`` limits how often
-    it looks. What cannot be shown yet is said once."""
+    """Collect every so many seconds and show what has changed; ``rounds`` limits the number.
+
+    An error of ``collect`` is said once.
+    """
     last = ""
     try:
         while rounds is None or rounds > 0:
             rounds = None if rounds is None else rounds - 1
-            last = _once(collect, show, last)
+            last = _update(collect, show, last)
             if rounds != 0:
                 time.sleep(seconds)
     except KeyboardInterrupt:
         return
 
 
-def _once(
-    collect: Callable[[], list[Board]], show: Callable[[list[Board]], None], last: str
+def _update(
+    collect: "Callable[[], list[Board]]", show: "Callable[[list[Board]], None]", last: str
 ) -> str:
+    from harness.cli import console
+    from methods.kit.core.errors import UsageError
+    from reports.tables.leaderboard import boards_csv
+
     try:
-        found = collect()
+        boards = collect()
     except UsageError as error:
         if last != str(error):
             console.say(f"waiting: {error}")
         return str(error)
-    now = leaderboard.boards_csv(found)
+    now = boards_csv(boards)
     if now != last:
         if console.out.is_terminal:
             console.out.clear()
-        show(found)
+        show(boards)
         console.say(f"  at {time.strftime('%H:%M:%S')}; Ctrl-C ends")
     return now

@@ -1,6 +1,5 @@
-"""The front as a picture: intervals, staircase, chances as opacity, names that lie on nothing."""
+"""The figure of a Pareto front: intervals, staircase, probabilities as opacity, names."""
 
-import itertools
 import math
 import textwrap
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -19,14 +17,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.spec.quantities import Quantity
+from reports.analyses.dominated_share import dominated_shares
 from reports.analyses.pareto import Axes, ParetoPoint, find_axes, measured_on, pareto_points
 from reports.figures import front_geometry
-from reports.figures.label_placement import Box, join, pixel, place
+from reports.figures.label_placement import place_labels
 from reports.figures.style import (
+    GREY,
     STYLE,
     Styles,
+    draw_legend,
     log_ticks,
     method_styles,
+    new_figure,
     save_figure,
     set_scale,
     style_axes,
@@ -36,16 +38,17 @@ from reports.results.board import Board
 from reports.tables.pareto import pareto_files
 
 FADED = 0.3
-MANY = 30  # points beyond which only those are named that may be on the front
+MANY = 30  # points above which only those are named that may be on the front
 MAYBE = 0.05
-GREY, BEHIND = "#555555", "#777777"
+BEHIND = "#777777"
 SIZE = 7.0  # of a mark, in points
 Colour = Callable[[ParetoPoint], Any]
+Panels = Sequence[Sequence[ParetoPoint]]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A plane with its points and its cloud, where they stand on it, and whether it cuts bars."""
+    """A plane with its points, their positions, and whether its axis cuts intervals."""
 
     axes: Any
     points: Sequence[ParetoPoint]
@@ -60,82 +63,82 @@ class Panel:
         return self.x(p.cost), self.y(p.mean)
 
 
+def write_pareto(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
+    """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv of a board's averages."""
+    folder.mkdir(parents=True, exist_ok=True)
+    axes = find_axes(board, cost, quality)
+    points = pareto_points(board, axes)
+    files = pareto_files([points], dominated_shares(board, points, axes), axes)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    drawn = save_pareto([points], board, axes, None, folder) if points else []
+    return [*drawn, *(folder / name for name in files)]
+
+
 def save_pareto(
-    panels: Sequence[Sequence[ParetoPoint]],
-    board: Board,
-    asked: Axes,
-    cloud: pd.DataFrame | None,
-    folder: Path,
+    panels: Panels, board: Board, axes: Axes, cloud: pd.DataFrame | None, folder: Path
 ) -> list[Path]:
-    """pareto.png, pareto.svg and pareto.pdf."""
+    """Write pareto.png, .svg and .pdf."""
     with mpl.rc_context(STYLE):
-        return save_figure(draw_pareto(panels, board, asked, cloud), folder, "pareto")
+        return save_figure(draw_pareto(panels, board, axes, cloud), folder, "pareto")
 
 
-def draw_pareto(
-    panels: Sequence[Sequence[ParetoPoint]], board: Board, asked: Axes, cloud: pd.DataFrame | None
-) -> Figure:
-    """One plane, or one a data set; costs are logarithmic, what costs nothing stands in a column
-    of its own. Methods are told by a legend where not every point has room for its name."""
-    found = [p for panel in panels for p in panel]
-    several = any(len({p.settings for p in q}) > 1 for q in _by_method(found).values())
-    figure, left_out = _draw(panels, board, asked, cloud, several)
-    return _draw(panels, board, asked, cloud, True)[0] if left_out and not several else figure
+def draw_pareto(panels: Panels, board: Board, axes: Axes, cloud: pd.DataFrame | None) -> Figure:
+    """Draw one plane, or one per data set, with logarithmic costs and a column for zero cost.
+
+    A legend names the methods where a method has several points or a name has no room.
+    """
+    points = [p for panel in panels for p in panel]
+    several = any(len({p.settings for p in own}) > 1 for own in _by_method(points).values())
+    figure, left_out = _draw(panels, board, axes, cloud, several)
+    return _draw(panels, board, axes, cloud, True)[0] if left_out and not several else figure
 
 
-def _by_method(found: Sequence[ParetoPoint]) -> dict[str, list[ParetoPoint]]:
-    return {name: [p for p in found if p.method == name] for name in {p.method for p in found}}
+def _by_method(points: Sequence[ParetoPoint]) -> dict[str, list[ParetoPoint]]:
+    return {name: [p for p in points if p.method == name] for name in {p.method for p in points}}
 
 
 def _draw(
-    panels: Sequence[Sequence[ParetoPoint]],
-    board: Board,
-    asked: Axes,
-    cloud: pd.DataFrame | None,
-    legend: bool,
+    panels: Panels, board: Board, asked: Axes, cloud: pd.DataFrame | None, legend: bool
 ) -> tuple[Figure, int]:
-    """The figure, and how many names it has no room for."""
+    """Return the figure, and the number of names without room."""
     columns = min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
     size = (7.2, 4.8) if len(panels) == 1 else (3.6 * columns, 2.9 * rows + 0.6)
-    figure = Figure(figsize=size, dpi=200, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(size)
     grid = figure.subplots(rows, columns, squeeze=False)
-    found = [p for panel in panels for p in panel]
-    styled = method_styles(p.method for p in found)
-    colour = _colours(figure, grid, found, asked, styled)
+    points = [p for panel in panels for p in panel]
+    styles = method_styles(p.method for p in points)
+    colour = _colours(figure, grid, points, asked, styles)
     drawn = [
-        _panel(axes, panel, asked, cloud, styled, colour)
+        _draw_panel(axes, panel, asked, cloud, styles, colour)
         for axes, panel in zip(grid.flat, panels, strict=False)
     ]
     for spare in list(grid.flat)[len(panels) :]:
         spare.remove()
-    for one in drawn if len(panels) > 1 else []:
-        one.axes.set_title(one.points[0].dataset, loc="left", fontsize=8)
-        first = one.axes in grid[:, 0]
-        one.axes.set_ylabel(textwrap.fill(asked.quality.axis, 28) if first else "", fontsize=8)
-        one.axes.set_xlabel(asked.cost.axis, fontsize=8)
-        one.axes.tick_params(labelsize=7)
+    for panel in drawn if len(panels) > 1 else []:
+        panel.axes.set_title(panel.points[0].dataset, loc="left", fontsize=8)
+        first = panel.axes in grid[:, 0]
+        panel.axes.set_ylabel(textwrap.fill(asked.quality.axis, 28) if first else "", fontsize=8)
+        panel.axes.set_xlabel(asked.cost.axis, fontsize=8)
+        panel.axes.tick_params(labelsize=7)
     width = int(15 * size[0])
     title = figure.suptitle(_title(board, asked, panels, width, ""), x=0.01, ha="left", fontsize=8)
     if legend:
-        _legend(figure, styled, asked, cloud)
-    canvas.draw()
-    figure.set_layout_engine("none")  # names are placed in pixels: nothing may move any more
-    renderer = canvas.get_renderer()
-    for one in drawn:
-        _thin(one.axes, renderer)
-    left_out = sum(_name(one, renderer, legend, 8 if len(panels) == 1 else 6.5) for one in drawn)
-    words = "; bars that are cut go on" if any(one.cut for one in drawn) else ""
+        _draw_legend(figure, styles, asked, cloud)
+    figure.canvas.draw()
+    figure.set_layout_engine("none")  # names are placed: nothing may move any more
+    for panel in drawn:
+        _thin_ticks(panel.axes)
+    left_out = sum(_name_points(p, legend, 8 if len(panels) == 1 else 6.5) for p in drawn)
+    words = "; bars that are cut go on" if any(panel.cut for panel in drawn) else ""
     words += f"; {left_out} names had no room" if left_out else ""
     if words:
         title.set_text(_title(board, asked, panels, width, words))
     return figure, left_out
 
 
-def _title(
-    board: Board, asked: Axes, panels: Sequence[Sequence[ParetoPoint]], width: int, more: str
-) -> str:
+def _title(board: Board, asked: Axes, panels: Panels, width: int, more: str) -> str:
     seeds = len(board.seeds)
     place = measured_on(board) if len(panels) == 1 else ", ".join(board.datasets)
     first = f"{board.protocol} on {board.backbone}: {place}; {seeds} seed"
@@ -146,12 +149,12 @@ def _title(
 
 
 def _colours(
-    figure: Figure, grid: np.ndarray, found: Sequence[ParetoPoint], asked: Axes, styled: Styles
+    figure: Figure, grid: np.ndarray, points: Sequence[ParetoPoint], asked: Axes, styles: Styles
 ) -> Colour:
     """Of the method; of the third quantity, with its bar, where there is one."""
     if asked.third is None:
-        return lambda p: styled[p.method][0]
-    paid = [p.third for p in found if p.third > 0 or not asked.third.log] or [1.0]
+        return lambda p: styles[p.method][0]
+    paid = [p.third for p in points if p.third > 0 or not asked.third.log] or [1.0]
     low, high = min(paid), max(paid)
     norm = LogNorm(low, high) if asked.third.log and high > low else Normalize(low, high)
     cmap = mpl.colormaps["viridis"]
@@ -164,12 +167,12 @@ def _colours(
     return lambda p: cmap(norm(max(p.third, low)))
 
 
-def _panel(
+def _draw_panel(
     axes: Any,
     points: Sequence[ParetoPoint],
     asked: Axes,
     cloud: pd.DataFrame | None,
-    styled: Styles,
+    styles: Styles,
     colour: Colour,
 ) -> Panel:
     costs = [p.cost for p in points] + ([] if cloud is None else cloud["cost"].tolist())
@@ -181,14 +184,14 @@ def _panel(
         axes.scatter(*zip(*tried, strict=True), s=16, c=BEHIND, alpha=0.45, lw=0, zorder=0.5)
     for p in points:
         ends = tuple(y(end) for end in front_geometry.bar(p, asked.quality))
-        _mark(axes, p, (x(p.cost), y(p.mean)), ends, colour(p), styled[p.method][1])
+        _draw_mark(axes, p, (x(p.cost), y(p.mean)), ends, colour(p), styles[p.method][1])
     stairs = front_geometry.stairs(points, asked, x, y, axes.get_xlim())
     axes.plot(*stairs, color=GREY, lw=1.1, zorder=1)
     style_axes(axes)
     return Panel(axes, points, asked.quality, x, y, stairs, tried, cut)
 
 
-def _mark(
+def _draw_mark(
     axes: Any,
     p: ParetoPoint,
     at: tuple[float, float],
@@ -217,102 +220,54 @@ def _mark(
     )
 
 
-def _thin(axes: Any, renderer: Any) -> None:
-    """No label of the lower axis touches the one before it."""
+def _thin_ticks(axes: Any) -> None:
+    """Hide labels of the lower axis that touch the one before."""
     end = -math.inf
     for tick in axes.xaxis.get_major_ticks():
-        box = tick.label1.get_window_extent(renderer)
+        box = tick.label1.get_window_extent()
         tick.label1.set_visible(box.x0 > end + 4)
         end = box.x1 if box.x0 > end + 4 else end
 
 
-def _legend(figure: Figure, styled: Styles, asked: Axes, cloud: pd.DataFrame | None) -> None:
-    """The methods, below the axes, where a legend lies on nothing."""
+def _draw_legend(figure: Figure, styles: Styles, asked: Axes, cloud: pd.DataFrame | None) -> None:
     handles: list[Any] = [
         Line2D([], [], color=GREY if asked.third else colour, marker=mark, ls="", label=name)
-        for name, (colour, mark) in styled.items()
+        for name, (colour, mark) in styles.items()
     ]
     if cloud is not None:
         names = list(dict.fromkeys(cloud["sweep"]))
         label = f"trials of {', '.join(names) if len(names) < 3 else f'{len(names)} sweeps'}"
         handles.append(Line2D([], [], color=BEHIND, alpha=0.6, marker=".", ls="", label=label))
-    figure.legend(
-        handles=handles, loc="outside lower left", ncols=min(5, len(handles)), fontsize=8,
-        frameon=False,
-    )  # fmt: skip
+    draw_legend(figure, None, handles, columns=5)
 
 
-def _name(panel: Panel, renderer: Any, legend: bool, size: float) -> int:
-    """Write the names of the points; returns how many had no room."""
-    axes = panel.axes
-    alone = {name for name, found in _by_method(panel.points).items() if len(found) == 1}
+def _name_points(panel: Panel, legend: bool, size: float) -> int:
+    """Write the names of the points; return how many had no room."""
+    single = {name for name, own in _by_method(panel.points).items() if len(own) == 1}
     few = len(panel.points) <= MANY
     named = [p for p in panel.points if few or p.front or p.chance >= MAYBE]
     named.sort(key=lambda p: (not p.front, -p.chance if p.chance == p.chance else 0.0, p.cost))
-    short = {p.group: p.settings for p in named if legend and p.method not in alone}
+    short = {p.group: p.settings for p in named if legend and p.method not in single}
     texts = [
-        axes.text(
-            0, 0, short.get(p.group) or (p.method if legend else p.label), fontsize=size,
+        panel.axes.text(
+            *panel.at(p), short.get(p.group) or (p.method if legend else p.label), fontsize=size,
             color="black" if p.front else GREY, fontweight="bold" if p.front else "normal",
-            zorder=4, transform=None,
+            zorder=4,
         )
         for p in named
     ]  # fmt: skip
-    boxes = [t.get_window_extent(renderer) for t in texts]
-    anchors = [pixel(axes, panel.at(p)) for p in named]
-    scale_ = renderer.dpi / 72
-    marks = [_around(axes.transData.transform(panel.at(p)), SIZE * scale_) for p in panel.points]
-    frame = Box(*axes.get_window_extent(renderer).extents)
-    places = place(
-        anchors, [(1.04 * b.width + 2, b.height + 2) for b in boxes], marks, _lines(panel), frame,
-        SIZE * scale_,
-    )  # fmt: skip
-    for p, text, found, anchor in zip(named, texts, places, anchors, strict=True):
-        if found is None:
-            text.remove()
-            continue
-        shift = np.array(found.box[:2]) + 1 - text.get_window_extent(renderer).extents[:2]
-        text.set_position(axes.transAxes.inverted().transform(shift))
-        text.set_transform(axes.transAxes)  # a place that every resolution shows
-        if found.far:
-            end = axes.transData.inverted().transform(join(anchor, found.box))
-            at = panel.at(p)
-            axes.plot([at[0], end[0]], [at[1], end[1]], color="#999999", lw=0.6, zorder=1.5)
-    return sum(found is None for found in places)
+    anchors, marks = (np.array([panel.at(p) for p in points]) for points in (named, panel.points))
+    return len(place_labels(panel.axes, texts, anchors, marks, _obstacles(panel), SIZE))
 
 
-def _around(at: Any, width: float) -> Box:
-    """The pixels that a mark covers."""
-    half = 0.62 * width
-    return Box(at[0] - half, at[1] - half, at[0] + half, at[1] + half)
-
-
-def _lines(panel: Panel) -> list[Box]:
-    """The pixels of the staircase, of the bars and of the cloud, as small boxes."""
-    to_pixels = panel.axes.transData.transform
-    corners = to_pixels(np.column_stack(panel.stairs))
-    boxes = [
-        Box(min(a, c) - 3, min(b, d) - 3, max(a, c) + 3, max(b, d) + 3)
-        for (a, b), (c, d) in itertools.pairwise(corners)
-    ]
+def _obstacles(panel: Panel) -> np.ndarray:
+    """Return places along the staircase and the intervals, and the cloud: (n, 2)."""
+    stairs = np.column_stack(panel.stairs)
+    places = [*panel.cloud]
+    for share in np.linspace(0, 1, 13)[:-1]:
+        places += [tuple(at) for at in (1 - share) * stairs[:-1] + share * stairs[1:]]
     for p in panel.points:
         if not math.isnan(p.low):
-            x, (low, high) = panel.x(p.cost), front_geometry.bar(p, panel.quality)
-            (x0, y0), (_, y1) = to_pixels([(x, panel.y(low)), (x, panel.y(high))])
-            boxes.append(Box(x0 - 5, y0, x0 + 5, y1))
-    dots = to_pixels(panel.cloud) if panel.cloud else []
-    return boxes + [Box(a - 6, b - 6, a + 6, b + 6) for a, b in dots]
-
-
-def write_pareto(board: Board, folder: Path, cost: str, quality: str) -> list[Path]:
-    """Write pareto.png, .svg, .pdf and .csv, and pareto-families.csv; same rows, same bytes."""
-    from reports.analyses import dominated_share  # matplotlib is slow to import
-
-    folder.mkdir(parents=True, exist_ok=True)
-    asked = find_axes(board, cost, quality)
-    found = pareto_points(board, cost, quality)
-    made = pareto_files([found], dominated_share.dominated_shares(board, found, asked), asked)
-    for name, text in made.items():
-        (folder / name).write_text(text)
-    drawn = save_pareto([found], board, asked, None, folder) if found else []
-    return [*drawn, *(folder / name for name in made)]
+            low, high = (panel.y(end) for end in front_geometry.bar(p, panel.quality))
+            places += [(panel.x(p.cost), y) for y in np.linspace(low, high, 3)]
+    return np.array(places, dtype=float).reshape(-1, 2)

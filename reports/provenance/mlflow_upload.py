@@ -15,7 +15,7 @@ from harness.tracking.ledger import Ledger, open_ledger
 from methods.kit.core.errors import UsageError
 from reports.analyses import pareto
 from reports.provenance import manifest, rebuild, sweep_tables
-from reports.results import sweeps
+from reports.results import sweep_results
 from reports.results.board import Board, boards
 
 COST = "params/trainable"
@@ -34,7 +34,7 @@ def suite(uri: str | None, run_id: str, digests: Collection[str]) -> None:
 def sweep(uri: str | None, run_id: str, name: str) -> None:
     """Upload the front of a sweep and its files; print why if that is impossible."""
     with _uploaded(uri, run_id, "sweep") as (ledger, folder):
-        tuned = sweeps.read_sweep(name)
+        tuned = sweep_results.load_sweep(name)
         part = sweep_tables.front_part(tuned, "front")
         runs = list(ledger.runs())
         tables = sweep_tables.front_report(tuned, tuned.cost, tuned.quality, part, runs)
@@ -59,7 +59,7 @@ def _write_front(board: Board, folder: Path) -> None:
     from reports.figures.pareto import save_pareto  # matplotlib is slow to import
 
     axes = pareto.find_axes(board, COST, board.headline)
-    if pareto.pareto_points(board, COST, board.headline, judged=False):
+    if pareto.pareto_points(board, axes, probabilities=False):
         front = rebuild.measure_front(board, axes, per_data=False)
         drawn = save_pareto(front.panels, board, axes, None, folder)
         manifest.write_manifest(rebuild.front_tables(front, board), folder, drawn)

@@ -16,7 +16,6 @@ from reports.analyses.comparison_request import ComparisonRequest, RequestedComp
 from reports.analyses.dominated_share import DominatedShare
 from reports.analyses.pareto import Axes, ParetoPoint
 from reports.analyses.rank_curves import RankCurves
-from reports.provenance import inspection_tables, sweep_tables
 from reports.provenance.manifest import TableSet, run_facts, tables_of_boards
 from reports.results.board import Board, boards, runs_frame
 from reports.tables import comparison, paper_table
@@ -49,15 +48,11 @@ def affinity_tables(board: Board, best: bool, text: str) -> TableSet:
 
 def measure_front(board: Board, axes: Axes, per_data: bool) -> Front:
     """Return the points of a board, or of each of its data sets. Raises UsageError for none."""
-    cost, quality, third = (
-        axes.cost.name,
-        axes.quality.name,
-        axes.third.name if axes.third else None,
-    )
     datasets = board.datasets if per_data else (None,)
-    panels = [pareto.pareto_points(board, cost, quality, third, d) for d in datasets]
+    panels = [pareto.pareto_points(board, axes, d) for d in datasets]
     if not all(panels):
-        raise UsageError(f"nothing has a mean of {cost} and {quality}: its grid is incomplete")
+        names = f"{axes.cost.name} and {axes.quality.name}"
+        raise UsageError(f"nothing has a mean of {names}: its grid is incomplete")
     shares = [dominated_share.dominated_shares(board, panel, axes) for panel in panels]
     return Front(panels, [share for of_panel in shares for share in of_panel], axes, per_data)
 
@@ -69,14 +64,14 @@ def front_tables(front: Front, board: Board) -> TableSet:
 
 
 def curve_tables(curves: RankCurves, board: Board) -> TableSet:
-    settings = {"command": "pareto --curves", **_axis_names(curves.asked)}
+    settings = {"command": "pareto --curves", **_axis_names(curves.axes)}
     files = {CURVES: rank_curves.curves_csv(curves)}
     return tables_of_boards(rank_curves.STEM, settings, files, [board])
 
 
 def sweep_curve_tables(curves: RankCurves, table: pd.DataFrame) -> TableSet:
     """Return the curves of sweeps; ``table`` has a row for each run."""
-    settings = {"command": "pareto --curves --sweep", **_axis_names(curves.asked)}
+    settings = {"command": "pareto --curves --sweep", **_axis_names(curves.axes)}
     rows = [
         {"method": method, "configuration": configuration, "runs": part["run_id"].tolist()}
         for (method, configuration), part in table.groupby(["method", "configuration"])
@@ -148,16 +143,19 @@ def _compare(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSe
     return compare_tables(request, comparison_request.compare_requested(request, runs, fetch))
 
 
-REBUILDERS: dict[str, Callable[[Settings, Sequence[Run], Ledger], TableSet]] = {
-    "leaderboard": _leaderboard,
-    "affinity": _affinity,
-    "pareto": _pareto,
-    "pareto --curves": _curves,
-    "pareto --curves --sweep": _sweep_curves,
-    "compare": _compare,
-    **inspection_tables.REBUILDERS,
-    **sweep_tables.REBUILDERS,
-}
+def _rebuilders() -> dict[str, Callable[[Settings, Sequence[Run], Ledger], TableSet]]:
+    from reports.provenance import inspection_tables, sweep_tables  # these need torch, matplotlib
+
+    return {
+        "leaderboard": _leaderboard,
+        "affinity": _affinity,
+        "pareto": _pareto,
+        "pareto --curves": _curves,
+        "pareto --curves --sweep": _sweep_curves,
+        "compare": _compare,
+        **inspection_tables.REBUILDERS,
+        **sweep_tables.REBUILDERS,
+    }
 
 
 def rebuild_tables(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> TableSet:
@@ -165,4 +163,4 @@ def rebuild_tables(settings: Settings, runs: Sequence[Run], ledger: Ledger) -> T
 
     Raises UsageError, KeyError, TypeError or ValueError where these runs give no such tables.
     """
-    return REBUILDERS[settings["command"]](settings, runs, ledger)
+    return _rebuilders()[settings["command"]](settings, runs, ledger)

@@ -7,8 +7,8 @@ from statistics import fmean
 from harness.spec.protocols import harmonic_mean
 from harness.tracking.run_record import Run
 from reports.provenance.diff import Problem
-from reports.results import predictions, sweeps
-from reports.results.sweeps import Sweep
+from reports.results import predictions, sweep_results
+from reports.results.sweep_results import Sweep
 
 
 def accuracy_problems(
@@ -38,7 +38,7 @@ def trial_problems(file: str, sweep: Sweep, runs: Iterable[Run]) -> Iterator[Pro
         repeats.setdefault(run.digest, []).append(run)
     names = [c for c in sweep.trials if c.startswith(("acc/", "params/"))]
     for row in sweep.complete.to_dict("records"):
-        behind = [repeats.get(digest, []) for digest in sweeps.digests_of(row)]
+        behind = [repeats.get(digest, []) for digest in sweep_results.trial_digests(row)]
         for name in names if behind and all(behind) else ():
             values = [[r.metrics[name] for r in same if name in r.metrics] for same in behind]
             if not all(values):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.tracking import sweep_record
 from harness.tracking.ledger import Ledger
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
@@ -19,9 +20,9 @@ from reports.analyses.comparison import Comparison
 from reports.figures import sweep as figures
 from reports.provenance import manifest
 from reports.provenance.manifest import TableSet
-from reports.results import sweeps
+from reports.results import sweep_results
 from reports.results.board import Board, boards, runs_frame
-from reports.results.sweeps import Sweep
+from reports.results.sweep_results import Sweep
 from reports.statistics.mcnemar import FetchPredictions
 from reports.tables import comparison, paper_table
 
@@ -197,7 +198,7 @@ def _table_set(
         {
             "sweep": one.name,
             "trial": row["number"],
-            "runs": [ids[d] for d in sweeps.digests_of(row) if d in ids],
+            "runs": [ids[d] for d in sweep_results.trial_digests(row) if d in ids],
         }
         for one in tuned
         for row in one.trials.to_dict("records")
@@ -228,7 +229,7 @@ def _rebuild_front(settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger
 def _rebuild_equal_budget(
     settings: dict[str, Any], runs: Sequence[Run], ledger: Ledger
 ) -> TableSet:
-    facts, tuned = sweeps.facts_of(settings["contest"]), _sweeps_then(settings)
+    facts, tuned = sweep_record.read_sweep(settings["contest"]).facts, _sweeps_then(settings)
     results = equal_budget_results(facts, runs, cache(ledger.predictions))
     return equal_budget_report(facts, tuned, results, equal_budget_curves(facts, tuned), runs)
 
@@ -248,7 +249,7 @@ def _sweeps_then(settings: dict[str, Any]) -> list[Sweep]:
     trials: Trials = settings["trials"]
     found = []
     for name, numbers in trials.items():
-        stored = sweeps.read_sweep(name)
+        stored = sweep_results.load_sweep(name)
         table = stored.trials[stored.trials["number"].isin(numbers)].reset_index(drop=True)
         if len(table) < len(numbers):
             raise UsageError(f"sweep {name}: {len(numbers) - len(table)} trials are gone")
@@ -258,5 +259,5 @@ def _sweeps_then(settings: dict[str, Any]) -> list[Sweep]:
 
 def later_trials(trials: Trials) -> int:
     """Count the trials that these sweeps have had since, where they are stored here."""
-    stored = [name for name in trials if name in sweeps.names()]
-    return sum(len(sweeps.read_sweep(name).trials) - len(trials[name]) for name in stored)
+    stored = [name for name in trials if name in sweep_record.sweep_names()]
+    return sum(len(sweep_results.load_sweep(name).trials) - len(trials[name]) for name in stored)

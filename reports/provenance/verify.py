@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from harness.tracking import sweep_record
 from harness.tracking.ledger import Ledger
 from harness.tracking.pending_records import PREDICTIONS
 from harness.tracking.run_record import Run
@@ -11,7 +12,7 @@ from reports.provenance import diff, rebuild, recompute, sweep_tables
 from reports.provenance.diff import Problem
 from reports.provenance.file_check import FileCheck, Report
 from reports.provenance.manifest import Manifest, TableSet, find_manifest
-from reports.results import sweeps
+from reports.results import sweep_results
 
 LEDGER = "the ledger"
 
@@ -52,9 +53,9 @@ def verify_tables(path: Path, ledger: Ledger) -> Report:
 
 def _trial_problems(names: Iterable[str], recorded: list[Run]) -> Iterator[Problem]:
     """Yield numbers of the stored trials that the ledger contradicts."""
-    for name in (n for n in names if n in sweeps.names()):
+    for name in (n for n in names if n in sweep_record.sweep_names()):
         file = f"sweeps/{name}/trials.csv"
-        yield from recompute.trial_problems(file, sweeps.read_sweep(name), recorded)
+        yield from recompute.trial_problems(file, sweep_results.load_sweep(name), recorded)
 
 
 def _newer_runs(recorded: list[Run], runs: list[Run]) -> int:

@@ -1,14 +1,16 @@
-"""Ledger rows to a tidy table: one row a way to train and data set, and one for the average."""
+"""Ledger rows as tables: a row per configuration and data set, and one for the average."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from harness.run.source_runs import SOURCE_ID
 from harness.spec.protocols import DEFINITIONS, harmonic_mean
 from harness.spec.quantities import COSTS, VALIDATION
+from harness.spec.spec import Protocol
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.results import annotations
@@ -17,25 +19,20 @@ from reports.statistics.intervals import t_interval
 
 AVERAGE = "average"
 MEAN_OF_H = "acc/hmean_of_sets"  # the mean of the data sets' harmonic means, in average rows
-ACCURACY: dict[str, tuple[str, ...]] = {name: p.tested for name, p in DEFINITIONS.items()}
 OTHERS = (*VALIDATION, "ece/test")
 KEYS = ["protocol", "backbone", "method", "settings", "configuration", "shots", "dataset"]
 DATA_HASHES = ("data_hash", "template_hash", "transform_hash", "names_hash")
-PAIRING_HASHES = (
-    *DATA_HASHES,
-    "subset_hash",
-    "backbone_hash",
-)  # equal in runs that are set side by side
+PAIRING_HASHES = (*DATA_HASHES, "subset_hash", "backbone_hash")  # equal in runs that are compared
 
 
 @dataclass(frozen=True)
 class Board:
     """The table of one protocol on one backbone.
 
-    ``rows`` has a row a (method, configuration, data set) and one for the average over data sets,
-    best first; ``seeds`` and ``datasets`` span the grid that missing cells are counted in;
-    ``notes`` say what was left out; ``cells`` are the finished runs behind the rows, with the
-    ``group`` of their row; ``read`` are the ids of all runs that were looked at.
+    ``rows`` has a row per configuration and data set and one for the average over data sets, best
+    first. ``seeds`` and ``datasets`` span the grid in which missing cells are counted. ``notes``
+    say what was left out. ``cells`` are the finished runs behind the rows, with the ``group`` of
+    their row; ``read`` are the MLflow ids of all runs considered.
     """
 
     protocol: str
@@ -48,40 +45,46 @@ class Board:
     read: tuple[str, ...]
 
     @property
-    def headline(self) -> str:
-        """The metric that ranks: H, or accuracy."""
-        return ACCURACY[self.protocol][-1]
+    def metrics(self) -> tuple[str, ...]:
+        """The accuracies of the protocol."""
+        return tested_metrics(self.protocol)
 
-    def averages(self) -> pd.DataFrame:
-        return self.rows[self.rows["dataset"] == AVERAGE]
+    @property
+    def headline(self) -> str:
+        """The accuracy that ranks."""
+        return self.metrics[-1]
+
+    @property
+    def summary(self) -> str:
+        """The data set of the ranked rows: the average, or the only data set."""
+        return AVERAGE if len(self.datasets) > 1 else self.datasets[0]
+
+    def ranked(self) -> pd.DataFrame:
+        """The rows that are ranked, one per configuration."""
+        return self.rows[self.rows["dataset"] == self.summary]
+
+
+def tested_metrics(protocol: str) -> tuple[str, ...]:
+    """Return the test accuracies of a protocol, the headline last."""
+    return DEFINITIONS[cast(Protocol, protocol)].tested
 
 
 def runs_frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
-    """One row a recorded run: its keys, seed, status, hashes and metrics; a repeat wins.
+    """Return a row per recorded run: keys, seed, status, hashes, metrics; the newest of repeats.
 
-    Runs that only served to choose settings are not among them unless ``tested`` is False.
+    Runs that only served to choose settings are left out unless ``tested`` is False. Raises
+    UsageError where nothing is recorded.
     """
     rows = []
     for run in (r for r in runs if r.tested or not tested):
-        params = run.params
-        rows.append(
-            {
-                "run_id": run.id,
-                "digest": run.digest,
-                "status": run.status,
-                "started": run.started,
-                "protocol": run.tags["protocol"],
-                "backbone": run.tags["backbone"],
-                "method": run.tags["method"],
-                "configuration": run.tags["configuration"],
-                "dataset": run.tags["dataset"],
-                "shots": int(run.tags["shots"]),
-                "seed": int(run.tags["seed"]),
-                "params": params,
-                **{h: run.tags.get(h, "") for h in (*PAIRING_HASHES, *annotations.ORIGIN_TAGS)},
-                **run.metrics,
-            }
-        )
+        row: dict[str, object] = {"run_id": run.id, "digest": run.digest, "status": run.status}
+        row["started"] = run.started
+        for key in ("protocol", "backbone", "method", "configuration", "dataset"):
+            row[key] = run.tags[key]
+        row |= {"shots": int(run.tags["shots"]), "seed": int(run.tags["seed"])}
+        row["params"] = run.params
+        row |= {h: run.tags.get(h, "") for h in (*PAIRING_HASHES, *annotations.ORIGIN_TAGS)}
+        rows.append(row | run.metrics)
     table = pd.DataFrame(rows)
     if table.empty:
         raise UsageError("nothing is recorded yet; run `ringbench suite` or `ringbench run` first")
@@ -91,9 +94,9 @@ def runs_frame(runs: Iterable[Run], tested: bool = True) -> pd.DataFrame:
 
 
 def boards(runs: Iterable[Run], best: bool = False) -> list[Board]:
-    """A board for each protocol and backbone that has finished runs.
+    """Return a board for each protocol and backbone that has finished runs.
 
-    With ``best`` a row a method, its best configuration by validation.
+    ``best`` keeps one configuration of each method, the best by validation.
     """
     table = runs_frame(runs)
     return [
@@ -104,181 +107,175 @@ def boards(runs: Iterable[Run], best: bool = False) -> list[Board]:
 
 
 def select_boards(
-    found: Sequence[Board], protocol: str | None, backbone: str | None
+    boards: Sequence[Board], protocol: str | None, backbone: str | None
 ) -> list[Board]:
-    """The boards asked for. Raises UsageError when there is none."""
-    kept = [
-        b
-        for b in found
-        if (protocol is None or b.protocol == protocol)
-        and (backbone is None or b.backbone == backbone)
+    """Return the boards of a protocol and a backbone. Raises UsageError when there is none."""
+    selected = [
+        b for b in boards if protocol in (None, b.protocol) and backbone in (None, b.backbone)
     ]
-    if not kept:
-        there = ", ".join(sorted({f"{b.protocol} on {b.backbone}" for b in found}))
+    if not selected:
+        there = ", ".join(sorted({f"{b.protocol} on {b.backbone}" for b in boards}))
         raise UsageError(f"no finished runs of that kind; recorded: {there or 'none'}")
-    return kept
+    return selected
 
 
-def _board(protocol: str, backbone: str, part: pd.DataFrame, best: bool) -> Board:
-    read = tuple(sorted(part["run_id"]))
-    part, notes = _same_data(part)
-    part["settings"] = varying_settings(part)
+def board_title(board: Board) -> str:
+    seeds = ", ".join(str(s) for s in board.seeds)
+    return f"{board.protocol} on {board.backbone}, seeds {seeds}"
+
+
+def varying_settings(runs: pd.DataFrame) -> list[str]:
+    """Return for each run the settings in which the runs of its method differ."""
+    varying: dict[str, list[str]] = {}
+    for method, rows in runs.groupby("method"):
+        keys = sorted({k for params in rows["params"] for k in params})
+        varying[str(method)] = [
+            k
+            for k in keys
+            if k.startswith(("method.", "train.", "data.template", "backbone.p"))
+            and len({_setting(k, params) for params in rows["params"]}) > 1
+        ]
+    return [
+        " ".join(f"{k.removeprefix('method.')}={_setting(k, params)}" for k in varying[method])
+        for method, params in zip(runs["method"], runs["params"], strict=True)
+    ]
+
+
+def _setting(key: str, params: dict[str, str]) -> str:
+    """Return a setting as text; a source run by how it was trained."""
+    value = params.get(key, "")
+    if not value or key not in ("method.start", "method.sources"):
+        return value
+    from harness.run.source_runs import SOURCE_ID  # slow to import
+
+    return SOURCE_ID.sub(lambda run: run[3][:8], value)
+
+
+def _board(protocol: str, backbone: str, runs: pd.DataFrame, best: bool) -> Board:
+    read = tuple(sorted(runs["run_id"]))
+    runs, notes = _drop_other_data(runs)
+    runs["settings"] = varying_settings(runs)
     if best:
-        part, chosen = _best(part)
-        notes += chosen
-    several = part.groupby(["configuration", "dataset"])["shots"].nunique().max() > 1
-    apart = part["shots"].astype(str) if several else ""
-    part["group"] = part["configuration"] + apart
-    datasets = tuple(sorted(part["dataset"].unique()))
-    beside = _beside(protocol, part)
-    seeds = tuple(sorted(int(s) for s in part["seed"].unique()))
-    rows = []
-    metrics = {*ACCURACY[protocol], *beside, *OTHERS, *COSTS} & {*part.columns}
-    texts = dict.fromkeys((k for k in (*KEYS, "group") if k != "shots"), object)
-    slim = part[[*texts, "shots", "seed", "finished", *sorted(metrics)]].astype(texts)
-    for _, group in slim.groupby(["method", "group"], sort=True):  # picked from many times
-        for dataset in datasets:
-            cell = group[group["dataset"] == dataset]
-            rows.append(_row(protocol, group, cell, dataset, len(seeds), beside))
-        if len(datasets) > 1:
-            rows.append(_average(protocol, group, datasets, len(seeds), beside))
-    table = pd.DataFrame(rows)
-    headline = f"{ACCURACY[protocol][-1]}_mean"
-    ranked = AVERAGE if len(datasets) > 1 else datasets[0]
-    order = table[table["dataset"] == ranked].sort_values(
-        [headline, "method", "settings"], ascending=[False, True, True], na_position="last"
-    )
-    place = {group: i for i, group in enumerate(order["group"])}
-    table["rank"] = table["group"].map(place)
-    table["average"] = table["dataset"] == AVERAGE
-    table = table.sort_values(["rank", "average", "dataset"], ignore_index=True)
-    cells = part[part["finished"]]
-    table = annotations.annotate_rows(table, cells, ACCURACY[protocol])
-    table = table.drop(columns="average")
-    return Board(protocol, backbone, table, seeds, datasets, notes, cells, read)
+        runs, choices = _keep_best(runs)
+        notes += choices
+    several = runs.groupby(["configuration", "dataset"])["shots"].nunique().max() > 1
+    runs["group"] = runs["configuration"] + (runs["shots"].astype(str) if several else "")
+    datasets = tuple(sorted(runs["dataset"].unique()))
+    seeds = tuple(sorted(int(s) for s in runs["seed"].unique()))
+    tested = tested_metrics(protocol)
+    rows = pd.DataFrame(_rows(runs, datasets, len(seeds), _all_metrics(tested, runs)))
+    rows["average"] = rows["dataset"] == AVERAGE
+    ranked = rows[rows["average"]] if len(datasets) > 1 else rows
+    order = ranked.sort_values(
+        [f"{tested[-1]}_mean", "method", "settings"],
+        ascending=[False, True, True], na_position="last",
+    )  # fmt: skip
+    rows["rank"] = rows["group"].map({group: i for i, group in enumerate(order["group"])})
+    rows = rows.sort_values(["rank", "average", "dataset"], ignore_index=True)
+    cells = runs[runs["finished"]]
+    rows = annotations.annotate_rows(rows, cells, tested).drop(columns="average")
+    return Board(protocol, backbone, rows, seeds, datasets, notes, cells, read)
 
 
-def _best(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Of each method only the configuration that validation chooses; notes say which."""
+def _keep_best(runs: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Keep the configuration of each method that validation chooses; notes say which."""
     notes, dropped = [], []
-    for method, runs in part[part["finished"]].groupby("method"):
-        count = runs["configuration"].nunique()
+    for method, finished in runs[runs["finished"]].groupby("method"):
+        count = finished["configuration"].nunique()
         if count == 1:
             continue
-        chosen = best_by_validation(runs)
+        chosen = best_by_validation(finished)
         if chosen is None:
             notes.append(
                 f"{method}: all {count} configurations are shown, as they share no data set and"
                 " seed with validation accuracies to choose by"
             )
             continue
-        mine = part["method"] == method
-        name = part[mine & (part["configuration"] == chosen)]["settings"].iloc[0]
-        notes.append(f"{method}: best of {count} configurations by validation ({name})")
-        dropped += part[mine & (part["configuration"] != chosen)].index.tolist()
-    return part.drop(dropped), tuple(notes)
+        mine = runs[runs["method"] == method]
+        settings = mine[mine["configuration"] == chosen]["settings"].iloc[0]
+        notes.append(f"{method}: best of {count} configurations by validation ({settings})")
+        dropped += mine[mine["configuration"] != chosen].index.tolist()
+    return runs.drop(dropped), tuple(notes)
 
 
-def _same_data(part: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Only runs that saw the same data; older ones with other hashes are left out, and said so."""
+def _drop_other_data(runs: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Keep the runs on the same data as the newest one; notes count the others."""
     notes = []
-    for dataset, runs in part[part["finished"]].groupby("dataset"):
-        prints = runs[DATA_HASHES[0]].str.cat(runs[list(DATA_HASHES[1:])], sep="|")
-        newest = prints[runs["started"].idxmax()]
-        odd = prints[prints != newest].index
-        if len(odd):
+    for dataset, finished in runs[runs["finished"]].groupby("dataset"):
+        hashes = finished[DATA_HASHES[0]].str.cat(finished[[*DATA_HASHES[1:]]], sep="|")
+        other = hashes[hashes != hashes[finished["started"].idxmax()]].index
+        if len(other):
             notes.append(
-                f"{dataset}: {len(odd)} older runs left out, their images, names, template or"
+                f"{dataset}: {len(other)} older runs left out, their images, names, template or"
                 " transform differ"
             )
-            part = part.drop(odd)
-    return part, tuple(notes)
+            runs = runs.drop(other)
+    return runs, tuple(notes)
 
 
-def varying_settings(part: pd.DataFrame) -> list[str]:
-    """For each run the method's settings that differ among the runs of that method."""
-    shown = []
-    varying: dict[str, list[str]] = {}
-    for method, runs in part.groupby("method"):
-        keys = sorted({k for params in runs["params"] for k in params})
-        varying[str(method)] = [
-            k
-            for k in keys
-            if k.startswith(("method.", "train.", "data.template", "backbone.p"))
-            and len({_way(k, params) for params in runs["params"]}) > 1
-        ]
-    for method, params in zip(part["method"], part["params"], strict=True):
-        words = (f"{k.removeprefix('method.')}={_way(k, params)}" for k in varying[method])
-        shown.append(" ".join(words))
-    return shown
+def _all_metrics(tested: Sequence[str], runs: pd.DataFrame) -> tuple[str, ...]:
+    """Return the metrics of a board, with recorded accuracies of single targets or tasks."""
+    recorded = (c for c in runs if c.startswith("acc/") and runs[c].notna().any())
+    more = sorted(c for c in recorded if c not in (*tested, *OTHERS))
+    return (*tested, *more, *OTHERS, *COSTS)
 
 
-def _beside(protocol: str, part: pd.DataFrame) -> tuple[str, ...]:
-    """Accuracies beside the protocol's own: of each target, of halves among all names."""
-    usual = {*ACCURACY[protocol], *OTHERS}
-    there = (c for c in part if c.startswith("acc/") and part[c].notna().any())
-    return tuple(sorted(c for c in there if c not in usual))
-
-
-def _way(key: str, params: dict[str, str]) -> str:
-    """A setting as it tells ways to train apart: of another run, how that one was trained."""
-    value = params.get(key, "")
-    if key not in ("method.start", "method.sources"):
-        return value
-    return SOURCE_ID.sub(lambda run: run[3][:8], value)
+def _rows(
+    runs: pd.DataFrame, datasets: Sequence[str], seeds: int, metrics: Sequence[str]
+) -> list[dict[str, object]]:
+    texts = dict.fromkeys((k for k in (*KEYS, "group") if k != "shots"), object)
+    numbers = sorted({*metrics} & {*runs.columns})
+    slim = runs[[*texts, "shots", "seed", "finished", *numbers]].astype(texts)  # fast to select
+    rows = []
+    for _, group in slim.groupby(["method", "group"], sort=True):
+        row = partial(_row, group, seeds, metrics)
+        by_dataset = dict(list(group.groupby("dataset")))
+        rows += [row(by_dataset.get(dataset, group[:0]), dataset) for dataset in datasets]
+        if len(datasets) > 1:
+            rows.append(_average_row(group, datasets, seeds, metrics))
+    return rows
 
 
 def _row(
-    protocol: str,
-    group: pd.DataFrame,
-    cell: pd.DataFrame,
-    dataset: str,
-    seeds: int,
-    beside: tuple[str, ...],
+    group: pd.DataFrame, seeds: int, metrics: Sequence[str], cell: pd.DataFrame, dataset: str
 ) -> dict[str, object]:
     done = cell[cell["finished"]]
     shots = cell["shots"].iloc[0] if len(cell) else 0
-    row = _head(group, dataset, str(shots) if shots else "")
+    row = _keys(group, dataset, str(shots) if shots else "")
     row |= {"runs": len(done), "failed": len(cell) - len(done), "missing": seeds - len(cell)}
-    return row | _spreads(done, (*ACCURACY[protocol], *beside, *OTHERS, *COSTS))
+    return row | _estimates(done, metrics)
 
 
-def _average(
-    protocol: str,
-    group: pd.DataFrame,
-    datasets: tuple[str, ...],
-    seeds: int,
-    beside: tuple[str, ...],
+def _average_row(
+    group: pd.DataFrame, datasets: Sequence[str], seeds: int, metrics: Sequence[str]
 ) -> dict[str, object]:
-    """The average over all data sets, seed by seed; only seeds that have every data set count."""
+    """Return the average over all data sets, over the seeds that have every data set.
+
+    H is that of the averages, as the field reports it; ``MEAN_OF_H`` is the other one.
+    """
     shots = "/".join(str(s) for s in group.drop_duplicates("dataset")["shots"])
-    row = _head(group, AVERAGE, shots if group["shots"].nunique() > 1 else shots.split("/")[0])
+    row = _keys(group, AVERAGE, shots if group["shots"].nunique() > 1 else shots.split("/")[0])
     done = group[group["finished"]]
-    failed = len(group) - len(done)
-    row |= {
-        "runs": len(done),
-        "failed": failed,
-        "missing": seeds * len(datasets) - len(done) - failed,
-    }
-    full = done.groupby("seed").filter(lambda g: set(g["dataset"]) >= set(datasets))
-    metrics = (*ACCURACY[protocol], *beside, *OTHERS, *COSTS)
-    by_seed = full.groupby("seed")[[c for c in metrics if c in full]].mean()
-    if "acc/hmean" in by_seed:  # H of the averages, as the field reports it; the other one beside
+    row |= {"runs": len(done), "failed": len(group) - len(done)}
+    row["missing"] = seeds * len(datasets) - len(group)
+    complete = done.groupby("seed").filter(lambda g: set(g["dataset"]) >= set(datasets))
+    by_seed = complete.groupby("seed")[[c for c in metrics if c in complete]].mean()
+    if "acc/hmean" in by_seed:
         by_seed[MEAN_OF_H] = by_seed["acc/hmean"]
         pairs = zip(by_seed["acc/base"], by_seed["acc/novel"], strict=True)
         by_seed["acc/hmean"] = [harmonic_mean(b, n) for b, n in pairs]
-        metrics += (MEAN_OF_H,)
-    return row | _spreads(by_seed, metrics)
+        metrics = (*metrics, MEAN_OF_H)
+    return row | _estimates(by_seed, metrics)
 
 
-def _head(group: pd.DataFrame, dataset: str, shots: str) -> dict[str, object]:
+def _keys(group: pd.DataFrame, dataset: str, shots: str) -> dict[str, object]:
     first = group.iloc[0]
     named = {key: first[key] for key in KEYS if key not in ("dataset", "shots")}
     return {**named, "shots": shots, "dataset": dataset, "group": first["group"]}
 
 
-def _spreads(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, object]:
-    """Mean, interval and count of each metric over the rows that have it."""
+def _estimates(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, object]:
+    """Return mean, interval and count of each metric over the rows that have it."""
     there = [m for m in metrics if m in table]
     columns = dict(zip(there, table[there].to_numpy(dtype=float).T, strict=True))
     row: dict[str, object] = {}
@@ -287,8 +284,3 @@ def _spreads(table: pd.DataFrame, metrics: Sequence[str]) -> dict[str, object]:
         estimate = t_interval(values[~np.isnan(values)])
         row |= {f"{metric}_{k}": v for k, v in estimate._asdict().items()}
     return row
-
-
-def board_title(board: Board) -> str:
-    seeds = ", ".join(str(s) for s in board.seeds)
-    return f"{board.protocol} on {board.backbone}, seeds {seeds}"

@@ -1,6 +1,5 @@
-"""Runs of two entrants side by side: the same data set, shots, seed, images and weights."""
+"""Runs of two candidates paired: the same data set, shots, seed, images and weights."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,20 +11,23 @@ from reports.results.board import PAIRING_HASHES
 from reports.results.selection import Candidate
 
 CELL = ["dataset", "shots", "seed"]
-DIFFERS = {
+HASH_OF = {
     "data_hash": "images",
     "template_hash": "template",
     "transform_hash": "image transform",
     "names_hash": "class names",
-    "subset_hash": "few-shot draw",
+    "subset_hash": "few-shot subset",
     "backbone_hash": "backbone weights",
 }
 
 
 @dataclass(frozen=True)
 class Paired:
-    """``cells`` has a row a (data set, shots, seed) that both have, columns ending in _a and _b;
-    ``notes`` say what could not be paired and why."""
+    """Two candidates and their common cells.
+
+    ``cells`` has a row per (data set, shots, seed) that both have, with columns ending in _a and
+    _b. ``notes`` say what could not be paired and why.
+    """
 
     a: Candidate
     b: Candidate
@@ -38,77 +40,78 @@ class Paired:
 
     @property
     def seeds(self) -> int:
-        """The most seeds that a data set has."""
+        """The largest number of seeds of a data set."""
         return int(self.cells.groupby("dataset")["seed"].nunique().max())
 
     def values(self, metric: str) -> list[np.ndarray]:
-        """For each data set the accuracies (method, part, seed); H has the parts base and novel."""
-        found = []
-        for name in self.datasets:
-            rows = self.cells[self.cells["dataset"] == name].sort_values("seed")
-            found.append(
-                np.array(
-                    [[rows[f"{p}_{side}"] for p in metric_parts(metric)] for side in "ab"],
-                    dtype=float,
-                )
-            )
-        return found
+        """Return the accuracies (method, part, seed) of each data set; H has two parts."""
+        parts = metric_parts(metric)
+        tables = (
+            self.cells[self.cells["dataset"] == name].sort_values("seed") for name in self.datasets
+        )
+        return [
+            np.array([[rows[f"{p}_{side}"] for p in parts] for side in "ab"], dtype=float)
+            for rows in tables
+        ]
 
 
 def metric_parts(metric: str) -> tuple[str, ...]:
-    """The accuracies a metric is made of: itself, or the two that H is the harmonic mean of."""
+    """Return the accuracies of a metric: itself, or the two that H is the harmonic mean of."""
     return HARMONIC_MEANS.get(metric, (metric,))
 
 
 def pair_runs(a: Candidate, b: Candidate, metric: str) -> Paired:
-    """What two entrants have in common. Raises UsageError, with the reason, when it is nothing."""
-    needed = {metric, *metric_parts(metric)}
-    left, right = _with(a, needed), _with(b, needed)
+    """Pair the runs of two candidates. Raises UsageError, with the reason, for none in common."""
+    metrics = {metric, *metric_parts(metric)}
+    left, right = _with_metrics(a, metrics), _with_metrics(b, metrics)
     both = left.merge(right, on=CELL, suffixes=("_a", "_b"))
     same = np.all([both[f"{h}_a"] == both[f"{h}_b"] for h in PAIRING_HASHES], axis=0)
     cells = both[same].sort_values(["started_a", "started_b"])
     cells = cells.drop_duplicates(CELL, keep="last").sort_values(CELL, ignore_index=True)
-    notes = _refused(both, cells) + _alone(a, left, cells) + _alone(b, right, cells)
+    notes = _refused(both, cells) + _unpaired(a, left, cells) + _unpaired(b, right, cells)
     if cells.empty:
         why = "; ".join(notes) or "they share no data set and seed"
         raise UsageError(f"{a.name} and {b.name}: nothing to compare: {why}")
-    _one_shot_count(cells)
+    _check_shots(cells)
     return Paired(a, b, cells, tuple(notes))
 
 
-def _with(entrant: Candidate, metrics: set[str]) -> pd.DataFrame:
-    missing = metrics - set(entrant.rows.columns)
+def _with_metrics(candidate: Candidate, metrics: set[str]) -> pd.DataFrame:
+    missing = metrics - set(candidate.rows.columns)
     if missing:
-        raise UsageError(f"{entrant.name}: no run has recorded {', '.join(sorted(missing))}")
-    return entrant.rows.dropna(subset=sorted(metrics))
+        raise UsageError(f"{candidate.name}: no run has recorded {', '.join(sorted(missing))}")
+    return candidate.rows.dropna(subset=sorted(metrics))
+
+
+def _without(rows: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose cell is not among the cells."""
+    paired = pd.MultiIndex.from_frame(cells[CELL])
+    return rows[~pd.MultiIndex.from_frame(rows[CELL]).isin(paired)]
 
 
 def _refused(both: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    """For each data set how many cells have no runs on the same data, and what differs."""
-    kept = pd.MultiIndex.from_frame(cells[CELL])
-    odd = both[~pd.MultiIndex.from_frame(both[CELL]).isin(kept)]
+    """Return for each data set how many pairs are not on the same data, and what differs."""
     notes = []
-    for name, rows in odd.groupby("dataset"):
-        differs = [what for h, what in DIFFERS.items() if (rows[f"{h}_a"] != rows[f"{h}_b"]).any()]
-        count = rows.drop_duplicates(CELL).shape[0]
+    for name, rows in _without(both, cells).groupby("dataset"):
+        differs = [what for h, what in HASH_OF.items() if (rows[f"{h}_a"] != rows[f"{h}_b"]).any()]
+        count = len(rows.drop_duplicates(CELL))
         runs = "1 pair of runs" if count == 1 else f"{count} pairs of runs"
         notes.append(f"{name}: {runs} refused, {' and '.join(differs)} differ")
     return notes
 
 
-def _alone(entrant: Candidate, rows: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
-    mine = rows.drop_duplicates(CELL)
-    alone = mine[~pd.MultiIndex.from_frame(mine[CELL]).isin(pd.MultiIndex.from_frame(cells[CELL]))]
+def _unpaired(candidate: Candidate, rows: pd.DataFrame, cells: pd.DataFrame) -> list[str]:
+    alone = _without(rows.drop_duplicates(CELL), cells)
     if alone.empty:
         return []
     runs = "1 run" if len(alone) == 1 else f"{len(alone)} runs"
     where = ", ".join(sorted(alone["dataset"].unique()))
-    return [f"{entrant.name}: {runs} left out, without a partner ({where})"]
+    return [f"{candidate.name}: {runs} left out, without a partner ({where})"]
 
 
-def _one_shot_count(cells: pd.DataFrame) -> None:
+def _check_shots(cells: pd.DataFrame) -> None:
     for name, rows in cells.groupby("dataset"):
-        counts: Sequence[int] = sorted(rows["shots"].unique())
+        counts = sorted(rows["shots"].unique())
         if len(counts) > 1:
             listed = " and ".join(str(c) for c in counts)
             raise UsageError(

@@ -1,27 +1,29 @@
-"""From what a person names, as ``adaring`` or ``"adaring ring_rank=4"``, to the runs meant."""
+"""Runs selected by what a person types, such as ``adaring`` or ``"adaring ring_rank=4"``."""
 
 import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pandas as pd
 
 import methods
 from harness.run.config import SHORT, read_value
 from harness.spec.protocols import DEFINITIONS
+from harness.spec.spec import Protocol
 from methods.kit.core.errors import UsageError, unknown
 
 Several = Literal["refuse", "best", "all"]
-VALIDATION: dict[str, str] = {name: p.validation for name, p in DEFINITIONS.items()}
-OF_A_METHOD = ("method.", "train.", "data.template", "backbone.p")
+CONFIGURATION_KEYS = ("method.", "train.", "data.template", "backbone.p")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A method with one configuration. ``name`` is for tables, ``title`` for sentences; ``rows``
-    are its finished runs."""
+    """A method with one configuration.
+
+    ``name`` is for tables, ``title`` for sentences; ``rows`` are its finished runs.
+    """
 
     method: str
     name: str
@@ -30,45 +32,46 @@ class Candidate:
 
 
 def select_candidates(
-    table: pd.DataFrame, asked: Sequence[str], several: Several
+    runs: pd.DataFrame, names: Sequence[str], several: Several
 ) -> list[Candidate]:
-    """The entrants that were asked for, in that order; ``table`` is of one protocol and backbone.
+    """Return the named candidates in order; ``runs`` are of one protocol and backbone.
 
     Raises UsageError for a name or setting without runs, and for several configurations of one
     name where ``several`` refuses them.
     """
-    chosen: dict[str, pd.DataFrame] = {}
-    for text in asked:
-        for configuration, rows in _configurations(table, text, several):
-            if configuration in chosen:
+    selected: dict[str, pd.DataFrame] = {}
+    for text in names:
+        for configuration, rows in _configurations(runs, text, several):
+            if configuration in selected:
                 raise UsageError(f"{text!r}: the same runs are named twice")
-            chosen[configuration] = rows
-    return [_entrant(rows, table) for rows in chosen.values()]
+            selected[configuration] = rows
+    return [_candidate(rows, runs) for rows in selected.values()]
 
 
 def configuration_title(method: str, settings: str) -> str:
-    """What a configuration is called in sentences; methods that are gone keep their names."""
-    kind = methods.find(method).__name__ if method in methods.names() else method
-    return f"{kind} ({settings})" if settings else kind
+    """Return the name of a configuration in sentences; unknown methods keep their names."""
+    name = methods.find(method).__name__ if method in methods.names() else method
+    return f"{name} ({settings})" if settings else name
 
 
 def method_of(text: str) -> str:
-    """The method that is named. Raises UsageError for nothing and for unbalanced quotes."""
+    """Return the method that is named. Raises UsageError for none and for unbalanced quotes."""
     return _words(text)[0]
 
 
-def best_by_validation(rows: pd.DataFrame) -> str | None:
-    """The configuration with the best validation accuracy, mean over the data sets and seeds that
-    all have in common; of equals the one with fewer parameters, then the first.
+def best_by_validation(runs: pd.DataFrame) -> str | None:
+    """Return the configuration with the best validation accuracy, or None.
 
-    None where they have none in common. Test accuracy is never looked at.
+    The accuracy is the mean over the data sets and seeds that all configurations have in common;
+    None where they have none. Of equal ones, the one with fewer parameters is chosen, then the
+    first by name. Test accuracy is not used.
     """
-    metric = VALIDATION[str(rows["protocol"].iloc[0])]
-    if metric not in rows:
+    metric = DEFINITIONS[cast(Protocol, runs["protocol"].iloc[0])].validation
+    if metric not in runs:
         return None
-    known = rows[rows[metric].notna()].set_index(["dataset", "shots", "seed"])
+    known = runs[runs[metric].notna()].set_index(["dataset", "shots", "seed"])
     cells = known.groupby(level=[0, 1, 2])["configuration"].nunique()
-    common = cells[cells == rows["configuration"].nunique()].index
+    common = cells[cells == runs["configuration"].nunique()].index
     known = known[known.index.isin(common)]
     if known.empty:
         return None
@@ -77,9 +80,6 @@ def best_by_validation(rows: pd.DataFrame) -> str | None:
         [metric, "params/trainable", "configuration"], ascending=[False, True, True]
     )
     return str(order["configuration"].iloc[0])
-
-
-# --- inside ----------------------------------------------------------------------------------
 
 
 def _words(text: str) -> list[str]:
@@ -93,12 +93,12 @@ def _words(text: str) -> list[str]:
 
 
 def _configurations(
-    table: pd.DataFrame, text: str, several: Several
+    runs: pd.DataFrame, text: str, several: Several
 ) -> list[tuple[str, pd.DataFrame]]:
     method, *words = _words(text)
-    rows = table[table["method"] == method]
+    rows = runs[runs["method"] == method]
     if rows.empty:
-        raise unknown(f"method {method!r} in the finished runs", method, set(table["method"]))
+        raise unknown(f"method {method!r} in the finished runs", method, set(runs["method"]))
     for word in words:
         rows = _with_setting(rows, method, word)
     parts = [(str(name), part) for name, part in rows.groupby("configuration", sort=False)]
@@ -127,42 +127,43 @@ def _with_setting(rows: pd.DataFrame, method: str, word: str) -> pd.DataFrame:
     full = next((k for k in (SHORT.get(key, key), f"method.{key}") if k in keys), None)
     if full is None:
         raise unknown(f"{method}: setting {key!r}", key, [k.removeprefix("method.") for k in keys])
-    wanted = read_value(raw)
-    kept = rows[[full in p and _equal(p[full], raw, wanted) for p in rows["params"]]]
-    if kept.empty:
+    value = read_value(raw)
+    same = rows[[full in p and _equal(p[full], raw, value) for p in rows["params"]]]
+    if same.empty:
         there = sorted({p[full] for p in rows["params"] if full in p})
         raise UsageError(f"{method}: no finished run with {word}; recorded: {', '.join(there)}")
-    return kept
+    return same
 
 
-def _equal(recorded: str, raw: str, wanted: Any) -> bool:
-    """Whether a recorded parameter is what was typed: as text, as a number, or as a list."""
-    if recorded in (raw, wanted):
+def _equal(recorded: str, raw: str, value: Any) -> bool:
+    """Return whether a recorded parameter is what was typed: as text, number or list."""
+    if recorded in (raw, value):
         return True
     try:
-        value = json.loads(recorded)
+        stored = json.loads(recorded)
     except json.JSONDecodeError:
         return False
-    if isinstance(value, list):
-        typed = wanted if isinstance(wanted, list) else str(raw).split(",")
-        return [str(v) for v in value] == [str(v).strip() for v in typed]
-    both = isinstance(value, bool) == isinstance(wanted, bool)  # 1 is not true
-    return both and bool(value == wanted)
+    if isinstance(stored, list):
+        typed = value if isinstance(value, list) else str(raw).split(",")
+        return [str(v) for v in stored] == [str(v).strip() for v in typed]
+    both = isinstance(stored, bool) == isinstance(value, bool)  # 1 is not true
+    return both and bool(stored == value)
 
 
-def _entrant(rows: pd.DataFrame, table: pd.DataFrame) -> Candidate:
-    """Named by the settings that tell it from every other recorded configuration of its method."""
+def _candidate(rows: pd.DataFrame, runs: pd.DataFrame) -> Candidate:
+    """Name a candidate by the settings that tell it from its method's other configurations."""
     method, configuration = str(rows["method"].iloc[0]), rows["configuration"].iloc[0]
-    parts = dict(list(table[table["method"] == method].groupby("configuration")))
+    parts = dict(list(runs[runs["method"] == method].groupby("configuration")))
     settings = _settings(list(parts.values()))[list(parts).index(configuration)]
-    return Candidate(
-        method, f"{method} {settings}".strip(), configuration_title(method, settings), rows
-    )
+    title = configuration_title(method, settings)
+    return Candidate(method, f"{method} {settings}".strip(), title, rows)
 
 
-def _settings(parts: Sequence[pd.DataFrame]) -> list[str]:
-    """For each configuration of a method the settings in which they differ, as typed."""
-    params = [part["params"].iloc[0] for part in parts]
-    keys = sorted({k for p in params for k in p if k.startswith(OF_A_METHOD)})
-    odd = [k for k in keys if len({p.get(k) for p in params}) > 1]
-    return [" ".join(f"{k.removeprefix('method.')}={p.get(k, '')}" for k in odd) for p in params]
+def _settings(configurations: Sequence[pd.DataFrame]) -> list[str]:
+    """Return for each configuration of a method the settings in which they differ, as typed."""
+    params = [runs["params"].iloc[0] for runs in configurations]
+    keys = sorted({k for p in params for k in p if k.startswith(CONFIGURATION_KEYS)})
+    varying = [k for k in keys if len({p.get(k) for p in params}) > 1]
+    return [
+        " ".join(f"{k.removeprefix('method.')}={p.get(k, '')}" for k in varying) for p in params
+    ]

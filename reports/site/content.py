@@ -91,7 +91,7 @@ class Site:
 def _front(board: Board) -> Front:
     """Without points where no configuration has a whole grid."""
     asked = pareto.find_axes(board, COST, board.headline)
-    found = pareto.pareto_points(board, COST, board.headline)
+    found = pareto.pareto_points(board, asked)
     return Front(
         [found], dominated_share.dominated_shares(board, found, asked), asked, per_data=False
     )
@@ -113,7 +113,7 @@ def collect_site(source: Source) -> Site:
 
 def ranked_rows(board: Board) -> pd.DataFrame:
     """The rows that are ranked: the averages, or those of the only data set."""
-    return board.averages() if len(board.datasets) > 1 else board.rows
+    return board.ranked()
 
 
 def row_name(row: pd.Series) -> str:

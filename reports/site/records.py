@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.spec.paths import home_folder
+from harness.tracking import sweep_record
 from harness.tracking.ledger import Ledger
 from harness.tracking.pending_records import PREDICTIONS
 from harness.tracking.run_record import Run
-from reports.results import predictions, sweeps
+from reports.results import predictions
 from reports.results.predictions import Answers
-from reports.results.sweeps import Sweep
+from reports.results.sweep_results import Sweep
 
 RECORDS = "records/runs.jsonl"
 TRIAL_RECORDS = "records/trials.jsonl"
@@ -109,8 +110,8 @@ def ordered_runs(runs: Iterable[Run], tested: bool = True) -> list[Run]:
 def stored_sweeps() -> dict[str, StoredSweep]:
     """Return every stored sweep and equal-budget comparison."""
     found = {}
-    for name in sweeps.names():
-        facts = sweeps.facts_of(name)
+    for name in sweep_record.sweep_names():
+        facts = sweep_record.read_sweep(name).facts
         facts.pop("storage", None)  # the address of a database may hold a password
         trials = home_folder() / "sweeps" / name / "trials.csv"
         text = trials.read_text() if trials.is_file() else ""

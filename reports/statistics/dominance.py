@@ -1,18 +1,22 @@
-"""Which points nothing else beats on two or three quantities, and how much of the plane or space
-they dominate. Less is better in every column; every function takes many draws at once."""
+"""Pareto fronts and hypervolumes over two or three quantities.
 
-import math
+Less is better in every column. Every function takes many draws at once.
+"""
+
 from collections.abc import Sequence
 
 import numpy as np
 
 
 def on_front(values: np.ndarray) -> np.ndarray:
-    """(..., point, quantity) to (..., point): no other point is as good everywhere and better
-    somewhere. Equal points do not beat each other."""
+    """Return which points no other dominates: (..., point, quantity) to (..., point).
+
+    A point is dominated by one that is as good in every quantity and better in one. Equal points do
+    not dominate each other.
+    """
     if values.shape[-1] == 2 and values.shape[-2]:
         return _on_front_of_two(values)
-    found = np.empty(values.shape[:-1], dtype=bool)
+    front = np.empty(values.shape[:-1], dtype=bool)
     columns = np.ascontiguousarray(np.moveaxis(values, -1, 0))  # (quantity, ..., point)
     for i in range(values.shape[-2]):
         no_worse = np.ones(values.shape[:-1], dtype=bool)
@@ -21,13 +25,16 @@ def on_front(values: np.ndarray) -> np.ndarray:
             one = column[..., i : i + 1]
             no_worse &= column <= one
             better |= column < one
-        found[..., i] = ~(no_worse & better).any(-1)
-    return found
+        front[..., i] = ~(no_worse & better).any(-1)
+    return front
 
 
 def _on_front_of_two(values: np.ndarray) -> np.ndarray:
-    """By sorting: a point is beaten by one before it that has less in the second quantity, or as
-    much of it for less of the first."""
+    """Return the front by sorting.
+
+    A point is dominated by an earlier one with less of the second quantity, or with as much of it
+    for less of the first.
+    """
     order = np.lexsort((values[..., 1], values[..., 0]), axis=-1)
     x = np.take_along_axis(values[..., 0], order, axis=-1)
     y = np.take_along_axis(values[..., 1], order, axis=-1)
@@ -35,16 +42,16 @@ def _on_front_of_two(values: np.ndarray) -> np.ndarray:
     new = np.concatenate([np.ones((*y.shape[:-1], 1), bool), y[..., 1:] < least], axis=-1)
     first = np.maximum.accumulate(np.where(new, np.arange(y.shape[-1]), 0), axis=-1)[..., :-1]
     same = (y[..., 1:] == least) & (x[..., 1:] == np.take_along_axis(x, first, axis=-1))
-    kept = new
-    kept[..., 1:] |= same
-    found = np.empty_like(kept)
-    np.put_along_axis(found, order, kept, axis=-1)
-    return found
+    new[..., 1:] |= same
+    front = np.empty_like(new)
+    np.put_along_axis(front, order, new, axis=-1)
+    return front
 
 
 def hypervolume(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(..., point, quantity) to (...): the area, or volume, between the points and a reference
-    that is worse than them; a point that is worse than the reference adds nothing."""
+    """Return the area or volume between points and a worse reference: (..., point, quantity) to
+    (...). A point that is worse than the reference adds nothing.
+    """
     inside = np.minimum(values, reference)
     if values.shape[-1] == 2:
         return _area(inside, reference)
@@ -63,20 +70,11 @@ def _area(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     x = np.take_along_axis(values[..., 0], order, axis=-1)
     y = np.minimum.accumulate(np.take_along_axis(values[..., 1], order, axis=-1), axis=-1)
     edge = np.broadcast_to(reference[0], (*x.shape[:-1], 1))
-    found: np.ndarray = (np.diff(x, axis=-1, append=edge) * (reference[1] - y)).sum(-1)
-    return found
+    areas: np.ndarray = (np.diff(x, axis=-1, append=edge) * (reference[1] - y)).sum(-1)
+    return areas
 
 
 def front_of_pairs(pairs: Sequence[tuple[float, float]]) -> set[int]:
-    """Indices of the pairs (cost, quality) that no other beats: cheaper-or-equal and
-    better-or-equal, one of them strictly."""
-    kept: set[int] = set()
-    best = -math.inf
-    order = sorted(range(len(pairs)), key=lambda i: (pairs[i][0], -pairs[i][1]))
-    for i in order:
-        cost, quality = pairs[i]
-        twin = any(pairs[j] == (cost, quality) for j in kept)
-        if quality > best or twin:
-            kept.add(i)
-            best = max(best, quality)
-    return kept
+    """Return the indices of the (cost, quality) pairs on the front of less cost, more quality."""
+    values = np.array(pairs, dtype=float).reshape(-1, 2) * (1, -1)
+    return set(np.flatnonzero(on_front(values)).tolist())

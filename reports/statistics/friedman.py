@@ -1,4 +1,4 @@
-"""Many methods over many data sets: Friedman's test, Nemenyi's, and the critical distance.
+"""Many methods over many data sets: Friedman's test, Nemenyi's test and the critical distance.
 
 Demsar, Statistical comparisons of classifiers over multiple data sets, JMLR 2006.
 """
@@ -7,17 +7,17 @@ import math
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
-ENOUGH = 5  # methods, and data sets, below which the tests say nothing
+ENOUGH = 5  # methods, and data sets, below which the tests have no power
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """``ranks`` is the mean rank of each method (1 is best), best first; ``p`` is Friedman's,
-    ``p_f`` Iman and Davenport's; two methods differ if their ranks are ``distance`` apart.
+    """The result of the tests.
 
-    ``nemenyi`` holds the p of every pair, corrected for all of them.
+    ``ranks`` is the mean rank of each method (1 is best), best first. ``p`` is Friedman's, ``p_f``
+    Iman and Davenport's. Two methods differ if their ranks are ``distance`` apart. ``nemenyi``
+    holds the p of every pair, corrected for all of them.
     """
 
     ranks: pd.Series
@@ -30,14 +30,15 @@ class Ranking:
 
 
 def friedman_ranking(table: pd.DataFrame, enough: int = ENOUGH) -> Ranking | None:
-    """Of scores (data set x method), higher is better. None below five of either."""
+    """Test scores (data set x method, higher is better); None below five of either."""
     n, k = table.shape
     if n < enough or k < enough:
         return None
-    import scikit_posthocs as posthocs  # slow to import
+    import scikit_posthocs as posthocs  # both are slow to import
+    from scipy import stats
 
-    found = stats.friedmanchisquare(*(table[c] for c in table.columns))
-    chi = float(found.statistic)
+    test = stats.friedmanchisquare(*(table[c] for c in table.columns))
+    chi = float(test.statistic)
     f = (n - 1) * chi / (n * (k - 1) - chi) if n * (k - 1) - chi > 1e-9 else math.inf
     ranks = table.rank(axis=1, ascending=False).mean().sort_values(kind="stable")
     nemenyi = posthocs.posthoc_nemenyi_friedman(table.to_numpy())
@@ -46,7 +47,7 @@ def friedman_ranking(table: pd.DataFrame, enough: int = ENOUGH) -> Ranking | Non
         ranks,
         n,
         chi,
-        float(found.pvalue),
+        float(test.pvalue),
         float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
         critical_distance(k, n),
         nemenyi.loc[ranks.index, ranks.index],
@@ -54,30 +55,33 @@ def friedman_ranking(table: pd.DataFrame, enough: int = ENOUGH) -> Ranking | Non
 
 
 def critical_distance(methods: int, datasets: int, level: float = 0.05) -> float:
-    """Nemenyi's: q sqrt(k (k + 1) / 6 N), where q is the Studentized range over sqrt(2)."""
+    """Return Nemenyi's q sqrt(k (k + 1) / 6 N), where q is the Studentized range over sqrt(2)."""
+    from scipy import stats
+
     q = float(stats.studentized_range.ppf(1 - level, methods, math.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * datasets))
 
 
-def friedman_sentence(found: Ranking) -> str:
-    """What the test says, with its n."""
-    first = found.ranks.index[0]
-    head = f"Friedman over {found.datasets} data sets and {len(found.ranks)} methods"
-    if found.p_f >= 0.05:
-        return f"{head}: ranks do not differ more than by chance (p = {found.p_f:.2g})."
-    apart = [m for m in found.ranks.index if found.ranks[m] - found.ranks[first] > found.distance]
-    text = f"{head}: ranks differ (p = {found.p_f:.2g}); critical distance {found.distance:.2f}; "
+def friedman_sentence(ranking: Ranking) -> str:
+    """Return the result of the test as a sentence, with its n."""
+    ranks, p = ranking.ranks, f"p = {ranking.p_f:.2g}"
+    head = f"Friedman over {ranking.datasets} data sets and {len(ranks)} methods"
+    if ranking.p_f >= 0.05:
+        return f"{head}: ranks do not differ more than by chance ({p})."
+    first = f"{ranks.index[0]} (rank {ranks.iloc[0]:.2f})"
+    text = f"{head}: ranks differ ({p}); critical distance {ranking.distance:.2f}; {first}"
+    apart = [m for m in ranks.index if ranks[m] - ranks.iloc[0] > ranking.distance]
     if not apart:
-        return f"{text}{first} (rank {found.ranks[first]:.2f}) is not apart from any other."
-    return f"{text}{first} (rank {found.ranks[first]:.2f}) is ahead of {', '.join(apart)}."
+        return f"{text} is not apart from any other."
+    return f"{text} is ahead of {', '.join(apart)}."
 
 
-def ranking_table(found: Ranking) -> pd.DataFrame:
-    """A row a method: its mean rank, and Nemenyi's p against every other."""
-    rows = found.nemenyi.add_prefix("nemenyi_p ")
-    rows.insert(0, "mean_rank", found.ranks)
-    rows.insert(1, "n_datasets", found.datasets)
-    rows.insert(2, "critical_distance", found.distance)
-    rows.insert(3, "friedman_p", found.p)
-    rows.insert(4, "iman_davenport_p", found.p_f)
+def ranking_table(ranking: Ranking) -> pd.DataFrame:
+    """Return a row per method: its mean rank, and Nemenyi's p against every other."""
+    rows = ranking.nemenyi.add_prefix("nemenyi_p ")
+    rows.insert(0, "mean_rank", ranking.ranks)
+    rows.insert(1, "n_datasets", ranking.datasets)
+    rows.insert(2, "critical_distance", ranking.distance)
+    rows.insert(3, "friedman_p", ranking.p)
+    rows.insert(4, "iman_davenport_p", ranking.p_f)
     return rows.rename_axis("method").reset_index()

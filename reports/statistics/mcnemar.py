@@ -1,4 +1,4 @@
-"""Two methods on the same test images: who is right where the other is wrong."""
+"""Two methods on the same test images: McNemar's test and the noise of the choice of images."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -10,16 +10,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy import stats
+from scipy import special
 
-FEW = 25  # discordant images below which a test is exact
-FetchPredictions = Callable[[str], bytes | None]  # from a run's id to its predictions.parquet
+from reports.statistics.bootstrap import part_slopes
+
+EXACT_BELOW = 25  # discordant images
+FetchPredictions = Callable[[str], bytes | None]  # from an MLflow id to predictions.parquet
 
 
 class McNemar(NamedTuple):
-    """``a`` and ``b``: how often only the first or only the second is right, over all seeds.
+    """The result of a test.
 
-    ``images`` and ``discordant`` count images; ``exact`` says which test gave ``p``.
+    ``a`` and ``b`` count how often only the first or only the second method is right, over all
+    seeds. ``images`` and ``discordant`` count images; ``exact`` says which test gave ``p``.
     """
 
     images: int
@@ -32,26 +35,27 @@ class McNemar(NamedTuple):
 
 
 def correct_answers(file: bytes, parts: Sequence[str]) -> pd.Series:
-    """Whether each image of the parts (base, novel, test) is told right, by (part, image)."""
-    return _right(file, tuple(parts))
+    """Return 1 or 0 for each image of the test parts (base, novel, test), by (part, image)."""
+    return _correct_answers(file, tuple(parts))
 
 
-@lru_cache(maxsize=512)  # of many comparisons one side is always the same
-def _right(file: bytes, parts: tuple[str, ...]) -> pd.Series:
+@lru_cache(maxsize=512)  # many comparisons have one side in common
+def _correct_answers(file: bytes, parts: tuple[str, ...]) -> pd.Series:
     table = pq.read_table(io.BytesIO(file), columns=["part", "image", "label", "predicted"])
     label, predicted = (table[name].cast(pa.string()) for name in ("label", "predicted"))
-    same = pc.equal(label, predicted).cast(pa.float64()).to_numpy()
+    correct = pc.equal(label, predicted).cast(pa.float64()).to_numpy()
     rows = [table["part"].cast(pa.string()).to_numpy(), table["image"].to_numpy()]
-    found = pd.Series(same, index=pd.MultiIndex.from_arrays(rows, names=("part", "image")))
-    return found[np.isin(rows[0], parts)].sort_index()
+    answers = pd.Series(correct, index=pd.MultiIndex.from_arrays(rows, names=("part", "image")))
+    return answers[np.isin(rows[0], parts)].sort_index()
 
 
 def answer_matrices(
     pairs: Sequence[tuple[str, str]], parts: Sequence[str], fetch: FetchPredictions
 ) -> tuple[pd.DataFrame, pd.DataFrame] | None:
-    """Both methods' right (1) and wrong (0) answers, a row an image, a column a seed.
+    """Return right (1) and wrong (0) answers of both methods, a row per image, a column per seed.
 
-    ``pairs`` are run ids, a pair a seed. None where predictions are not stored for every run.
+    ``pairs`` are the MLflow ids of both methods' runs, a pair per seed. None where a run has no
+    stored predictions.
     """
     sides = []
     for side in (0, 1):
@@ -65,60 +69,50 @@ def answer_matrices(
 
 
 def mcnemar_test(a: np.ndarray, b: np.ndarray) -> McNemar:
-    """McNemar's test on (image, seed) arrays of right (1) and wrong (0) answers.
+    """Test (image, seed) arrays of right (1) and wrong (0) answers.
 
-    One seed: the usual one, exact below 25 discordant images. Several seeds answer the same images,
-    which are then the clusters, of one size (Durkalski et al., 2003): the sum of the images'
-    differences over the root of their sum of squares is a standard normal; below 25 discordant
-    images all changes of their signs are counted instead.
+    With one seed it is the usual test, exact below 25 discordant images. Several seeds answer the
+    same images, which are then clusters of one size (Durkalski et al., 2003): the sum of the
+    images' differences over the root of their sum of squares is a standard normal; below 25
+    discordant images all changes of their signs are counted instead.
     """
-    from statsmodels.stats.contingency_tables import mcnemar as plain  # slow to import
+    from statsmodels.stats.contingency_tables import mcnemar  # slow to import
 
     only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((a == 0) & (b == 1)).sum())
     change = (a - b).sum(1)
     moved = change[change != 0].astype(int)
-    few = len(moved) < FEW
+    exact = len(moved) < EXACT_BELOW
     if not len(moved):
         p = 1.0
     elif a.shape[1] == 1:
-        p = float(plain([[0, only_a], [only_b, 0]], exact=few, correction=True).pvalue)
-    elif few:
+        p = float(mcnemar([[0, only_a], [only_b, 0]], exact=exact, correction=True).pvalue)
+    elif exact:
         p = sign_flips(moved)
     else:
-        p = float(2 * stats.norm.sf(abs(moved.sum()) / np.sqrt((moved**2).sum())))
-    return McNemar(len(a), a.shape[1], only_a, only_b, len(moved), p, few)
+        p = float(2 * special.ndtr(-abs(moved.sum()) / np.sqrt((moved**2).sum())))
+    return McNemar(len(a), a.shape[1], only_a, only_b, len(moved), p, exact)
 
 
 def sign_flips(change: np.ndarray) -> float:
-    """How often a sum of whole numbers with random signs is as far from 0 as theirs; exact."""
+    """Return how often whole numbers with random signs have a sum as far from 0; exact."""
     size = int(np.abs(change).sum())
-    chance = np.zeros(2 * size + 1)  # of each sum from -size to size
-    chance[size] = 1.0
+    probability = np.zeros(2 * size + 1)  # of each sum from -size to size
+    probability[size] = 1.0
     for step in np.abs(change):
-        chance = 0.5 * (np.roll(chance, step) + np.roll(chance, -step))
+        probability = 0.5 * (np.roll(probability, step) + np.roll(probability, -step))
     sums = np.arange(-size, size + 1)
-    return float(min(1.0, chance[np.abs(sums) >= abs(int(change.sum()))].sum()))
+    return float(min(1.0, probability[np.abs(sums) >= abs(int(change.sum()))].sum()))
 
 
 def image_standard_error(a: pd.DataFrame, b: pd.DataFrame, parts: Sequence[str]) -> float:
-    """Standard error, in points, of the difference of scores were the test images others.
+    """Return the standard error, in points, of a score difference due to the choice of images.
 
-    The seeds stay as they are: their mean answer to an image is one number. With two parts the
-    score is the harmonic mean, made linear at the accuracies found (delta method).
+    Seeds are fixed: their mean answer to an image is one number. With two parts the score is the
+    harmonic mean, made linear at the measured accuracies (delta method).
     """
-    weights = [part_slopes([float(x.loc[p].to_numpy().mean()) for p in parts]) for x in (a, b)]
+    slopes = [part_slopes([float(x.loc[p].to_numpy().mean()) for p in parts]) for x in (a, b)]
     variance = 0.0
     for i, part in enumerate(parts):
-        mine, other = a.loc[part].mean(axis=1), b.loc[part].mean(axis=1)
-        change = weights[0][i] * mine - weights[1][i] * other
+        change = slopes[0][i] * a.loc[part].mean(axis=1) - slopes[1][i] * b.loc[part].mean(axis=1)
         variance += float(change.var(ddof=1)) / len(change)
     return 100 * float(np.sqrt(variance))
-
-
-def part_slopes(accuracies: Sequence[float]) -> list[float]:
-    """How much the score moves with each part's accuracy (a share of 1)."""
-    if len(accuracies) == 1:
-        return [1.0]
-    base, novel = accuracies
-    total = base + novel
-    return [2 * novel**2 / total**2, 2 * base**2 / total**2] if total else [0.0, 0.0]

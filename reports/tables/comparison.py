@@ -1,112 +1,111 @@
-"""A comparison as tables for the terminal, Markdown, CSV and JSON."""
+"""A comparison as tables: terminal, Markdown, CSV and JSON."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from reports.analyses.comparison import Comparison, DatasetComparison
-from reports.tables.leaderboard import LABELS, MISSING
+from reports.tables.columns import MISSING, column_label
+from reports.tables.leaderboard import markdown_table, plain_records
 from reports.tables.sentence import comparison_sentence
 
-PAIR_COLUMNS = [
-    "first",
-    "second",
-    "difference",
-    "95 %, these data sets",
-    "p",
-    "95 %, data sets like these",
-    "p ",
-    "better/same/worse",
-    "Wilcoxon p",
-    "effect",
-    "parameters",
-    "seeds",
-    "data sets",
-]
 OPTIONAL_COLUMNS = ("effect", "Wilcoxon p", "parameters", "better/same/worse")
-DATASET_COLUMNS = [
-    "first",
-    "second",
-    "data set",
-    "difference",
-    "95 %",
-    "p (one test)",
-    "seeds",
-    "images",
-    "95 % of images alone",
-    "only first right",
-    "only second right",
-    "McNemar p",
-]
 
 
-def pair_rows(found: Sequence[Comparison]) -> list[list[str]]:
-    """A line a pair, under HEADS."""
+def interval_text(low: float, high: float) -> str:
+    return MISSING if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+
+
+def p_text(p: float) -> str:
+    if math.isnan(p):
+        return MISSING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def ratio_text(first: float, second: float) -> str:
+    """Return the first's trainable parameters as a multiple of the second's."""
+    if math.isnan(first) or math.isnan(second):
+        return MISSING
+    if second == 0:
+        return "both none" if first == 0 else "second none"
+    return f"{first / second:.3g}x"
+
+
+_PAIR: dict[str, Callable[[Comparison], str]] = {
+    "first": lambda c: c.paired.a.name,
+    "second": lambda c: c.paired.b.name,
+    "difference": lambda c: f"{c.value:+.2f}",
+    "95 %, these data sets": lambda c: interval_text(c.seeds.low, c.seeds.high),
+    "p": lambda c: p_text(c.seeds_holm),
+    "95 %, data sets like these": lambda c: interval_text(c.datasets.low, c.datasets.high),
+    "p ": lambda c: p_text(c.datasets_holm),
+    "better/same/worse": lambda c: "/".join(str(n) for n in c.wins),
+    "Wilcoxon p": lambda c: p_text(c.wilcoxon_holm),
+    "effect": lambda c: MISSING if math.isnan(c.effect) else f"{c.effect:+.2f}",
+    "parameters": lambda c: ratio_text(*c.trainable),
+    "seeds": lambda c: str(c.paired.seeds),
+    "data sets": lambda c: str(len(c.each)),
+}
+_DATASET: dict[str, Callable[[DatasetComparison], str]] = {
+    "data set": lambda e: e.dataset,
+    "difference": lambda e: f"{e.estimate.mean:+.2f}",
+    "95 %": lambda e: interval_text(e.estimate.low, e.estimate.high),
+    "p (one test)": lambda e: p_text(e.p),
+    "seeds": lambda e: str(e.estimate.n),
+    "images": lambda e: str(e.mcnemar.images) if e.mcnemar else MISSING,
+    "95 % of images alone": lambda e: _image_interval(e),
+    "only first right": lambda e: str(e.mcnemar.a) if e.mcnemar else MISSING,
+    "only second right": lambda e: str(e.mcnemar.b) if e.mcnemar else MISSING,
+    "McNemar p": lambda e: (
+        p_text(e.mcnemar_holm) + (" (exact)" if e.mcnemar and e.mcnemar.exact else "")
+    ),
+}
+PAIR_COLUMNS = list(_PAIR)
+DATASET_COLUMNS = ["first", "second", *_DATASET]
+
+
+def _image_interval(e: DatasetComparison) -> str:
+    half = 1.96 * e.item_error  # there are thousands of images: the normal is right
+    return interval_text(e.estimate.mean - half, e.estimate.mean + half)
+
+
+def pair_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    """Return a row per pair, under PAIR_COLUMNS."""
+    return [[write(c) for write in _PAIR.values()] for c in comparisons]
+
+
+def dataset_rows(comparisons: Sequence[Comparison]) -> list[list[str]]:
+    """Return a row per pair and data set, under DATASET_COLUMNS."""
     return [
-        [
-            c.paired.a.name,
-            c.paired.b.name,
-            f"{c.value:+.2f}",
-            interval_text(c.seeds.low, c.seeds.high),
-            p_text(c.seeds_holm),
-            interval_text(c.datasets.low, c.datasets.high),
-            p_text(c.datasets_holm),
-            "/".join(str(n) for n in c.wins),
-            p_text(c.wilcoxon_holm),
-            MISSING if math.isnan(c.effect) else f"{c.effect:+.2f}",
-            ratio_text(*c.trainable),
-            str(c.paired.seeds),
-            str(len(c.each)),
-        ]
-        for c in found
+        [c.paired.a.name, c.paired.b.name, *(write(e) for write in _DATASET.values())]
+        for c in comparisons
+        for e in c.each
     ]
 
 
-def dataset_rows(found: Sequence[Comparison]) -> list[list[str]]:
-    """A line a pair and data set, under EACH."""
-    return [[c.paired.a.name, c.paired.b.name, *_each(e)] for c in found for e in c.each]
-
-
-def _each(e: DatasetComparison) -> list[str]:
-    m = e.mcnemar
-    half = 1.96 * e.item_error  # thousands of images: the normal is right here
-    return [
-        e.dataset,
-        f"{e.estimate.mean:+.2f}",
-        interval_text(e.estimate.low, e.estimate.high),
-        p_text(e.p),
-        str(e.estimate.n),
-        str(m.images) if m else MISSING,
-        interval_text(e.estimate.mean - half, e.estimate.mean + half),
-        str(m.a) if m else MISSING,
-        str(m.b) if m else MISSING,
-        p_text(e.mcnemar_holm) + (" (exact)" if m and m.exact else ""),
-    ]
-
-
-def comparison_notes(found: Sequence[Comparison]) -> list[str]:
-    """What the numbers are, and what could not be compared."""
-    label = LABELS.get(found[0].metric, found[0].metric)
+def comparison_notes(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return what the numbers are, and what could not be compared."""
+    label = column_label(comparisons[0].metric)
     notes = [
         f"difference: first minus second in points of {label}, on the same data sets and seeds",
-        "these data sets: noise of seeds alone; data sets like these: data sets drawn anew as well;"
+        "these data sets: noise of seeds alone; data sets like these: other data sets as well;"
         " both by a paired bootstrap with Student's t",
-        "McNemar: the same test images, all seeds; blind to the noise of training"
-        if any(e.mcnemar for c in found for e in c.each)
+        "McNemar: the same test images, all seeds; does not measure the noise of training"
+        if any(e.mcnemar for c in comparisons for e in c.each)
         else "no McNemar: predictions are not stored for all of these runs",
     ]
-    if len(found) > 1:
-        notes.append(f"p-values are Holm's, for {len(found)} comparisons made together")
-    if any(math.isnan(c.wilcoxon) for c in found):
+    if len(comparisons) > 1:
+        notes.append(f"p-values are Holm's, for {len(comparisons)} comparisons made together")
+    if any(math.isnan(c.wilcoxon) for c in comparisons):
         notes.append("Wilcoxon over data sets needs six of them to show anything")
-    return [*notes, *dict.fromkeys(note for c in found for note in c.paired.notes)]
+    return [*notes, *dict.fromkeys(note for c in comparisons for note in c.paired.notes)]
 
 
-def pairs_table(found: Sequence[Comparison]) -> pd.DataFrame:
-    """A row a pair in full precision."""
-    return pd.DataFrame([_record(c) for c in found])
+def pairs_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return a row per pair in full precision."""
+    return pd.DataFrame([_record(c) for c in comparisons])
 
 
 def _record(c: Comparison) -> dict[str, Any]:
@@ -141,9 +140,9 @@ def _record(c: Comparison) -> dict[str, Any]:
     }
 
 
-def datasets_table(found: Sequence[Comparison]) -> pd.DataFrame:
-    """A row a pair and data set in full precision, with the runs it was computed from."""
-    return pd.DataFrame([_dataset_record(c, e) for c in found for e in c.each])
+def datasets_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return a row per pair and data set in full precision, with the runs behind it."""
+    return pd.DataFrame([_dataset_record(c, e) for c in comparisons for e in c.each])
 
 
 def _dataset_record(c: Comparison, e: DatasetComparison) -> dict[str, Any]:
@@ -176,62 +175,35 @@ def _dataset_record(c: Comparison, e: DatasetComparison) -> dict[str, Any]:
     }
 
 
-def comparison_markdown(found: Sequence[Comparison], title: str) -> str:
-    """Sentences, then the tables, then what they mean."""
-    lines = [f"# Comparison: {title}", "", *(f"- {comparison_sentence(c)}" for c in found), ""]
-    lines += [
-        *_md(PAIR_COLUMNS, pair_rows(found)),
+def comparison_markdown(comparisons: Sequence[Comparison], title: str) -> str:
+    """Return sentences, then the tables, then notes."""
+    lines = [
+        f"# Comparison: {title}",
         "",
-        *_md(DATASET_COLUMNS, dataset_rows(found)),
+        *(f"- {comparison_sentence(c)}" for c in comparisons),
         "",
     ]
-    return "\n".join([*lines, *(f"- {note}" for note in comparison_notes(found))]) + "\n"
+    lines += [*markdown_table(PAIR_COLUMNS, pair_rows(comparisons)), ""]
+    lines += [*markdown_table(DATASET_COLUMNS, dataset_rows(comparisons)), ""]
+    return "\n".join([*lines, *(f"- {note}" for note in comparison_notes(comparisons))]) + "\n"
 
 
-def comparison_files(found: Sequence[Comparison], title: str) -> dict[str, str]:
-    """compare.md, compare.csv (pairs) and compare-datasets.csv."""
+def comparison_files(comparisons: Sequence[Comparison], title: str) -> dict[str, str]:
+    """Return compare.md, compare.csv (pairs) and compare-datasets.csv as texts."""
     return {
-        "compare.md": comparison_markdown(found, title),
-        "compare.csv": pairs_table(found).to_csv(index=False, lineterminator="\n"),
-        "compare-datasets.csv": datasets_table(found).to_csv(index=False, lineterminator="\n"),
+        "compare.md": comparison_markdown(comparisons, title),
+        "compare.csv": pairs_table(comparisons).to_csv(index=False, lineterminator="\n"),
+        "compare-datasets.csv": datasets_table(comparisons).to_csv(
+            index=False, lineterminator="\n"
+        ),
     }
 
 
-def comparison_records(found: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """As JSON: a record a pair, its data sets inside; what is unknown is None."""
-    each = _plain(datasets_table(found))
-    pairs = _plain(pairs_table(found))
+def comparison_records(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Return a record per pair for JSON, with its data sets inside."""
+    each = plain_records(datasets_table(comparisons))
+    pairs = plain_records(pairs_table(comparisons))
     for row in pairs:
         names = (row["first"], row["second"])
         row["datasets"] = [e for e in each if (e["first"], e["second"]) == names]
     return pairs
-
-
-def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:
-    kept = table.astype(object)
-    found: list[dict[str, Any]] = kept.where(kept.notna(), None).to_dict("records")
-    return found
-
-
-def interval_text(low: float, high: float) -> str:
-    return MISSING if math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
-
-
-def p_text(p: float) -> str:
-    if math.isnan(p):
-        return MISSING
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def ratio_text(mine: float, other: float) -> str:
-    """Trainable parameters of the first as a multiple of the second's."""
-    if math.isnan(mine) or math.isnan(other):
-        return MISSING
-    if other == 0:
-        return "both none" if mine == 0 else "second none"
-    return f"{mine / other:.3g}x"
-
-
-def _md(heads: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
-    lines = ["| " + " | ".join(h.strip() for h in heads) + " |", "|" + "---|" * len(heads)]
-    return lines + ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in cells]

@@ -1,15 +1,14 @@
-"""A board as papers print it: a row a method, a column a data set, then the averages."""
+"""A board as papers print it: a row per method, a column per data set, then the averages."""
 
-import math
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
 import pandas as pd
 
-from harness.spec.quantities import count_text
-from reports.results.board import ACCURACY, AVERAGE, Board, board_title
-from reports.tables.leaderboard import LABELS, MISSING, board_markdown, board_notes, boards_csv
+from reports.results.board import Board, board_title
+from reports.tables.columns import COSTS, KEYS, MISSING, column_label, mean_and_half
+from reports.tables.leaderboard import board_markdown, board_notes, boards_csv
 
 # The order in which the field lists its data sets (CoOp, Zhou et al., 2022); others follow.
 ORDER = (
@@ -19,18 +18,18 @@ ORDER = (
 
 
 class RankedCell(NamedTuple):
-    """A printed number; ``place`` is 1 for the best of its column, 2 for the second, else 0.
+    """A mean, half of its interval over seeds (or ""), and its place in the column.
 
-    Equal as printed is equal in place.
+    ``place`` is 1 for the best, 2 for the second, else 0. Equal texts have equal places.
     """
 
     text: str
-    half: str  # half of the interval over seeds, or nothing
+    half: str
     place: int
 
 
 class PaperTable(NamedTuple):
-    """``heads`` name the columns of ``cells``; ``names``, ``ranks`` and ``flags`` go with rows."""
+    """``heads`` name the columns of ``cells``; the other lists have an entry per row."""
 
     heads: list[str]
     names: list[str]
@@ -41,84 +40,78 @@ class PaperTable(NamedTuple):
 
 
 def field_order(datasets: Sequence[str]) -> list[str]:
-    """Data sets in the field's order, unknown ones after them by name."""
+    """Return data sets in the field's order, others after them by name."""
     return sorted(datasets, key=lambda d: (ORDER.index(d) if d in ORDER else len(ORDER), d))
 
 
 def build_paper_table(board: Board) -> PaperTable:
-    """The ranking metric on each data set, then every accuracy of the average."""
-    columns = [(d, board.headline) for d in field_order(board.datasets)]
-    heads = [d for d, _ in columns]
-    last = AVERAGE if len(board.datasets) > 1 else board.datasets[0]
-    if last == AVERAGE or len(ACCURACY[board.protocol]) > 1:
-        if last != AVERAGE:
-            columns, heads = [], []
-        columns += [(last, metric) for metric in ACCURACY[board.protocol]]
-        heads += [f"{last} {LABELS[metric]}" for metric in ACCURACY[board.protocol]]
-    main = board.rows[board.rows["dataset"] == last]
+    """Return the headline on each data set, then every accuracy of the average."""
+    summary = [(board.summary, metric) for metric in board.metrics]
+    single = [(d, board.headline) for d in field_order(board.datasets)]
+    if len(board.datasets) == 1:
+        single, summary = ([], summary) if len(board.metrics) > 1 else (single, [])
     rows = board.rows.set_index(["group", "dataset"])
-    by_column = [
-        _column([rows.loc[(group, d)] for group in main["group"]], metric) for d, metric in columns
+    ranked = board.ranked()
+    columns = [
+        _ranked_cells([rows.loc[(group, d)] for group in ranked["group"]], metric)
+        for d, metric in [*single, *summary]
     ]
+    lines = [line for _, line in ranked.iterrows()]
     return PaperTable(
-        heads,
-        [f"{r['method']} {r['settings']}".strip() for _, r in main.iterrows()],
-        [rank_text(r["rank"]) for _, r in main.iterrows()],
-        [_count(r["params/trainable_mean"]) for _, r in main.iterrows()],
-        [list(cells) for cells in zip(*by_column, strict=True)],
-        main["flags"].tolist(),
+        [*(d for d, _ in single), *(f"{d} {column_label(m)}" for d, m in summary)],
+        [f"{line['method']} {line['settings']}".strip() for line in lines],
+        [KEYS[0].text(line) or MISSING for line in lines],
+        [COSTS[0].text(line) for line in lines],
+        [list(cells) for cells in zip(*columns, strict=True)],
+        ranked["flags"].tolist(),
     )
 
 
-def rank_text(rank: float) -> str:
-    return MISSING if math.isnan(rank) else str(int(rank))
-
-
-def _column(rows: Sequence[pd.Series], metric: str) -> list[RankedCell]:
-    means = [float(r[f"{metric}_mean"]) for r in rows]
-    texts = [MISSING if math.isnan(m) else f"{m:.2f}" for m in means]
-    best = sorted({t for t in texts if t != MISSING}, key=float, reverse=True)
+def _ranked_cells(rows: Sequence[pd.Series], metric: str) -> list[RankedCell]:
+    pairs = [mean_and_half(row, metric) for row in rows]
+    best = sorted({text for text, _ in pairs if text != MISSING}, key=float, reverse=True)
     places = {text: i + 1 for i, text in enumerate(best[:2])}
-    halves = [float(r[f"{metric}_high"] - r[f"{metric}_mean"]) for r in rows]
-    return [
-        RankedCell(text, "" if math.isnan(half) else f"{half:.2f}", places.get(text, 0))
-        for text, half in zip(texts, halves, strict=True)
-    ]
-
-
-def _count(value: float) -> str:
-    return MISSING if math.isnan(value) else count_text(value)
+    return [RankedCell(text, half, places.get(text, 0)) for text, half in pairs]
 
 
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"}
+SPECIAL |= {c: f"\\{c}" for c in "&%$#_{}"} | {"±": r"$\pm$"}
+
+
+def latex_escape(text: str) -> str:
+    """Escape the special characters of LaTeX."""
+    return "".join(SPECIAL.get(c, c) for c in text)
 
 
 def latex_table(board: Board) -> str:
-    """A table environment; needs the packages booktabs and graphicx."""
-    found = build_paper_table(board)
-    heads = ["Rank", "Method", "Params", *found.heads]
-    caption = f"{board_title(board)}. {'; '.join(board_notes(board))}"
+    """Return a table environment; it needs the packages booktabs and graphicx."""
+    table = build_paper_table(board)
+    caption = latex_escape(f"{board_title(board)}. {'; '.join(board_notes(board))}")
+    heads = map(latex_escape, ("Rank", "Method", "Params", *table.heads))
+    texts = zip(table.ranks, table.names, table.parameters, strict=True)
+    body = [
+        " & ".join([*map(latex_escape, first), *map(_latex_cell, cells)]) + r" \\"
+        for first, cells in zip(texts, table.cells, strict=True)
+    ]
     lines = [
         r"\begin{table}[t]",
         r"\centering",
-        rf"\caption{{{latex_escape(caption)}.}}",
+        rf"\caption{{{caption}.}}",
         r"\resizebox{\linewidth}{!}{%",
-        rf"\begin{{tabular}}{{rlr{'r' * len(found.heads)}}}",
+        rf"\begin{{tabular}}{{rlr{'r' * len(table.heads)}}}",
         r"\toprule",
-        " & ".join(latex_escape(h) for h in heads) + r" \\",
+        " & ".join(heads) + r" \\",
         r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}}",
+        r"\end{table}",
     ]
-    rows = zip(found.ranks, found.names, found.parameters, found.cells, strict=True)
-    for rank, name, parameters, cells in rows:
-        first = [latex_escape(rank), latex_escape(name), latex_escape(parameters)]
-        lines.append(" & ".join([*first, *(_latex_cell(c) for c in cells)]) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
-def latex_document(boards: list[Board]) -> str:
-    """All boards, a table each, to be \\input."""
+def latex_document(boards: Sequence[Board]) -> str:
+    """Return a table for each board, to be \\input."""
     head = "% \\usepackage{booktabs,graphicx}\n"
     return head + "\n".join(latex_table(board) for board in boards)
 
@@ -129,56 +122,58 @@ def _latex_cell(cell: RankedCell) -> str:
     return mark % cell.text + half
 
 
-def latex_escape(text: str) -> str:
-    """Text as LaTeX prints it."""
-    plain = "".join(SPECIAL.get(c, c) for c in text)
-    return plain.replace("±", r"$\pm$")
-
-
-STYLE = """
-:root { color-scheme: light dark; }
-body { font: 15px/1.45 system-ui, sans-serif; }
-body { margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; }
-th, td { padding: .3rem .6rem; text-align: right; white-space: nowrap; }
-th:nth-child(2), td:nth-child(2), .flags { text-align: left; }
-thead th { border-bottom: 2px solid; border-top: 2px solid; }
-tbody tr:last-child td { border-bottom: 2px solid; }
-small { opacity: .75; }
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>RingBench leaderboard</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 15px/1.45 system-ui, sans-serif; }}
+body {{ margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }}
+.scroll {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; }}
+th, td {{ padding: .3rem .6rem; text-align: right; white-space: nowrap; }}
+th:nth-child(2), td:nth-child(2), .flags {{ text-align: left; }}
+thead th {{ border-bottom: 2px solid; border-top: 2px solid; }}
+tbody tr:last-child td {{ border-bottom: 2px solid; }}
+small {{ opacity: .75; }}
+</style>
+</head>
+<body>
+<h1>Leaderboard</h1>
+{}
+</body>
+</html>
 """
 
 
-def html_page(boards: list[Board]) -> str:
-    """All boards, a table each; best bold, second underlined."""
-    body = "\n".join(_section(board) for board in boards)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>RingBench leaderboard</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        f"<h1>Leaderboard</h1>\n{body}\n</body>\n</html>\n"
+def html_page(boards: Sequence[Board]) -> str:
+    """Return a page with a table for each board; best bold, second underlined."""
+    return PAGE.format("\n".join(_html_section(board) for board in boards))
+
+
+def _html_section(board: Board) -> str:
+    table = build_paper_table(board)
+    flagged = any(table.flags)
+    heads = "".join(
+        f'<th scope="col">{escape(h)}</th>' for h in ("rank", "method", "trainable", *table.heads)
     )
-
-
-def _section(board: Board) -> str:
-    found = build_paper_table(board)
-    heads = ["rank", "method", "trainable", *found.heads]
-    flagged = any(found.flags)
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
-    head += '<th scope="col" class="flags">flags</th>' if flagged else ""
-    lines = [
-        f"<h2>{escape(board_title(board))}</h2>",
-        '<div class="scroll"><table>',
-        f"<thead><tr>{head}</tr></thead>",
-        "<tbody>",
-    ]
-    rows = zip(found.ranks, found.names, found.parameters, found.cells, found.flags, strict=True)
-    for rank, name, parameters, cells, flags in rows:
-        first = "".join(f"<td>{escape(text)}</td>" for text in (rank, name, parameters))
-        last = f'<td class="flags">{escape(flags)}</td>' if flagged else ""
-        lines.append(f"<tr>{first}{''.join(_html_cell(c) for c in cells)}{last}</tr>")
+    heads += '<th scope="col" class="flags">flags</th>' if flagged else ""
+    lines = []
+    rows = zip(table.ranks, table.names, table.parameters, table.cells, table.flags, strict=True)
+    for *first, cells, flags in rows:
+        texts = [f"<td>{escape(str(text))}</td>" for text in first] + [*map(_html_cell, cells)]
+        texts += [f'<td class="flags">{escape(flags)}</td>'] if flagged else []
+        lines.append(f"<tr>{''.join(texts)}</tr>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in (*board.notes, *board_notes(board)))
-    return "\n".join([*lines, "</tbody>", "</table></div>", f"<ul>{notes}</ul>"])
+    body = "\n".join(lines)
+    return (
+        f"<h2>{escape(board_title(board))}</h2>\n"
+        f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>\n'
+        f"<tbody>\n{body}\n</tbody>\n</table></div>\n<ul>{notes}</ul>"
+    )
 
 
 def _html_cell(cell: RankedCell) -> str:
@@ -187,13 +182,11 @@ def _html_cell(cell: RankedCell) -> str:
     return f"<td>{text}" + (f" <small>± {cell.half}</small>" if cell.half else "") + "</td>"
 
 
-def leaderboard_files(found: list[Board]) -> dict[str, str]:
-    """leaderboard.md, .csv, .tex and .html."""
-    # they print what is defined here
-
+def leaderboard_files(boards: Sequence[Board]) -> dict[str, str]:
+    """Return leaderboard.md, .csv, .tex and .html as texts."""
     return {
-        "leaderboard.md": "# Leaderboard\n\n" + "\n".join(board_markdown(b) for b in found),
-        "leaderboard.csv": boards_csv(found),
-        "leaderboard.tex": latex_document(found),
-        "leaderboard.html": html_page(found),
+        "leaderboard.md": "# Leaderboard\n\n" + "\n".join(board_markdown(b) for b in boards),
+        "leaderboard.csv": boards_csv(boards),
+        "leaderboard.tex": latex_document(boards),
+        "leaderboard.html": html_page(boards),
     }

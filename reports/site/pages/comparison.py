@@ -19,7 +19,7 @@ from reports.site.links import File, board_link
 from reports.site.pages import pair
 from reports.site.render import render_page
 from reports.tables import comparison
-from reports.tables.leaderboard import MISSING
+from reports.tables.columns import MISSING
 from reports.tables.sentence import comparison_sentence
 
 TOGETHER = (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.tracking.run_record import Run
-from reports.results.board import ACCURACY, AVERAGE, Board, board_title
+from reports.results.board import AVERAGE, Board, board_title
 from reports.site import links
 from reports.site.content import Site
 from reports.site.html_table import Cell, Column, Table
@@ -14,7 +14,7 @@ from reports.site.links import File
 from reports.site.pages.leaderboard import count, number
 from reports.site.render import render_page
 from reports.statistics.intervals import t_interval
-from reports.tables.leaderboard import LABELS
+from reports.tables.columns import column_label
 
 PRINTS = ("data_hash", "names_hash", "template_hash", "transform_hash", "subset_hash")
 
@@ -23,7 +23,7 @@ def configuration_pages(site: Site) -> Iterator[File]:
     """A page for every configuration of every board."""
     runs = {run.id: run for run in site.runs}
     for board in site.whole:
-        metrics = [m for m in ACCURACY[board.protocol] if m in board.cells]
+        metrics = [m for m in board.metrics if m in board.cells]
         texts = dict.fromkeys(("group", "dataset", "run_id"), object)
         cells = board.cells[[*texts, "seed", *metrics]].astype(texts)  # picked from many times
         parts = {str(group): part for group, part in cells.groupby("group")}
@@ -68,19 +68,23 @@ def _average(board: Board, row: pd.Series) -> Table:
     ]
     cells = [
         [
-            Cell(LABELS[m]),
+            Cell(column_label(m)),
             *(number(row[f"{m}_{end}"], 4) for end in ("mean", "low", "high")),
             Cell(str(row[f"{m}_n"])),
         ]
-        for m in ACCURACY[board.protocol]
+        for m in board.metrics
     ]
     caption = "Average over data sets, seed by seed, of the runs below"
     return Table(AVERAGE, caption, heads, cells, sorts=False)
 
 
 def _table(board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]) -> Table:
-    metrics = [m for m in ACCURACY[board.protocol] if m in cells]
-    heads = [Column("seed", "text"), Column("run", "text"), *(Column(LABELS[m]) for m in metrics)]
+    metrics = [m for m in board.metrics if m in cells]
+    heads = [
+        Column("seed", "text"),
+        Column("run", "text"),
+        *(Column(column_label(m)) for m in metrics),
+    ]
     heads += [Column("trainable"), Column("train s"), Column("commit", "text")]
     heads += [Column(p.replace("_hash", ""), "text") for p in PRINTS]
     rows = []

@@ -4,31 +4,29 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
-
 from harness.spec.quantities import count_text
 from reports.analyses import distributions
-from reports.results.board import ACCURACY, AVERAGE, Board, board_title
+from reports.results.board import AVERAGE, Board, board_title
 from reports.site import content, links
 from reports.site.content import Site
 from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
 from reports.site.render import render_page
 from reports.statistics import friedman
-from reports.tables.leaderboard import LABELS, board_notes, mean_text
+from reports.tables.columns import (
+    COSTS,
+    HEALTH,
+    MISSING,
+    NOISE,
+    BoardColumn,
+    column_label,
+    mean_and_half,
+    seeds_column,
+)
+from reports.tables.leaderboard import board_notes
 from reports.tables.paper_table import build_paper_table
 
 PLACES = {1: "best", 2: "second", 0: ""}
-COST_HEADS = (
-    Column("trainable", about="parameters that the optimiser sees"),
-    Column("inference", about="parameters left to compute with after folding"),
-    Column("stored", about="parameters in the saved adapter"),
-    Column("head", about="parameters that depend on the classes"),
-    Column("bytes", about="size of the saved adapter"),
-    Column("train s"),
-    Column("ms/step"),
-    Column("peak MB"),
-)
 
 
 def leaderboard_pages(site: Site) -> Iterator[File]:
@@ -60,86 +58,66 @@ def _page(board: Board, path: str, other: str, whole: bool) -> File:
 
 def ranked(board: Board) -> Table:
     """The leaderboard: accuracies as papers print them, then what they cost."""
-    found, rows = build_paper_table(board), content.ranked_rows(board)
-    gains, items = rows["gain"].notna().any(), rows["items"].notna().any()
-    heads = [Column("method", "text"), Column("rank"), *(Column(h) for h in found.heads)]
-    heads += (
-        [Column("over zero-shot", about="points over zero-shot on the same data")] if gains else []
-    )
-    heads += [Column("± images", about="noise of the test images alone")] if items else []
-    flags = any(rows["flags"])
-    heads += [Column("seeds"), *([Column("flags", "text")] if flags else []), *COST_HEADS]
+    table, rows = build_paper_table(board), content.ranked_rows(board)
+    seen = [
+        column
+        for column in (*reversed(NOISE), seeds_column(board), *HEALTH[-1:], *COSTS)
+        if not column.sparse or any(column.text(row) for _, row in rows.iterrows())
+    ]
+    heads = [Column("method", "text"), Column("rank"), *map(Column, table.heads)]
     cells = []
     for i, (_, row) in enumerate(rows.iterrows()):
         at = links.row(board, row["group"], row["method"])
-        line = [Cell(content.row_name(row), at), Cell(found.ranks[i], at)]
-        for c, head in zip(found.cells[i], found.heads, strict=True):
+        line = [Cell(content.row_name(row), at), Cell(table.ranks[i], at)]
+        for c, head in zip(table.cells[i], table.heads, strict=True):
             anchor = links.slug(head.split()[0] if head.split()[0] in board.datasets else AVERAGE)
             small = f"± {c.half}" if c.half else ""
             line.append(Cell(c.text, f"{at}#{anchor}", small, kind=PLACES[c.place]))
-        line += [number(row["gain"], 2, at, sign=True)] if gains else []
-        line += [number(row["items"], 2, at)] if items else []
-        line += [Cell(str(row[f"{board.headline}_n"]), at)]
-        line += [Cell(row["flags"], kind="flags")] if flags else []
-        line += costs(row, at)
-        cells.append(line)
+        cells.append([*line, *(cell_of(column, row, at) for column in seen)])
     marks = ["|flagged" if row["flags"] else "" for _, row in rows.iterrows()]
-    caption = f"{LABELS[board.headline]} on each data set, averages, costs; {board_title(board)}"
-    return Table("board", caption, heads, cells, marks=marks)
+    caption = f"{column_label(board.headline)} on each data set, averages, costs"
+    return Table(
+        "board", f"{caption}; {board_title(board)}", [*heads, *map(head_of, seen)], cells,
+        marks=marks,
+    )  # fmt: skip
 
 
 def each(board: Board) -> Table:
     """Every accuracy on every data set."""
-    metrics = ACCURACY[board.protocol]
+    seen = [*NOISE, seeds_column(board), *HEALTH]
     heads = [Column("method", "text"), Column("data set", "text"), Column("shots")]
-    heads += [*(Column(LABELS[m]) for m in metrics), Column("± images"), Column("over zero-shot")]
-    heads += [Column("seeds"), Column("failed"), Column("missing"), Column("flags", "text")]
+    heads += [Column(column_label(m)) for m in board.metrics]
     cells, marks = [], []
     for _, row in board.rows.iterrows():
         at = f"{links.row(board, row['group'], row['method'])}#{links.slug(row['dataset'])}"
-        accuracies = [spread(row, m, at) for m in metrics]
-        cells.append(
-            [
-                Cell(content.row_name(row), at),
-                Cell(row["dataset"]),
-                Cell(row["shots"] or "-"),
-                *accuracies,
-                number(row["items"], 2, at),
-                number(row["gain"], 2, at, sign=True),
-                Cell(str(row[f"{board.headline}_n"])),
-                Cell(str(row["failed"])),
-                Cell(str(row["missing"])),
-                Cell(row["flags"], kind="flags"),
-            ]
-        )
+        line = [Cell(content.row_name(row), at), Cell(row["dataset"]), Cell(row["shots"] or "-")]
+        line += [spread(row, m, at) for m in board.metrics]
+        cells.append([*line, *(cell_of(c, row, at if c in NOISE else "") for c in seen)])
         marks.append(f"{row['dataset']}{'|flagged' if row['flags'] else ''}")
+    heads += map(head_of, seen)
     return Table("each", f"Every accuracy; {board_title(board)}", heads, cells, marks=marks)
+
+
+def head_of(column: BoardColumn) -> Column:
+    """A column of a board on a page."""
+    return Column(column.title, "text" if column.words else "number", column.about)
+
+
+def cell_of(column: BoardColumn, row: Any, at: str) -> Cell:
+    """A cell of a board on a page; a number sorts by all of its digits."""
+    value = column.value(row)
+    if column.words:
+        return Cell(value, kind=column.title)
+    if math.isnan(value):
+        return Cell("-")
+    title = f"{value:,.0f}" if column.write is count_text else ""
+    return Cell(column.write(value) or "0", at, value=float(value), title=title)
 
 
 def spread(row: Any, metric: str, at: str) -> Cell:
     """A mean and half of its interval."""
-    text, _, half = mean_text(row, metric).partition(" ± ")
-    return Cell(text, at if text != "-" else "", f"± {half}" if half else "")
-
-
-def costs(row: pd.Series, at: str) -> list[Cell]:
-    """Cells under COST_HEADS."""
-    counts = [
-        count(row[f"{m}_mean"], at)
-        for m in (
-            "params/trainable",
-            "params/inference",
-            "params/stored",
-            "params/head",
-            "bytes/adapter",
-        )
-    ]
-    return [
-        *counts,
-        number(row["time/train_seconds_mean"], 1, at),
-        number(row["time/step_ms_mean"], 1, at),
-        number(row["memory/peak_bytes_mean"] / 2**20, 0, at),
-    ]
+    text, half = mean_and_half(row, metric)
+    return Cell(text, at if text != MISSING else "", f"± {half}" if half else "")
 
 
 def number(value: float, digits: int, href: str = "", sign: bool = False) -> Cell:

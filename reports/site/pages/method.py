@@ -10,14 +10,14 @@ import methods
 from harness.cli import run_output
 from methods.kit import Method
 from methods.kit.core.errors import UsageError
-from reports.results.board import ACCURACY, board_title
+from reports.results.board import board_title
 from reports.site import content, links
 from reports.site.content import Site
 from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
-from reports.site.pages.leaderboard import costs, number, spread
+from reports.site.pages.leaderboard import cell_of, head_of, number, spread
 from reports.site.render import render_page
-from reports.tables.leaderboard import LABELS
+from reports.tables.columns import COSTS, column_label
 
 FIDELITY = {
     "code": "written from the authors' code",
@@ -107,22 +107,13 @@ def _results(site: Site, name: str) -> Iterator[Table]:
         mine = rows[rows["method"] == name]
         if mine.empty:
             continue
-        metrics = ACCURACY[board.protocol]
-        heads = [Column("settings", "text"), Column("rank"), *(Column(LABELS[m]) for m in metrics)]
-        heads += [
-            Column("over zero-shot"),
-            Column("trainable"),
-            Column("inference"),
-            Column("stored"),
+        metrics = board.metrics
+        heads = [
+            Column("settings", "text"),
+            Column("rank"),
+            *(Column(column_label(m)) for m in metrics),
         ]
-        heads += [
-            Column("head"),
-            Column("bytes"),
-            Column("train s"),
-            Column("ms/step"),
-            Column("peak MB"),
-        ]
-        heads += [Column("flags", "text")]
+        heads += [Column("over zero-shot"), *map(head_of, COSTS), Column("flags", "text")]
         cells = []
         for _, row in mine.iterrows():
             at = links.row(board, row["group"], row["method"])
@@ -132,7 +123,7 @@ def _results(site: Site, name: str) -> Iterator[Table]:
                     number(row["rank"], 0, at),
                     *(spread(row, m, at) for m in metrics),
                     number(row["gain"], 2, at, sign=True),
-                    *costs(row, at),
+                    *(cell_of(column, row, at) for column in COSTS),
                     Cell(row["flags"]),
                 ]
             )

@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from reports.analyses.pareto import measured_on
-from reports.results.board import ACCURACY, Board, board_title
+from reports.results.board import Board, board_title, tested_metrics
 from reports.site import content, links
 from reports.site.content import Site
 from reports.site.html_table import Cell, Column, Table
@@ -12,7 +12,7 @@ from reports.site.links import File
 from reports.site.pages import pareto
 from reports.site.pages.leaderboard import count, number, spread
 from reports.site.render import render_page
-from reports.tables.sentence import OF
+from reports.tables.sentence import score_name
 
 FEW = 6  # rows of a leaderboard that stand here
 
@@ -61,8 +61,8 @@ def overview_pages(site: Site) -> list[File]:
 
 def _top(board: Board) -> Table:
     """The leaders of a board."""
-    metrics = ACCURACY[board.protocol]
-    label = OF.get(metrics[-1], metrics[-1]).removeprefix("points of ")
+    metrics = board.metrics
+    label = score_name(metrics[-1])
     heads = [
         Column("method", "text"),
         Column("rank"),
@@ -112,7 +112,7 @@ def _runs(site: Site) -> Table:
     rows, marks = [], []
     for run in site.runs:
         tags = run.tags
-        metric = ACCURACY[tags["protocol"]][-1]
+        metric = tested_metrics(tags["protocol"])[-1]
         at = links.run(run)
         rows.append(
             [

@@ -12,7 +12,7 @@ from reports.site.html_table import Cell, Column, Table
 from reports.site.links import File
 from reports.site.pages.leaderboard import number
 from reports.site.render import render_page
-from reports.tables.leaderboard import LABELS
+from reports.tables.columns import column_label
 from reports.tables.sentence import comparison_sentence
 
 
@@ -40,7 +40,7 @@ def _table(one: Comparison, dataset: str, cells: pd.DataFrame) -> Table:
     metrics = list(dict.fromkeys((*metric_parts(one.metric), one.metric)))
     heads = [Column("seed", "text"), Column("first", "text"), Column("second", "text")]
     for metric in metrics:
-        heads += [Column(f"{LABELS.get(metric, metric)} {which}") for which in ("first", "second")]
+        heads += [Column(f"{column_label(metric)} {which}") for which in ("first", "second")]
     heads.append(Column("difference"))
     rows = []
     for _, cell in cells.sort_values("seed").iterrows():

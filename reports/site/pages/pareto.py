@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from reports.analyses.pareto import measured_on, pareto_points
+from reports.analyses.pareto import find_axes, measured_on, pareto_points
 from reports.provenance.rebuild import Front
 from reports.results.board import Board, board_title
 from reports.site import content, links
@@ -15,7 +15,7 @@ from reports.site.links import File
 from reports.site.pages.leaderboard import count, number
 from reports.site.render import render_page
 from reports.tables.pareto import shares_note
-from reports.tables.sentence import OF
+from reports.tables.sentence import score_name
 
 
 def pareto_pages(site: Site) -> Iterator[File]:
@@ -65,7 +65,9 @@ def dots(board: Board, cost: str, front: Front) -> list[Dot]:
     rows = content.ranked_rows(board)
     rows = rows[rows[f"{board.headline}_mean"].notna() & rows[f"{cost}_mean"].notna()]
     known = front.asked.cost.name == cost
-    judged = front.panels[0] if known else pareto_points(board, cost, board.headline)
+    judged = (
+        front.panels[0] if known else pareto_points(board, find_axes(board, cost, board.headline))
+    )
     chances = {p.group: p.chance for p in judged}
     found = []
     for _, row in rows.iterrows():
@@ -95,7 +97,7 @@ def dots(board: Board, cost: str, front: Front) -> list[Dot]:
 
 def quality(board: Board) -> str:
     """The ranking accuracy in a word or two."""
-    return OF.get(board.headline, board.headline).removeprefix("points of ")
+    return score_name(board.headline)
 
 
 def _table(board: Board, found: list[Dot], cost: str, label: str) -> Table:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from markupsafe import Markup
 
+from harness.spec import quantities
 from harness.tracking.run_record import Run
 from reports.results.predictions import Answers
 from reports.site import content, links
@@ -18,7 +19,6 @@ from reports.site.pages import confusion
 from reports.site.records import ANSWERS, RECORDS, AnswersFile, Curve, record_line, run_answers
 from reports.site.render import render_page
 from reports.site.thumbnails import Thumbnails
-from reports.tables.leaderboard import LABELS
 
 NOT_STORED = "the predictions of this run are not stored"
 TOO_MANY = (
@@ -118,7 +118,10 @@ def _numbers(run: Run) -> Table:
     """Every metric to ten digits, accuracies first."""
     order = sorted(run.metrics, key=lambda m: (not m.startswith("acc/"), m))
     rows = [
-        [Cell(m, small=LABELS.get(m, "")), Cell(_full(run.metrics[m]), value=run.metrics[m])]
+        [
+            Cell(m, small=quantities.QUANTITIES[m].label if m in quantities.QUANTITIES else ""),
+            Cell(_full(run.metrics[m]), value=run.metrics[m]),
+        ]
         for m in order
     ]
     heads = [Column("metric", "text"), Column("value")]

@@ -20,7 +20,7 @@ from reports.analyses.sweep import (
     plain_value,
     tuning_curve,
 )
-from reports.results.sweeps import Sweep
+from reports.results.sweep_results import Sweep
 from reports.site import links
 from reports.site.charts import axes, lines, marks, pareto
 from reports.site.content import Site

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from harness.tracking.run_record import Run
 from reports.analyses import sweep
-from reports.results.sweeps import Sweep
+from reports.results.sweep_results import Sweep
 from reports.site import content, links
 from reports.site.charts import lines
 from reports.site.content import Site

@@ -131,7 +131,7 @@ def test_mcnemar_of_one_seed_is_statsmodels(answers: list[tuple[bool, bool]]) ->
     found = mcnemar.mcnemar_test(a[:, None], b[:, None])
     table = [[0, found.a], [found.b, 0]]
     if found.discordant:
-        exact = found.discordant < mcnemar.FEW
+        exact = found.discordant < mcnemar.EXACT_BELOW
         assert found.p == pytest.approx(plain_mcnemar(table, exact=exact).pvalue)
 
 
@@ -300,7 +300,7 @@ def test_a_wrong_name_is_answered_with_the_right_ones(names: list[str], message:
     ("tag", "reason"),
     [
         ("data_hash", "images"),
-        ("subset_hash", "few-shot draw"),
+        ("subset_hash", "few-shot subset"),
         ("template_hash", "template"),
         ("transform_hash", "image transform"),
         ("backbone_hash", "backbone weights"),

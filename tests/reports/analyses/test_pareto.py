@@ -18,7 +18,7 @@ from harness.spec.paths import home_folder
 from harness.tracking.run_record import Run
 from methods.kit.core.errors import UsageError
 from reports.analyses import budget, dominated_share, pareto, rank_curves
-from reports.cli import pareto as pareto_module
+from reports.cli import output
 from reports.results.board import Board, boards
 from reports.statistics import dominance, multiplier_bootstrap
 from tests.reports import known_runs
@@ -60,6 +60,12 @@ def board(runs: list[Run]) -> Board:
 
 @settings(deadline=None)
 @given(st.integers(2, 3), st.integers(1, 12), st.integers(0, 10_000))
+def points_of(found: Board) -> dict[str, pareto.ParetoPoint]:
+    """The points by method."""
+    axes = pareto.find_axes(found, COST, QUALITY)
+    return {p.method: p for p in pareto.pareto_points(found, axes)}
+
+
 def test_the_front_is_what_its_definition_says(columns: int, count: int, seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 5, (4, count, columns)).astype(float)
     for one, found in zip(values, dominance.on_front(values), strict=True):
@@ -86,7 +92,7 @@ def test_the_share_of_one_point_is_its_rectangle() -> None:
     found = board(made({"a": 99.0, "b": 9999.0}, {"a": 80, "b": 60}, noise=0))
     asked = pareto.find_axes(found, COST, QUALITY)
     a, b = dominated_share.dominated_shares(
-        found, pareto.pareto_points(found, COST, QUALITY), asked
+        found, pareto.pareto_points(found, pareto.find_axes(found, COST, QUALITY)), asked
     )
     assert (a.method, b.method) == ("a", "b")
     assert a.share == pytest.approx(1.0)
@@ -103,7 +109,10 @@ def test_of_two_at_one_cost_the_chance_is_that_of_the_paired_t_test(gap: float) 
     runs = made({"a": 10, "b": 10}, {"a": 60 + gap, "b": 60}, seeds=(1, 2, 3, 4))
     a, b = (np.array([r.metrics[QUALITY] for r in runs if r.tags["method"] == m]) for m in "ab")
     p = stats.ttest_rel(a, b, alternative="less").pvalue  # of a being behind, if it is not
-    found = {p.method: p.chance for p in pareto.pareto_points(board(runs), COST, QUALITY)}
+    found = {
+        p.method: p.chance
+        for p in pareto.pareto_points(board(runs), pareto.find_axes(board(runs), COST, QUALITY))
+    }
     assert found["a"] == pytest.approx(p, abs=0.025)
     assert found["a"] + found["b"] == pytest.approx(1)
 
@@ -111,7 +120,10 @@ def test_of_two_at_one_cost_the_chance_is_that_of_the_paired_t_test(gap: float) 
 def test_a_dearer_point_is_on_the_front_as_often_as_it_is_better() -> None:
     runs = made({"a": 10, "b": 1000}, {"a": 60, "b": 60.5}, seeds=(1, 2, 3, 4, 5))
     a, b = (np.array([r.metrics[QUALITY] for r in runs if r.tags["method"] == m]) for m in "ab")
-    found = {p.method: p for p in pareto.pareto_points(board(runs), COST, QUALITY)}
+    found = {
+        p.method: p
+        for p in pareto.pareto_points(board(runs), pareto.find_axes(board(runs), COST, QUALITY))
+    }
     assert found["a"].chance == 1.0
     expected = stats.ttest_rel(b, a, alternative="less").pvalue
     assert found["b"].chance == pytest.approx(expected, abs=0.025)
@@ -169,7 +181,7 @@ def test_h_moves_as_the_harmonic_mean_of_averages() -> None:
 
 def test_a_single_seed_has_no_chance_and_no_interval() -> None:
     found = board(made({"a": 10, "b": 100}, {"a": 60, "b": 70}, seeds=(1,)))
-    points = pareto.pareto_points(found, COST, QUALITY)
+    points = pareto.pareto_points(found, pareto.find_axes(found, COST, QUALITY))
     assert all(math.isnan(p.chance) for p in points)
     assert all(p.front for p in points)
     measured = dominated_share.dominated_shares(
@@ -184,7 +196,9 @@ def test_intervals_of_dominated_shares_cover_as_often_as_they_say(truth: tuple[i
     sizes = {f"a rank={i}": 10.0 ** (i + 1) for i in range(4)} | {"z": 10.0}
     means = dict(zip(sizes, (*truth, 50), strict=True))
     first = board(made(sizes, means, data=("x", "y"), noise=0))
-    points = pareto.pareto_points(first, COST, QUALITY, judged=False)
+    points = pareto.pareto_points(
+        first, pareto.find_axes(first, COST, QUALITY), probabilities=False
+    )
     exact = first.cells[QUALITY].to_numpy()
     asked = pareto.find_axes(first, COST, QUALITY)
     rng, covered = np.random.default_rng(1), []
@@ -209,10 +223,11 @@ def test_a_point_that_two_quantities_beat_may_stand_by_a_third() -> None:
     for run in runs:
         run.metrics[TIME] = 9.0 if run.tags["method"] == "a" else 1.0
     found = board(runs)
-    assert {p.method: p.front for p in pareto.pareto_points(found, COST, QUALITY)} == (
-        {"a": True, "b": False}
-    )
-    three = pareto.pareto_points(found, COST, QUALITY, TIME)
+    assert {
+        p.method: p.front
+        for p in pareto.pareto_points(found, pareto.find_axes(found, COST, QUALITY))
+    } == ({"a": True, "b": False})
+    three = pareto.pareto_points(found, pareto.find_axes(found, COST, QUALITY, TIME))
     assert {p.method: (p.front, p.third) for p in three} == {"a": (True, 9.0), "b": (True, 1.0)}
 
 
@@ -223,7 +238,7 @@ TRUTH = {"a rank=1": 60, "a rank=2": 70, "b": 65, "c": 90}
 def test_within_a_budget_the_best_is_the_best_that_fits() -> None:
     found = board(made(SIZES, TRUTH, noise=0.01))
     points, asked = (
-        pareto.pareto_points(found, COST, QUALITY),
+        pareto.pareto_points(found, pareto.find_axes(found, COST, QUALITY)),
         pareto.find_axes(found, COST, QUALITY),
     )
     read = budget.best_within_budget(found, points, asked, budget.parse_budget("60"))
@@ -246,7 +261,7 @@ def test_validation_chooses_a_methods_configuration_never_the_test() -> None:
     more = made({"a rank=4": 100}, {"a rank=4": 80}, noise=0)
     found = board([*runs, *more])
     points, asked = (
-        pareto.pareto_points(found, COST, QUALITY),
+        pareto.pareto_points(found, pareto.find_axes(found, COST, QUALITY)),
         pareto.find_axes(found, COST, QUALITY),
     )
     assert budget.best_within_budget(found, points, asked, 10).best[0][0].settings == "rank=1"
@@ -271,7 +286,7 @@ def test_budgets_are_read(word: str, value: float) -> None:
 def ledger(monkeypatch: pytest.MonkeyPatch) -> Board:
     """A ledger of planted rows behind the command."""
     found = board(made(SIZES, TRUTH, data=("x", "y")))
-    monkeypatch.setattr(pareto_module, "collect_boards", lambda *_: [found])
+    monkeypatch.setattr(output, "single_board", lambda *_: found)
     return found
 
 

@@ -14,7 +14,7 @@ from harness.cli import main
 from reports.analyses import sweep
 from reports.analyses.sweep import best_key, best_table, map_keys, map_table, map_values
 from reports.provenance import sweep_tables
-from reports.results import sweeps
+from reports.results import sweep_results
 
 AIMS = ["acc/val_hmean", "params/trainable"]
 RANKS, SLICES = [1, 2, 4], [2, 4, "[4, 8]"]
@@ -66,7 +66,7 @@ def test_the_front_and_its_hypervolume_are_what_they_say(
     planted(own_home)
     assert main.call(["pareto", "--sweep", "mine", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    table = sweep.front_table(sweeps.read_sweep("mine"), AIMS[1], AIMS[0])
+    table = sweep.front_table(sweep_results.load_sweep("mine"), AIMS[1], AIMS[0])
     pairs = list(zip(table[AIMS[1]], table[AIMS[0]], strict=True))
     beaten = [any(c <= p[0] and q >= p[1] and (c, q) != p for c, q in pairs) for p in pairs]
     assert [r["number"] for r in rows] == sorted(
@@ -95,7 +95,7 @@ def test_the_hypervolume_is_the_share_of_dominated_cells(pairs: list[tuple[int, 
 
 def test_the_map_has_the_best_of_each_cell(own_home: Path) -> None:
     planted(own_home)
-    sweep = sweeps.read_sweep("mine")
+    sweep = sweep_results.load_sweep("mine")
     keys = map_keys(sweep)
     assert keys == ("method.ring_rank", "method.slice_size")
     cells = map_table(sweep, keys)
@@ -106,7 +106,7 @@ def test_the_map_has_the_best_of_each_cell(own_home: Path) -> None:
 
 def test_the_curve_counts_what_cost_something(own_home: Path) -> None:
     planted(own_home)
-    table = sweep.tuning_curve(sweeps.read_sweep("mine"), "adaring")
+    table = sweep.tuning_curve(sweep_results.load_sweep("mine"), "adaring")
     assert table["trial"].tolist() == list(range(1, 11))  # pruned counts, capped does not
     assert table["seconds"].iloc[-1] == 20.0
     assert table["best"].is_monotonic_increasing
@@ -116,7 +116,7 @@ def test_the_curve_counts_what_cost_something(own_home: Path) -> None:
 def test_a_sweep_of_one_aim_and_one_key_has_a_curve_and_a_front(own_home: Path) -> None:
     planted(own_home, objectives=AIMS[:1], directions=["maximize"], importances={},
             dims={"method.ring_rank": ""})  # fmt: skip
-    assert [p.stem for p in sweep_tables.sweep_parts(sweeps.read_sweep("mine"))] == [
+    assert [p.stem for p in sweep_tables.sweep_parts(sweep_results.load_sweep("mine"))] == [
         "front",
         "curves",
     ]
@@ -186,7 +186,7 @@ def test_of_rates_that_do_as_well_the_least_is_shown(own_home: Path) -> None:
     table["train.lr"] = [[3e-3, 3e-4, 1e-3][i % 3] for i in table["number"]]
     table.loc[table["end"] == "complete", AIMS[0]] = 60.0
     table.to_csv(folder / "trials.csv", index=False)
-    sweep = sweeps.read_sweep("mine")
+    sweep = sweep_results.load_sweep("mine")
     key = best_key(sweep, None)
     assert key == "train.lr"
     best = best_table(sweep, key)

@@ -88,7 +88,7 @@ def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> Non
     """What `ringbench pareto` says of the same runs."""
     (board,) = boards(RUNS)
     asked = pareto.find_axes(board, "params/trainable", "acc/hmean")
-    found = pareto.pareto_points(board, "params/trainable", "acc/hmean")
+    found = pareto.pareto_points(board, asked)
     tables = diff.html_tables((built / BOARD / "pareto.html").read_bytes())
     heads, *rows = tables["plane-params-trainable-table"]
     place = heads.index("chance of it")
