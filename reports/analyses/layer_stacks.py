@@ -95,7 +95,7 @@ def _updates(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
     for tower, layer, name in adapter.wiring.sites:
         if layer is not None:
             site = getattr(adapter.clip, tower).block(layer).site(name)
-            pair = bound.pair((tower, layer, name), site.shape[0])
+            pair = bound.pair((tower, layer, name), site.shape[0]) if site.shape else None
             if pair is not None:
                 found[tower, layer, name] = pair[1] @ pair[0]
     return found

@@ -249,7 +249,7 @@ def test_within_a_budget_the_best_is_the_best_that_fits() -> None:
     assert said.startswith(
         "with at most 5,000 trainable parameters the best is a (rank=2): accuracy"
     )
-    assert "chance of being the best 100%" in said
+    assert "probability of being the best 100%" in said
     with pytest.raises(UsageError, match="nothing is at most that; the nearest is 10"):
         budget.best_within_budget(found, points, asked, 5)
 

@@ -135,7 +135,7 @@ def test_wrong_input_is_told_in_one_line(
         (["report", "--sweep", "mine", "--map", "ring_rank"], "expected two keys"),
         (["report", "--sweep", "mine", "--map", "ring_rank,lr"], "--map 'lr': unknown"),
         (["report", "--sweep", "mine", "--best", "ring_rnk"], "--best 'ring_rnk': unknown"),
-        (["report", "--best", "ring_rank"], "say of which sweep"),
+        (["report", "--best", "ring_rank"], "name the sweep"),
     ):
         assert main.call(words) == 2
         shown = capsys.readouterr().err

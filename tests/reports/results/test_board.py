@@ -22,7 +22,7 @@ from reports.results import board
 from reports.results import board as board_module
 from reports.statistics import dominance
 from reports.statistics.intervals import t_interval
-from reports.tables import leaderboard
+from reports.tables import columns, leaderboard
 
 
 def planted(
@@ -80,7 +80,7 @@ GRID = [
 
 def test_the_average_is_taken_seed_by_seed_and_its_h_from_the_averages() -> None:
     (board,) = board_module.boards(GRID)
-    row = board.averages().set_index("method").loc["a"]
+    row = board.ranked().set_index("method").loc["a"]
     by_seed = [harmonic_mean(70, 60), harmonic_mean(74, 63)]
     expected = t_interval(by_seed)
     assert row["acc/hmean_mean"] == pytest.approx(expected.mean)
@@ -134,7 +134,7 @@ def test_settings_that_differ_are_shown_and_their_rows_apart() -> None:
 
 def test_a_single_seed_has_no_interval() -> None:
     (board,) = board_module.boards([planted("a", "x", 1, 60, 50)])
-    assert leaderboard.mean_text(board.rows.iloc[0], "acc/base") == "60.00"
+    assert columns.mean_and_half(board.rows.iloc[0], "acc/base") == ("60.00", "")
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=20))
