@@ -127,7 +127,8 @@ def _open_clip() -> str:
 
 
 def _method_hash(name: str) -> str:
-    return _hash([FOLDER / f"{name}.py"])
+    files = [Path(folder) / f"{name}.py" for folder in methods.__path__]
+    return _hash(file for file in files if file.exists())
 
 
 @cache
@@ -138,7 +139,7 @@ def _kit_hash() -> str:
 def _hash(files: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
-        digest.update(file.relative_to(FOLDER).as_posix().encode() + b"\0" + file.read_bytes())
+        digest.update(f"{file.parent.name}/{file.name}".encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:16]
 
 
