@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from harness.data.split import Images
 from harness.model.classifier import Classifier
@@ -76,21 +75,11 @@ def fit(
     ``step_hook(step, run)`` may wrap each step. Without a ``plan`` one is made, with new
     augmentation in each epoch. Raises NonFiniteLoss.
     """
-    plan = plan or cache_plan.make_plan(net, train, cfg, seed)
-    yield from fit_trial([net], [plan], Trial(net.adapter, cfg, seed, (train,)), step_hook)
-
-
-def fit_trial(
-    nets: Sequence[Classifier],
-    plans: Sequence[CachePlan],
-    trial: Trial,
-    step_hook: StepHook | None = None,
-    after_step: AfterStep | None = None,
-) -> Iterator[EpochRow]:
-    """Train a single trial as :func:`fit_all` does. Raises NonFiniteLoss."""
-    if not trial.adapter.trained():
+    if not net.adapter.trained():
         return
-    for rows in fit_all(nets, plans, TrialGroup([trial]), step_hook, after_step):
+    plan = plan or cache_plan.make_plan(net, train, cfg, seed)
+    trial = Trial(net.adapter, cfg, seed, (train,))
+    for rows in fit_all([net], [plan], TrialGroup([trial]), step_hook):
         row = rows[trial]
         if isinstance(row, NonFiniteLoss):
             raise row
@@ -119,20 +108,28 @@ def fit_all(
     teachers = [_prepare(*each, group) for each in zip(nets, plans, tasks, strict=True)]
     recorder = replay.step_recorder(device)
     stepper = Stepper(group, step_hook, recorder, len(tasks), after_step is not None)
+    images = sum(task.images for task in tasks)
     step, total = 0, cfg.epochs * sum(task.steps for task in tasks)
     for epoch in range(cfg.epochs):
-        trials, log = group.trials, _EpochLog(epoch, cfg.epochs, step)
+        trials, outcomes, seconds = group.trials, list[Outcome](), list[float]()
         for batch in epoch_batches(tasks, epoch, trials, device):
             began, task = time.perf_counter(), batch.task
             group.optimizer.schedule(step, total)
             group.select_task(task)
             group.advance(step / total, step)
-            outcome = stepper(nets[task], batch, step, step / total, teachers[task])
-            log.add(outcome, (time.perf_counter() - began) / len(trials))
+            outcomes.append(stepper(nets[task], batch, step, step / total, teachers[task]))
+            seconds.append((time.perf_counter() - began) / len(trials))
             if after_step:
                 after_step(task, group)
             step += 1
-        rows = log.rows(trials, sum(task.images for task in tasks), stepper.tags)
+        numbers = _losses_and_accuracies(outcomes, images)
+        if device.type == "cuda":  # reading the losses waited for the whole epoch
+            seconds = [sum(seconds) / len(seconds)] * len(seconds)
+        rows: EpochRows = {}
+        for trial, losses, accuracy in zip(trials, *numbers, strict=True):
+            first = step - len(losses)
+            row = EpochRow(epoch, cfg.epochs, first, losses, accuracy, seconds, stepper.tags)
+            rows[trial] = row.non_finite() or row
         finite = [trial for trial in trials if isinstance(rows[trial], EpochRow)]
         if len(finite) < len(trials):
             group.retain(finite)
@@ -153,32 +150,10 @@ def _prepare(
     return FrozenTeacher(net, task.sets, plan.cached_views("teacher"))
 
 
-@dataclass
-class _EpochLog:
-    """Losses, correct answers and times of an epoch; read from the device at its end."""
-
-    epoch: int
-    epochs: int
-    first_step: int
-    losses: list[Tensor] = field(default_factory=list)
-    correct: list[Tensor] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def add(self, outcome: Outcome, seconds: float) -> None:
-        loss, correct = outcome
-        self.losses.append(loss)
-        self.correct.append(correct)
-        self.seconds.append(seconds)
-
-    def rows(self, trials: Sequence[Trial], images: int, tags: Mapping[str, str]) -> EpochRows:
-        losses = torch.stack(self.losses, 1).tolist()  # (trials, steps)
-        correct = torch.stack(self.correct).sum(0).tolist()
-        seconds = self.seconds
-        if self.losses[0].is_cuda:  # the stack above waited for the whole epoch
-            seconds = [sum(seconds) / len(seconds)] * len(seconds)
-        rows: EpochRows = {}
-        for trial, own, right in zip(trials, losses, correct, strict=True):
-            accuracy = 100 * right / images
-            row = EpochRow(self.epoch, self.epochs, self.first_step, own, accuracy, seconds, tags)
-            rows[trial] = row.non_finite() or row
-        return rows
+def _losses_and_accuracies(
+    outcomes: Sequence[Outcome], images: int
+) -> tuple[list[list[float]], list[float]]:
+    """Read an epoch from the device: the losses (trials, steps), and accuracies in per cent."""
+    losses, correct = zip(*outcomes, strict=True)
+    counts = torch.stack(correct).sum(0).tolist()
+    return torch.stack(losses, 1).tolist(), [100 * count / images for count in counts]

@@ -11,6 +11,7 @@ training continues eagerly.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -83,26 +84,14 @@ def step_recorder(device: torch.device) -> Recorder | None:
     return CompiledStepRecorder() if options.steps == "compiled" else CudaGraphRecorder()
 
 
+Compute = Callable[[Batch, Any], Outcome]  # of a batch and the progress of training
+
+
 class UnreadableProgress:
     """Stands for the progress of training while a step is captured: using it is an error."""
 
     def __getattr__(self, name: str) -> Any:
         raise TypeError("the method asks for the progress of training")
-
-
-@dataclass(frozen=True)
-class StepRequest:
-    """A step to take. ``compute(batch, progress)`` takes it; ``key`` holds all that it depends on
-    besides numbers on the device."""
-
-    key: Hashable
-    batch: Batch
-    compute: Callable[[Batch, Any], Outcome]
-    step: int
-    progress: float
-
-    def run(self) -> Outcome:
-        return self.compute(self.batch, self.progress)
 
 
 @dataclass
@@ -116,9 +105,9 @@ class _CapturedStep:
     repeat: Callable[[], None]
     gradients: list[Tensor | None]  # of the buffers, where a replay writes them
 
-    def replay(self, request: StepRequest) -> Outcome:
-        self.tape.redraw(request.step, request.progress)
-        for own, new in zip(_tensors(self.batch), _tensors(request.batch), strict=True):
+    def replay(self, batch: Batch, step: int, progress: float) -> Outcome:
+        self.tape.redraw(step, progress)
+        for own, new in zip(_tensors(self.batch), _tensors(batch), strict=True):
             own.copy_(new)
         self.repeat()
         for buffer, gradient in zip(self.group.buffers, self.gradients, strict=True):
@@ -149,58 +138,54 @@ class ReplayCache:
         if self.reads_gradients and not self.recorder.keeps_gradients:
             self.obstacle = "compiled steps keep no gradients, by which data sets are compared"
 
-    def take(self, request: StepRequest) -> Outcome | None:
-        """Replay a step, or take it to warm up or to capture it.
+    def take(
+        self, compute: Compute, batch: Batch, step: int, progress: float, depends: Hashable = None
+    ) -> Outcome:
+        """Take a step: replay it, or ``compute(batch, progress)`` it, to be captured or not.
 
-        Returns None where it has to be computed eagerly; nothing has been updated then.
+        ``depends``: all that it depends on besides numbers on the device.
         """
-        batch = request.batch
         shapes = ((t.shape, t.dtype) for t in _tensors(batch))
-        key = (request.key, self.group.removals, batch.streams, *shapes)
+        key = (depends, self.group.removals, batch.streams, *shapes)
         if key in self._captured:
-            return self._captured[key].replay(request)
+            return self._captured[key].replay(batch, step, progress)
         self._counts[key] = self._counts.get(key, 0) + 1
         if self.obstacle or len(self._captured) == MAX_SHAPES * self.tasks:
-            return None
+            return compute(batch, progress)
+        eager = partial(compute, batch, progress)
         if self._counts[key] <= WARM_UP_STEPS:
-            return self.recorder.warm_up(request.run)
+            return self.recorder.warm_up(eager)
         self.group.tape = tape = RandomTape()
+        before = _TrainingState(self.group)
         try:
-            captured, outcome = self._capture(request, tape)
+            expected = self.recorder.warm_up(eager)
+            after = _TrainingState(self.group)
+            before.restore()
+            try:
+                captured = self._capture(compute, batch, before, tape)
+                loss, _ = captured.replay(batch, step, progress)
+            except Exception as error:
+                self._give_up(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            else:
+                if after.close_to(_TrainingState(self.group)) and _close(loss, expected[0]):
+                    self._captured[key] = captured
+                else:
+                    self._give_up("a replayed step differed from the step")
+            after.restore()
         finally:
             self.group.tape = None
-        if captured is not None:
-            self._captured[key] = captured
-        return outcome
+        return expected
 
     def _capture(
-        self, request: StepRequest, tape: RandomTape
-    ) -> tuple[_CapturedStep | None, Outcome]:
-        """Take the step, capture it, and compare a replay with it."""
-        x, labels, rows = (t.clone() for t in _tensors(request.batch))
-        own = replace(request.batch, x=x, labels=labels, rows=rows)
-        before = _TrainingState(self.group)
-        expected = self.recorder.warm_up(request.run)
-        after = _TrainingState(self.group)
+        self, compute: Compute, batch: Batch, before: "_TrainingState", tape: RandomTape
+    ) -> _CapturedStep:
+        """Capture a step on a copy of its batch, which leaves the state as it was before."""
+        x, labels, rows = (t.clone() for t in _tensors(batch))
+        own = replace(batch, x=x, labels=labels, rows=rows)
+        outcome, repeat = self.recorder.capture(lambda: compute(own, UnreadableProgress()))
         before.restore()
-        captured = None
-        try:
-            outcome, repeat = self.recorder.capture(
-                lambda: request.compute(own, UnreadableProgress())
-            )
-            before.restore()
-            gradients = [buffer.tensor.grad for buffer in self.group.buffers]
-            captured = _CapturedStep(self.group, own, tape, outcome, repeat, gradients)
-            loss, _ = captured.replay(request)
-        except Exception as error:
-            captured = None
-            self._give_up(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        else:
-            if not (after.close_to(_TrainingState(self.group)) and _close(loss, expected[0])):
-                captured = None
-                self._give_up("a replayed step differed from the step")
-        after.restore()
-        return captured, expected
+        gradients = [buffer.tensor.grad for buffer in self.group.buffers]
+        return _CapturedStep(self.group, own, tape, outcome, repeat, gradients)
 
     def _give_up(self, reason: str) -> None:
         self.obstacle = reason

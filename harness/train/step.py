@@ -8,7 +8,7 @@ from harness.model import out_of_memory
 from harness.model.classifier import Classifier
 from harness.train.batches import Batch
 from harness.train.gradients import Outcome, train_step
-from harness.train.replay import GRAPH_TAG, Recorder, ReplayCache, StepRequest
+from harness.train.replay import GRAPH_TAG, Recorder, ReplayCache
 from harness.train.teacher import FrozenTeacher
 from harness.train.trial_group import TrialGroup
 
@@ -36,7 +36,7 @@ class Stepper:
         self.group = group
         self.step_hook = step_hook
         self.micro_batches = 1
-        self.replays = recorder and ReplayCache(group, recorder, tasks, reads_gradients)
+        self.replays = ReplayCache(group, recorder, tasks, reads_gradients) if recorder else None
         self._micro_batch_size = 0
 
     @property
@@ -59,11 +59,10 @@ class Stepper:
             return train_step(net, self.group, batch, step, progress, teacher, self.micro_batches)
 
         def run() -> Outcome:
-            outcome = None
-            if self.replays:
-                key = (id(net), self.micro_batches, batch.view if teacher else None)
-                outcome = self.replays.take(StepRequest(key, batch, compute, step, progress))
-            return compute(batch, progress) if outcome is None else outcome
+            if self.replays is None:
+                return compute(batch, progress)
+            depends = (id(net), self.micro_batches, batch.view if teacher else None)
+            return self.replays.take(compute, batch, step, progress, depends)
 
         while True:
             try:
