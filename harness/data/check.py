@@ -127,11 +127,11 @@ def check_table(
 def _check_counts(
     table: Dataset, counts: dict[str, int], expected: dict[str, Any]
 ) -> list[Finding]:
-    found = {"classes": len(table.classnames), **counts}
+    actual = {"classes": len(table.classnames), **counts}
     wrong = [
-        f"{expected[key]:,} {key} expected, {found[key]:,} found"
-        for key in found
-        if isinstance(expected.get(key), int) and expected[key] != found[key]
+        f"{expected[key]:,} {key} expected, {actual[key]:,} found"
+        for key in actual
+        if isinstance(expected.get(key), int) and expected[key] != actual[key]
     ]
     return [Finding("problem", "not complete", len(wrong), tuple(wrong))] if wrong else []
 
@@ -166,11 +166,11 @@ def _inspect(table: Dataset) -> list[ImageFacts]:
     chunks = [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]
     jobs = ((take_images(table.images, chunk),) for chunk in chunks)
     workers = worker_pool.worker_count() if len(rows) > FEW else 1
-    found: list[ImageFacts] = []
+    inspected: list[ImageFacts] = []
     for facts in worker_pool.map_ordered(inspect_images, jobs, workers):
-        found += facts
-        progress.report(f"checking {table.name}", len(found), len(rows))
-    return found
+        inspected += facts
+        progress.report(f"checking {table.name}", len(inspected), len(rows))
+    return inspected
 
 
 def inspect_images(images: Sequence[bytes]) -> list[ImageFacts]:

@@ -38,17 +38,17 @@ def split_hashes(
     """
     names = [each.classnames for each in (table, *targets)]
     plain = [each[0] if len(each) == 1 else each for each in texts]
-    found = {
+    hashes = {
         "data_hash": data_hash(table, targets),
         "subset_hash": subset_hash(drawn),
         "names_hash": hash_of(names if targets else names[0]),
         "template_hash": hash_of(plain if targets else plain[0]),
     }
     if skipped:
-        found["data_hash"] = hash_of([found["data_hash"], sorted(skipped)])
+        hashes["data_hash"] = hash_of([hashes["data_hash"], sorted(skipped)])
         more = ", ..." if len(skipped) > SHOWN else ""
-        found["skipped"] = f"{len(skipped)}: {', '.join(skipped[:SHOWN])}{more}"
-    return found
+        hashes["skipped"] = f"{len(skipped)}: {', '.join(skipped[:SHOWN])}{more}"
+    return hashes
 
 
 def combined_hash(hashes: Sequence[str]) -> str:

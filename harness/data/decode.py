@@ -49,11 +49,11 @@ def decode_images(images: Sequence[bytes], transform: Transform) -> tuple[np.nda
     array = np.zeros((len(images), 3, *transform.size), np.uint8)
     bad: Unreadable = {}
     for i in range(len(images)):
-        found = decode_pixels(images, i, transform)
-        if isinstance(found, str):
-            bad[i] = found
+        pixels = decode_pixels(images, i, transform)
+        if isinstance(pixels, str):
+            bad[i] = pixels
         else:
-            array[i] = found
+            array[i] = pixels
     return array, bad
 
 

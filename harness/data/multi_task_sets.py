@@ -19,18 +19,18 @@ def joined_name(given: Any) -> str:
     words = given if isinstance(given, list) else re.split(r"[,+]", str(given))
     known = registry.set_collections()
     stripped = [str(word).strip() for word in words]
-    found = [canonical_name(one) for word in stripped for one in known.get(word, (word,)) if one]
-    twice = next((one for one in found if found.count(one) > 1), None)
+    names = [canonical_name(one) for word in stripped for one in known.get(word, (word,)) if one]
+    twice = next((one for one in names if names.count(one) > 1), None)
     if twice:
         raise UsageError(
             f"data.name: {twice!r} is named twice; {MULTI_TASK} trains on each set once"
         )
-    if len(found) < 2:
+    if len(names) < 2:
         raise UsageError(
             f"data.name: {MULTI_TASK} trains on several data sets at once, such as"
-            f" data=digits,fashion-mnist; got {', '.join(found) or 'none'}"
+            f" data=digits,fashion-mnist; got {', '.join(names) or 'none'}"
         )
-    return SET_SEPARATOR.join(sorted(found))
+    return SET_SEPARATOR.join(sorted(names))
 
 
 def set_groups(names: Sequence[Any]) -> list[str]:
@@ -49,13 +49,13 @@ def set_groups(names: Sequence[Any]) -> list[str]:
 
 def joined_defaults(joined: str) -> dict[str, Any]:
     """Return settings of ``data``: as many shots as every set allows, the same for all."""
-    each = [registry.default_settings(one) for one in joined.split(SET_SEPARATOR)]
+    each = [registry.default_settings(own) for own in joined.split(SET_SEPARATOR)]
     usual = {"shots": DataSpec.shots, "val_shots": DataSpec.val_shots}
-    found: dict[str, Any] = {
-        key: min(one.get(key, value) for one in each) for key, value in usual.items()
+    settings: dict[str, Any] = {
+        key: min(own.get(key, value) for own in each) for key, value in usual.items()
     }
-    short = [one["short_classes"] for one in each if "short_classes" in one]
-    return found | ({"short_classes": short[0]} if short else {})
+    short = [own["short_classes"] for own in each if "short_classes" in own]
+    return settings | ({"short_classes": short[0]} if short else {})
 
 
 def joined_content(joined: str, root: str = "") -> str:

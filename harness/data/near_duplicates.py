@@ -45,7 +45,7 @@ def near_pairs(ones: dict[int, int], others: dict[int, int], within: int) -> lis
     Two such hashes agree entirely in at least one of ``within + 1`` slices of their bits, so only
     rows that share a slice are compared and none is missed.
     """
-    found: dict[tuple[int, int], int] = {}
+    distances: dict[tuple[int, int], int] = {}
     edges = np.linspace(0, BITS, within + 2).astype(int).tolist()
     for low, high in pairwise(edges):
         mask = ((1 << (high - low)) - 1) << low
@@ -56,5 +56,5 @@ def near_pairs(ones: dict[int, int], others: dict[int, int], within: int) -> lis
             for one in table.get(value & mask, ()):
                 distance = (ones[one] ^ value).bit_count()
                 if distance <= within:
-                    found[one, other] = distance
-    return [DuplicatePair(*rows, distance) for rows, distance in sorted(found.items())]
+                    distances[one, other] = distance
+    return [DuplicatePair(*rows, distance) for rows, distance in sorted(distances.items())]

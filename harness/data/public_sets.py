@@ -69,13 +69,13 @@ def canonical_name(name: str) -> str:
 
 def root_folder(given: str, name: str) -> Path:
     """Return the folder of the sets: ``data.root``, else RINGBENCH_DATA. Raises UsageError."""
-    found = given or os.environ.get(ROOT, "")
-    if not found:
+    named = given or os.environ.get(ROOT, "")
+    if not named:
         raise UsageError(
             f"data set {name!r} is read from a folder: set {ROOT} or data.root to the folder that"
             f" holds {known_sets()[name].folder}/ (docs/data.md shows the layout)"
         )
-    root = Path(found).expanduser()
+    root = Path(named).expanduser()
     if not root.is_dir():
         key = "data.root" if given else ROOT
         raise UsageError(f"{key}: {root}: no such folder")

@@ -58,18 +58,18 @@ def store_subsets(
     words = [part for name in names for part in name.split(",") if part]
     sets = dict.fromkeys(canonical_name(n) for w in words for n in known.get(w, (w,)))
     given = {} if val_shots is None else {"val_shots": val_shots}
-    found = []
+    stored = []
     for name, k, rule, seed in product(sets, counts, rules, seeds):
         table = registry.read_dataset(name, root)
         values = registry.default_settings(name) | {"name": name, "shots": k, "subset": rule}
         spec: DataSpec = check_part("data", DataSpec, values | given)
         drawn = few_shot.draw_subset(table, spec, seed)
         path, written = subset_files.store_subset(table, spec, seed, drawn)
-        found.append(StoredSubset(name, rule, k, seed, drawn, path, written))
-    return found
+        stored.append(StoredSubset(name, rule, k, seed, drawn, path, written))
+    return stored
 
 
-def compare_subsets(found: Sequence[StoredSubset]) -> list[SubsetPair]:
+def compare_subsets(subsets: Sequence[StoredSubset]) -> list[SubsetPair]:
     """Compare two rules under the same seed, and two seeds under the same rule."""
     return [
         SubsetPair(
@@ -80,7 +80,7 @@ def compare_subsets(found: Sequence[StoredSubset]) -> list[SubsetPair]:
             _shared(a.drawn.train.tolist(), b.drawn.train.tolist()),
             _shared(a.drawn.val.tolist(), b.drawn.val.tolist()),
         )
-        for a, b in combinations(found, 2)
+        for a, b in combinations(subsets, 2)
         if (a.data, a.shots) == (b.data, b.shots) and (a.rule == b.rule) != (a.seed == b.seed)
     ]
 

@@ -44,18 +44,18 @@ def resolve_templates(word: str, table: Dataset) -> tuple[str, ...]:
 
 def _read_templates(path: Path) -> tuple[str, ...]:
     source = f"data.template: {path}"
-    found = read_list_file(path, source)
-    if not isinstance(found, list) or not found or not all(isinstance(t, str) for t in found):
+    texts = read_list_file(path, source)
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise UsageError(f"{source}: must hold a list of texts")
-    for text in found:
+    for text in texts:
         if "{}" not in text:
             raise UsageError(f"{source}: {text!r} has no {{}} for the class name")
-        if found.count(text) > 1:
+        if texts.count(text) > 1:
             raise UsageError(f"{source}: {text!r} is given twice")
-    return tuple(found)
+    return tuple(texts)
 
 
 @cache
 def _known_templates() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((files("harness") / "data" / "templates.json").read_text())
-    return found
+    known: dict[str, Any] = json.loads((files("harness") / "data" / "templates.json").read_text())
+    return known

@@ -109,12 +109,14 @@ def _classes(known: PublicSet, home: Path, base: Path) -> tuple[list[Row], str]:
     first: list[str] = []
     for part in ("train", "test") if known.train else ("test",):
         folder = images / parts[part]
-        found = [name for name in list_folder(folder) if (folder / name).is_dir()]
-        first = first or found
-        if found != first:
-            odd = sorted(set(found) ^ set(first))[0]
-            raise UsageError(f"data set {known.name!r}: class {odd} is in only one of its folders")
-        for label, name in enumerate(found):
+        folders = [name for name in list_folder(folder) if (folder / name).is_dir()]
+        first = first or folders
+        if folders != first:
+            other = sorted(set(folders) ^ set(first))[0]
+            raise UsageError(
+                f"data set {known.name!r}: class {other} is in only one of its folders"
+            )
+        for label, name in enumerate(folders):
             if name not in names:
                 raise UsageError(f"{folder / name}: {CLASSNAMES} has no class {name!r}")
             inner = f"{parts[part]}/{name}" if parts[part] else name
@@ -176,9 +178,9 @@ def _check_counts(known: PublicSet, rows: Sequence[Row], names: Sequence[str]) -
     """Raise UsageError for other counts than published: results would mean something else."""
     half = (known.classes + 1) // 2
     base = sum(row.split == "test" and row.label < half for row in rows)
-    found = {part: sum(row.split == part for row in rows) for part in SPLITS}
+    images = {part: sum(row.split == part for row in rows) for part in SPLITS}
     counts = [("classes", len(names), known.classes)]
-    counts += [(f"{part} images", found[part], getattr(known, part)) for part in SPLITS]
+    counts += [(f"{part} images", images[part], getattr(known, part)) for part in SPLITS]
     if known.base_test is not None:
         counts.append(("test images of base classes", base, known.base_test))
     for what, there, expected in counts:

@@ -82,20 +82,20 @@ def _load(word: str) -> dict[str, Any]:
         raise UsageError("data.name: hf: needs a name, such as hf:beans")
     try:
         if Path(place).is_dir():
-            found = datasets.load_from_disk(place)
+            loaded = datasets.load_from_disk(place)
         else:
             logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # it reports each retry
             with _offline_without_network():
-                found = datasets.load_dataset(place, config or None)
+                loaded = datasets.load_dataset(place, config or None)
     except Exception as error:  # whatever its transport, readers and scripts raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(f"{word}: cannot be loaded: {reason[:200]}") from None
-    if isinstance(found, datasets.Dataset):
-        return {"train": found}
-    parts = {SPLIT_WORDS.get(name.lower(), name): part for name, part in found.items()}
+    if isinstance(loaded, datasets.Dataset):
+        return {"train": loaded}
+    parts = {SPLIT_WORDS.get(name.lower(), name): part for name, part in loaded.items()}
     known = {name: part for name, part in parts.items() if name in SPLITS}
     if not known:
-        raise UsageError(f"{word}: its splits {', '.join(found)} are none of train, val, test")
+        raise UsageError(f"{word}: its splits {', '.join(loaded)} are none of train, val, test")
     return known
 
 
@@ -145,10 +145,10 @@ def _class_names(word: str, part: Any, label: str) -> list[str]:
     feature = part.features[label]
     if isinstance(feature, datasets.ClassLabel):
         return list(feature.names)
-    found = part.unique(label)
-    if any(not isinstance(value, int | str) for value in found):
+    values = part.unique(label)
+    if any(not isinstance(value, int | str) for value in values):
         raise UsageError(f"{word}: column {label!r} must hold whole numbers or words")
-    return [str(value) for value in sorted(found)]
+    return [str(value) for value in sorted(values)]
 
 
 def _labels(word: str, whole: Any, label: str, names: tuple[str, ...]) -> np.ndarray:

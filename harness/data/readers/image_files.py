@@ -63,13 +63,13 @@ def take_images(images: Sequence[bytes], rows: Iterable[int]) -> Sequence[bytes]
 
 def image_hashes(images: Sequence[bytes]) -> list[str]:
     """Return the SHA-256 of every image; for one that cannot be read, that it was not."""
-    found = []
+    hashes = []
     with ThreadPoolExecutor(THREADS) as pool:
         for done, text in enumerate(pool.map(lambda row: _hash(images, row), range(len(images)))):
-            found.append(text)
+            hashes.append(text)
             if done % 256 == 255 or done + 1 == len(images):
                 progress.report("reading files", done + 1, len(images))
-    return found
+    return hashes
 
 
 def _hash(images: Sequence[bytes], row: int) -> str:

@@ -46,16 +46,16 @@ def number_classes(words: Sequence[str]) -> tuple[np.ndarray, list[str]]:
 
 def names_by_label(source: str, labels: Iterable[int], names: Iterable[str]) -> list[str]:
     """Return the class name of each label. Raises UsageError for two names and for gaps."""
-    found: dict[int, str] = {}
+    known: dict[int, str] = {}
     for label, name in zip(labels, names, strict=True):
-        if found.setdefault(label, name) != name:
+        if known.setdefault(label, name) != name:
             raise UsageError(
-                f"{source}: label {label} is called both {found[label]!r} and {name!r}"
+                f"{source}: label {label} is called both {known[label]!r} and {name!r}"
             )
-    gap = next((label for label in range(len(found)) if label not in found), None)
+    gap = next((label for label in range(len(known)) if label not in known), None)
     if gap is not None:
         raise UsageError(f"{source}: labels must count from 0 without gaps; {gap} is missing")
-    return [found[label] for label in range(len(found))]
+    return [known[label] for label in range(len(known))]
 
 
 def check_splits(source: str, words: Iterable[str]) -> np.ndarray:
