@@ -17,14 +17,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from harness.run import adapter_files, config
+from harness.run import config
 from harness.spec.paths import home_folder
 from harness.spec.spec import Spec
 from methods.kit.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SOURCE_ID = re.compile(r"([0-9a-f]{16})-([0-9a-f]{16})-([0-9a-f]{16})")
 RECORD = "record.json"
@@ -40,7 +41,7 @@ class SourceRun:
     """A finished run that another one takes weights from; stages have no tags and no MLflow id."""
 
     spec: Spec
-    state: Mapping[str, Tensor] = field(repr=False)
+    state: "Mapping[str, Tensor]" = field(repr=False)
     metrics: Mapping[str, float]
     tags: Mapping[str, str] = field(default_factory=dict)
     run_id: str = ""
@@ -87,6 +88,8 @@ def weights_hash(path: Path) -> str:
 @lru_cache(maxsize=8)
 def read_source(folder: Path) -> SourceRun:
     """Read a stored source. Raises UsageError for a weights file that was changed."""
+    from harness.run import adapter_files  # imports torch, which reports do not need
+
     facts, state = adapter_files.read(folder)
     if weights_hash(folder / adapter_files.WEIGHTS) != folder.name.partition("-")[2]:
         raise UsageError(f"{folder}: its weights were changed; remove the folder")

@@ -304,6 +304,13 @@ def test_listings_import_nothing_heavy() -> None:
     assert loaded_by(*(("ls", what) for what in words)) == ([0] * len(words), [])
 
 
+def test_reading_a_ledger_needs_neither_torch_nor_mlflow() -> None:
+    assert main.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
+    codes, modules = loaded_by(("ls", "runs"), ("leaderboard",))
+    assert codes == [0, 0]
+    assert modules == ["pandas"]
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.call(["--version"]) == 0
     assert capsys.readouterr().out == f"ringbench {version('ringbench')}\n"
