@@ -171,11 +171,9 @@ def _name_other_sweeps() -> None:
 
 def _free_port(port: int) -> int:
     """Return the port, or for 0 any free one. Raises UsageError where it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            problem = f"--port {port}: {error.strerror}; leave it out for a free one"
-            raise UsageError(problem) from None
-        return int(probe.getsockname()[1])
+    try:
+        with socket.create_server((HOST, port)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        problem = os.strerror(error.errno or 0)
+        raise UsageError(f"--port {port}: {problem}; leave it out for a free one") from None
