@@ -1,4 +1,4 @@
-"""Commands about many runs: suite, sweep."""
+"""The commands ``suite`` and ``sweep``."""
 
 from typing import Annotated
 
@@ -21,9 +21,7 @@ from harness.cli.options import (
 Workers = Annotated[int, typer.Option(min=1, help="Local processes.")]
 Cotrain = Annotated[
     str,
-    typer.Option(
-        metavar="K|auto|off", help="Runs trained side by side in a process: auto where it pays."
-    ),
+    typer.Option(metavar="K|auto|off", help="Runs co-trained in a process; auto: where it pays."),
 ]
 
 
@@ -51,18 +49,18 @@ def suite(
 
     The same command again finishes what is missing and repeats nothing.
     """
-    from sweeps.suite.build import build_suite
-
-    plan = build_suite(preset, words or [], tracking_uri)  # refuses mistyped words without torch
     from harness.model import run_options
+    from sweeps.suite.build import build_suite
+    from sweeps.suite.options import DriveOptions
+
+    run_options.use(run_options.RunOptions(steps, cache, threads))
+    options = DriveOptions(device, tracking_uri, None, workers, cotrain, force, quiet, json)
+    plan = build_suite(preset, words or [], tracking_uri)
     from harness.run import grouping
     from sweeps.suite import execute
 
-    run_options.use(run_options.RunOptions(steps, cache, threads))
     grouping.parse_size(cotrain)
-    if dry_run:
-        return execute.show(plan, tracking_uri, force, json)
-    return execute.run(plan, device, tracking_uri, workers, force, quiet, json, cotrain)
+    return execute.show_plan(plan, options) if dry_run else execute.run_suite(plan, options)
 
 
 def sweep(
@@ -73,7 +71,7 @@ def sweep(
             help="A space (`ringbench ls spaces`, or a TOML file), then fixed settings.",
         ),
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Until so many ended; 40.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; default 40.")] = None,
     workers: Workers = 1,
     sampler: Annotated[str, typer.Option(help="tpe, gp, nsga2, grid or random.")] = "tpe",
     objective: Annotated[
@@ -88,30 +86,30 @@ def sweep(
     ] = "median",
     prune_points: Annotated[
         int | None,
-        typer.Option(min=0, max=20, help="Looks inside each run, spread over its epochs; 3."),
+        typer.Option(min=0, max=20, help="Validation checkpoints inside each run; default 3."),
     ] = None,
     bound: Annotated[
         bool, typer.Option(help="Stop trials that cannot enter the front before they train.")
     ] = True,
     methods: Annotated[
-        str | None, typer.Option(help="Compare methods, each tuned within --budget.")
+        str | None, typer.Option(help="Methods to compare, each tuned within --budget.")
     ] = None,
     candidate: Annotated[
         list[str] | None,
         typer.Option(help="One more to compare, with settings: 'adaring form=adapter'."),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Of each method: 30 trials, or 20m or 2h of trials.")
+        str | None, typer.Option(help="Of each candidate: 30 trials, or 20m or 2h of trials.")
     ] = None,
     fresh: Annotated[
-        int, typer.Option(min=0, help="Fresh seeds that test each winner; 0: none is tested.")
+        int, typer.Option(min=0, help="Fresh seeds that test each winner; 0: no test.")
     ] = 3,
-    name: Annotated[str | None, typer.Option(help="The sweep's name; made up if none.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep; default generated.")] = None,
     preset: Annotated[str, typer.Option(help="See `ringbench ls presets`.")] = "base_to_novel",
     storage: Annotated[
-        str | None, typer.Option(help="postgresql://... (needs ringbench[db]); else a file.")
+        str | None, typer.Option(help="postgresql://... (needs ringbench[db]); default a file.")
     ] = None,
-    sampler_seed: Annotated[int, typer.Option(min=0, help="Of the search itself.")] = 0,
+    sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -124,33 +122,33 @@ def sweep(
 ) -> int:
     """Search settings on validation data: ringbench sweep ring_rank data=emoji-things --trials 40
 
-    The same command again goes on to the end. Comma lists of data sets and seeds are averaged in
-    each trial. With --methods A,B --budget 30 every method gets the same tuning and each winner is
+    The same command again continues to the end. Comma lists of data sets and seeds are averaged in
+    each trial. With --methods A,B --budget 30 every method is tuned equally long and each winner is
     tested with fresh seeds; each is searched in its own space, or all in `learning_rate` or
     `learning_rate_grid`.
 
     With one accuracy as the objective, a trial below the others is pruned between its runs and
-    inside of them, at --prune-points looks on validation data. With accuracy and a parameter count,
-    a trial that cannot enter the front is not trained (--no-bound trains all).
+    inside them, at --prune-points validation checkpoints. With accuracy and a parameter count, a
+    trial that cannot enter the front is not trained (--no-bound trains all).
 
-    Trials that are trained side by side (--cotrain) know nothing of each other's results, as those
-    of several workers; where trials may be pruned, auto takes them one after another.
+    Co-trained trials (--cotrain) do not see each other's results, as those of several workers;
+    where trials may be pruned, auto takes them one after another.
     """
     from harness.model import run_options
-    from harness.run import grouping
-    from sweeps.cli import requests
-    from sweeps.study.search import Where
+    from sweeps.cli import sweep_command
+    from sweeps.study.request import SweepRequest
     from sweeps.study.sweep_plan import SweepOptions
+    from sweeps.suite.options import DriveOptions
 
     run_options.use(run_options.RunOptions(steps, cache, threads))
-    grouping.parse_size(cotrain)
-    options = SweepOptions(sampler, pruner, sampler_seed, bound, prune_points)
-    where = Where(device, tracking_uri, storage, workers, quiet or json, cotrain)
-    request = requests.Request(
-        tuple(words or ()), preset, tuple(objective or ()), tuple(cap or ()), options, name
+    options = DriveOptions(device, tracking_uri, storage, workers, cotrain, quiet=quiet, json=json)
+    search = SweepOptions(sampler, pruner, sampler_seed, bound, prune_points)
+    request = SweepRequest(
+        preset, tuple(objective or ()), tuple(cap or ()), search, name, tracking_uri
     )
-    if methods is not None or candidate or budget is not None:
-        return requests.contest(
-            request, methods, candidate or (), budget, trials, fresh, where, dry_run, json
-        )
-    return requests.sweep(request, trials, where, dry_run, json)
+    asked = sweep_command.ComparisonRequest(methods, candidate or (), budget, fresh, trials)
+    if asked.given:
+        comparison = sweep_command.plan_comparison(words or (), request, asked)
+        return sweep_command.compare(comparison, options, dry_run)
+    plan, goal = sweep_command.plan_sweep(words or (), request, trials)
+    return sweep_command.sweep(plan, goal, options, dry_run)

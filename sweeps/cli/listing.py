@@ -4,16 +4,16 @@ from typing import Any
 
 from harness.cli.listing import Listing
 from harness.tracking.sweep_record import read_sweep, sweep_names
-from sweeps.space import definition
+from sweeps.space.definition import GENERATED, load_space, space_names
 
 
 def spaces() -> Listing:
     rows: list[list[Any]] = []
-    for name in definition.names():
-        if name in definition.MADE:
-            rows.append([name, "any", *definition.MADE[name]])
+    for name in space_names():
+        if name in GENERATED:
+            rows.append([name, "any", *GENERATED[name]])
             continue
-        space = definition.load(name)
+        space = load_space(name)
         rows.append([name, space.method, ", ".join(space.keys), space.about])
     return ["space", "method", "keys", "what"], rows
 

@@ -1,1 +1,1 @@
-"""What a sweep searches."""
+"""Search spaces: the settings that a sweep varies."""

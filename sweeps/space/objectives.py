@@ -1,6 +1,6 @@
-"""What a sweep can aim at or cap: recorded quantities with a known direction.
+"""Objectives and caps of a sweep: recorded quantities with a known direction.
 
-Nothing measured on the test split is among them.
+None of them is measured on the test split.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ MEASURED = (
 
 @dataclass(frozen=True)
 class Cap:
-    """A trial above the limit is refused before its first step."""
+    """A limit on a parameter count: a trial above it is refused before its first step."""
 
     name: str
     limit: float
@@ -35,43 +35,49 @@ class Cap:
         return f"{self.name}={self.limit:g}"
 
 
-def objectives(words: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
-    """One or two quantities; the protocol's headline on validation data by default."""
-    known = DEFINITIONS[protocol]
-    found = tuple(n for word in words for n in word.split(",") if n) or (known.validation,)
-    for name in found:
-        _check(name, (*known.validated, *KNOWN_BEFORE, *MEASURED))
-    if len(found) > 2 or len(set(found)) < len(found):
-        raise UsageError(f"--objective: one quantity or two different ones, got {', '.join(found)}")
-    return found
+def read_objectives(words: Sequence[str], protocol: Protocol) -> tuple[str, ...]:
+    """Read one or two quantities; the default is the protocol's main validation accuracy.
+
+    Raises UsageError.
+    """
+    protocol_metrics = DEFINITIONS[protocol]
+    names = tuple(n for word in words for n in word.split(",") if n) or (
+        protocol_metrics.validation,
+    )
+    for name in names:
+        _check(name, (*protocol_metrics.validated, *KNOWN_BEFORE, *MEASURED))
+    if len(names) > 2 or len(set(names)) < len(names):
+        raise UsageError(f"--objective: one quantity or two different ones, got {', '.join(names)}")
+    return names
 
 
-def caps(words: Sequence[str]) -> tuple[Cap, ...]:
-    """``params/trainable=50000``: limits on what is known before training."""
-    found = []
-    for word in words:
-        name, equals, raw = word.partition("=")
-        if not equals:
-            raise UsageError(f"--cap {word!r}: expected QUANTITY=LIMIT, as params/trainable=50000")
-        if name in MEASURED:
-            raise UsageError(
-                f"--cap {name}: known only after training; cap one of {', '.join(KNOWN_BEFORE)}"
-            )
-        if name not in KNOWN_BEFORE:
-            raise unknown(f"--cap {name!r}", name, KNOWN_BEFORE)
-        try:
-            limit = float(raw.replace("_", ""))
-        except ValueError:
-            limit = -1
-        if not 0 <= limit < float("inf"):
-            raise UsageError(f"--cap {name}: expected a number from 0, got {raw!r}")
-        found.append(Cap(name, limit))
-    return tuple(found)
+def read_caps(words: Sequence[str]) -> tuple[Cap, ...]:
+    """Read limits such as ``params/trainable=50000``. Raises UsageError."""
+    return tuple(map(_cap, words))
 
 
 def direction(name: str) -> Direction:
-    """Accuracies go up, everything else down."""
+    """Return the better direction: up for accuracies, down for everything else."""
     return "maximize" if name.startswith("acc/") else "minimize"
+
+
+def _cap(word: str) -> Cap:
+    name, equals, raw = word.partition("=")
+    if not equals:
+        raise UsageError(f"--cap {word!r}: expected QUANTITY=LIMIT, as params/trainable=50000")
+    if name in MEASURED:
+        raise UsageError(
+            f"--cap {name}: known only after training; cap one of {', '.join(KNOWN_BEFORE)}"
+        )
+    if name not in KNOWN_BEFORE:
+        raise unknown(f"--cap {name!r}", name, KNOWN_BEFORE)
+    try:
+        limit = float(raw.replace("_", ""))
+    except ValueError:
+        limit = -1
+    if not 0 <= limit < float("inf"):
+        raise UsageError(f"--cap {name}: expected a number from 0, got {raw!r}")
+    return Cap(name, limit)
 
 
 def _check(name: str, known: Sequence[str]) -> None:

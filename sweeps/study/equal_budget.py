@@ -1,39 +1,27 @@
-"""Equal budgets: every method is tuned for as long as every other, then its winner is tested.
+"""Equal-budget comparisons: each candidate is tuned with the same budget, its winner is tested.
 
-Methods may stand several times with different settings, as ``adaring form=adapter``. Each has
-a sweep of its own on validation data, with the same number of trials or minutes of
-trials. The winner of each, the best trial on validation data, is run again with fresh seeds that
-no trial has seen, and tested once a seed.
+A candidate is a method, perhaps with settings, as ``adaring form=adapter``. Each has a sweep of its
+own on validation data, with the same number of trials or minutes of trials. The winner of each, the
+best trial on validation data, is run again with fresh seeds that no trial has seen, and tested once
+a seed.
 """
 
 import hashlib
-import importlib
-import json
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from statistics import fmean
 from typing import Any
 
 import methods
-from harness.cli import console
 from harness.run import config
-from harness.spec.protocols import DEFINITIONS
 from harness.spec.spec import Spec
-from harness.tracking import sweep_record
-from harness.tracking.driver import RunOutcome
-from harness.tracking.ledger import open_ledger
 from methods.kit.core.errors import UsageError, unknown
-from sweeps.space import definition
-from sweeps.study import files, search, sweep_plan
-from sweeps.study.optuna_study import Goal
-from sweeps.study.search import Found, Where
-from sweeps.study.sweep_plan import SweepOptions, SweepPlan
-from sweeps.suite.workers import run_all
-
-TESTED: dict[str, tuple[str, ...]] = {name: p.tested for name, p in DEFINITIONS.items()}
+from sweeps.space.definition import FIELDS, GENERATED, space_names
+from sweeps.study.budget import Budget
+from sweeps.study.request import SweepRequest, build_plan
+from sweeps.study.sweep_plan import SweepPlan
 
 
 @dataclass(frozen=True)
@@ -54,27 +42,37 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class EqualBudgetComparison:
-    """Who takes part, the sweep and budget of each, and the seeds of the test."""
+class Comparison:
+    """The candidates with their sweeps, the budget of each, and the seeds of the test."""
 
     name: str
     candidates: tuple[Candidate, ...]
     plans: tuple[SweepPlan, ...]
-    goal: Goal
+    budget: Budget
     seeds: tuple[int, ...]
 
+    @property
+    def note(self) -> str:
+        """The description in MLflow."""
+        names = ", ".join(c.label for c in self.candidates)
+        seeds = ", ".join(str(s) for s in self.seeds)
+        return (
+            f"{names}: tuned for {self.budget} each on validation data, in sweeps of their own"
+            f" ({', '.join(p.name for p in self.plans)}); the winners, tested with seeds {seeds},"
+            f" are nested below.\n\n    ringbench report --sweep {self.name}"
+        )
 
-@dataclass(frozen=True)
-class Tested:
-    """A method's winner: what it reached in tuning, and its tested runs."""
-
-    candidate: Candidate
-    sweep: Found
-    specs: tuple[Spec, ...]
+    def test_specs(self, plan: SweepPlan, winner: dict[str, Any] | None) -> tuple[Spec, ...]:
+        """Return the tested runs of a winner, by its settings; none without a winner."""
+        if winner is None:
+            return ()
+        data = dict.fromkeys(d for d, _ in plan.cells)
+        words = [plan.run_words(winner, d, s) for s in self.seeds for d in data]
+        return tuple(config.build(plan.preset, run) for run in words)
 
 
 def read_candidate(text: str) -> Candidate:
-    """``adaring form=adapter train.lr=1e-3``: fields of the method need no ``method.``.
+    """Read ``adaring form=adapter train.lr=1e-3``: fields of the method need no ``method.``.
 
     Raises UsageError for an unknown method, and for settings of anything but the method and its
     training: data, seeds and backbone are the same for all.
@@ -97,201 +95,56 @@ def read_candidate(text: str) -> Candidate:
     return Candidate(method, tuple(full))
 
 
-def build(
+def build_comparison(
     candidates: Sequence[Candidate],
-    wanted: str | None,
     words: Sequence[str],
-    preset: str,
-    objective: Sequence[str],
-    cap: Sequence[str],
-    options: SweepOptions,
-    goal: Goal,
+    request: SweepRequest,
+    budget: Budget,
     fresh: int,
-    name: str | None = None,
-    uri: str | None = None,
-) -> EqualBudgetComparison:
-    """The contest that a command describes, in each one's own space or in the space ``wanted``.
+) -> Comparison:
+    """Build the comparison that a command describes, with ``fresh`` seeds for its test.
 
-    Raises UsageError in one line.
+    ``words`` may begin with a generated space; else each candidate has its own space. Raises
+    UsageError in one line.
     """
-    slugs = [e.slug for e in candidates]  # what sweeps and files are called by
-    twice = next((e.label for e in candidates if slugs.count(e.slug) > 1), None)
+    slugs = [c.slug for c in candidates]  # the names of sweeps and files
+    twice = next((c.label for c in candidates if slugs.count(c.slug) > 1), None)
     if twice:
         raise UsageError(f"--methods: {twice!r} is named twice")
-    if wanted not in (None, *definition.MADE):
-        raise UsageError(
-            f"{wanted!r}: with --methods the space is one of {', '.join(definition.MADE)}"
+    space = words[0] if words and "=" not in words[0] else None
+    if space not in (None, *GENERATED):
+        raise UsageError(f"{space!r}: with --methods the space is one of {', '.join(GENERATED)}")
+    common = words[1:] if space else words
+    plans = [
+        build_plan(
+            space or _own_space(c.method),
+            [*common, *c.words, f"method={c.method}"],
+            replace(request, name=request.name and f"{request.name}-{c.slug}"),
         )
-
-    def plans(title: str | None) -> list[SweepPlan]:
-        return [
-            _plan(e, wanted, words, preset, objective, cap, options,
-                  f"{title}-{e.slug}" if title else None, uri)
-            for e in candidates
-        ]  # fmt: skip
-
-    first = plans(None)
-    if any(len(p.objectives) > 1 for p in first):
+        for c in candidates
+    ]
+    if any(len(p.objectives) > 1 for p in plans):
         raise UsageError("--methods: compares by one objective; say --objective once")
-    if options.sampler == "grid":
-        _check_grids(first, goal)
-    text = " ".join([*(p.digest() for p in first), str(goal), str(fresh)])
-    title = name or f"contest-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    named = tuple(plans(title))
-    start = max(seed for p in named for _, seed in p.cells) + 1
-    return EqualBudgetComparison(
-        title, tuple(candidates), named, goal, tuple(range(start, start + fresh))
-    )
+    if request.options.sampler == "grid":
+        _check_grids(plans, budget)
+    text = " ".join([*(p.digest() for p in plans), str(budget), str(fresh)])
+    name = request.name or f"equal-budget-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    named = [replace(p, name=f"{name}-{c.slug}") for p, c in zip(plans, candidates, strict=True)]
+    first = max(seed for p in plans for _, seed in p.cells) + 1
+    seeds = tuple(range(first, first + fresh))
+    return Comparison(name, tuple(candidates), tuple(named), budget, seeds)
 
 
-def _check_grids(plans: Sequence[SweepPlan], goal: Goal) -> None:
-    """Raises UsageError unless the budget is every grid once, and that the same for all."""
+def _own_space(method: str) -> str:
+    """Return a method's space for such budgets, else the space of its name, else of its fields."""
+    return next((n for n in (f"{method}_budget", method) if n in space_names()), FIELDS)
+
+
+def _check_grids(plans: Sequence[SweepPlan], budget: Budget) -> None:
+    """Raise UsageError unless the budget is every grid once, and that the same for all."""
     sizes = {len(p.grid()) for p in plans}
     if len(sizes) > 1:
         raise UsageError("--sampler grid: grids of methods differ in size; take another sampler")
     size = sizes.pop()
-    if goal.trials != size:
-        raise UsageError(f"--budget {goal}: with --sampler grid it is the whole grid, {size}")
-
-
-def run(contest: EqualBudgetComparison, where: Where) -> tuple[list[Tested], list[RunOutcome], int]:
-    """Tune each method, then test the winners; returns them, the runs, and the exit code."""
-    found = []
-    for p in contest.plans:
-        found.append(search.run(p, contest.goal, where))
-        pairs = zip(contest.candidates, found, strict=False)  # the rest are still to be tuned
-        _write(contest, [Tested(e, f, ()) for e, f in pairs])
-        if found[-1].stopped:
-            return [], [], 3
-    tested = [
-        Tested(e, f, _specs(f, contest.seeds))
-        for e, f in zip(contest.candidates, found, strict=True)
-    ]
-    _write(contest, tested)
-    done, code = _test(contest, tested, where)
-    return tested, done, max(code, *(f.code for f in found))
-
-
-def budget(text: str) -> Goal:
-    """``30`` trials, ``20m`` or ``2h`` of trials. Raises UsageError."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mh]?)", text.strip())
-    amount = float(match[1]) if match else 0.0
-    if match and match[2] and amount > 0:
-        return Goal(seconds=amount * {"m": 60, "h": 3600}[match[2]])
-    if match and amount >= 1 and amount == int(amount) and "." not in match[1]:
-        return Goal(trials=int(amount))
-    raise UsageError(f"--budget {text!r}: expected trials or time, as 30, 20m or 2h")
-
-
-def table(tested: Sequence[Tested], done: Sequence[RunOutcome], protocol: str) -> list[list[Any]]:
-    """A row for each candidate, best first: validation, then means over the tested runs."""
-    rows = []
-    by_digest = {d.spec.digest(): d for d in done}
-    for t in tested:
-        runs = [by_digest[s.digest()] for s in t.specs if s.digest() in by_digest]
-        ok = [d.metrics for d in runs if d.ok]
-        scores = [fmean(m[name] for m in ok) if ok else "-" for name in TESTED[protocol]]
-        trainable = int(ok[0]["params/trainable"]) if ok else "-"
-        value = t.sweep.best[0].values[0] if t.sweep.best else "-"
-        rows.append([t.candidate.label, value, *scores, trainable, len(ok)])
-    return sorted(rows, key=lambda row: -row[-3] if row[-3] != "-" else 1.0)
-
-
-def _plan(
-    who: Candidate,
-    wanted: str | None,
-    words: Sequence[str],
-    preset: str,
-    objective: Sequence[str],
-    cap: Sequence[str],
-    options: SweepOptions,
-    name: str | None,
-    uri: str | None,
-) -> SweepPlan:
-    """The sweep of one: in the space wanted, else in its method's for such budgets, in that of its
-    name, or of its fields.
-    """
-    known, method = definition.names(), who.method
-    own = next((n for n in (f"{method}_budget", method) if n in known), definition.FIELDS)
-    mine = [*words, *who.words, f"method={method}"]
-    return sweep_plan.build(wanted or own, mine, preset, objective, cap, options, name, uri)
-
-
-def _specs(found: Found, seeds: Sequence[int]) -> tuple[Spec, ...]:
-    values = found.winner()
-    if values is None:
-        return ()
-    data = list(dict.fromkeys(d for d, _ in found.plan.cells))
-    return tuple(
-        config.build(found.plan.preset, found.plan.paste(values, d, s)) for s in seeds for d in data
-    )
-
-
-def _test(
-    contest: EqualBudgetComparison, tested: Sequence[Tested], where: Where
-) -> tuple[list[RunOutcome], int]:
-    """Run the winners with the test split open; what is recorded is not repeated."""
-    ledger = open_ledger(where.uri)
-    group = ledger.start_parent(contest.name, contest.plans[0].protocol, "sweep", _note(contest))
-    done: list[RunOutcome] = []
-    todo = []
-    for spec in dict.fromkeys(s for t in tested for s in t.specs):
-        recorded = ledger.find(spec.digest())
-        if recorded is None:
-            todo.append(spec)
-        else:
-            done.append(RunOutcome(spec, recorded.status, recorded.metrics, recorded=True))
-    bars = console.ProgressBars(len(todo), where.quiet)
-    stopped = False
-    with bars.shown():
-        try:
-            for ended in run_all(
-                todo, where.device, where.uri, group, where.workers, bars, where.cotrain
-            ):
-                done.append(ended)
-        except KeyboardInterrupt:
-            stopped = True
-    failed = sum(not d.ok for d in done)
-    left = len(todo) - sum(d.ok and not d.recorded for d in done)
-    ledger.end_parent(group, complete=not left)
-    if todo and not left:
-        digests = [s.digest() for t in tested for s in t.specs]
-        importlib.import_module(search.REPORTS).suite(where.uri, group, digests)
-    return done, 3 if stopped else 1 if failed else 0
-
-
-def _note(contest: EqualBudgetComparison) -> str:
-    """What a person reads about it in MLflow."""
-    names = ", ".join(e.label for e in contest.candidates)
-    seeds = ", ".join(str(s) for s in contest.seeds)
-    return (
-        f"{names}: tuned for {contest.goal} each on validation data, in sweeps of their own"
-        f" ({', '.join(p.name for p in contest.plans)}); the winners, tested with seeds {seeds},"
-        f" are nested below.\n\n    ringbench report --sweep {contest.name}"
-    )
-
-
-def _write(contest: EqualBudgetComparison, tested: Sequence[Tested]) -> None:
-    """Keep the contest for reports: its sweeps, its winners, and the digests of their tests."""
-    first = contest.plans[0]
-    facts = {
-        "kind": sweep_record.COMPARISON,
-        "name": contest.name,
-        "protocol": first.protocol,
-        "objective": first.objectives[0],
-        "goal": str(contest.goal),
-        "seeds": list(contest.seeds),
-        "data": list(dict.fromkeys(d for d, _ in first.cells)),
-        "methods": [
-            {
-                "method": t.candidate.method,
-                "label": t.candidate.label,
-                "sweep": t.sweep.plan.name,
-                "overrides": t.sweep.best[0].user_attrs["overrides"] if t.sweep.best else [],
-                "digests": [s.digest() for s in t.specs],
-            }
-            for t in tested
-        ],
-    }
-    place = sweep_record.sweep_folder(contest.name, create=True)
-    files.put(place / sweep_record.FACTS, json.dumps(facts, indent=2) + "\n")
+    if budget.trials != size:
+        raise UsageError(f"--budget {budget}: with --sampler grid it is the whole grid, {size}")

@@ -1,4 +1,7 @@
-"""A sweep as plain files, for reports and for anybody: sweep.json and trials.csv."""
+"""Writes a sweep as plain files, for reports and for anybody: sweep.json and trials.csv.
+
+harness/tracking/sweep_record.py reads them.
+"""
 
 import json
 import os
@@ -8,41 +11,56 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from harness.spec import paths
+from harness.spec.paths import without_password
 from harness.tracking.sweep_record import FACTS, SWEEP, TRIALS, sweep_folder
-from sweeps.study.heartbeat import SAMPLED
-from sweeps.study.optuna_study import Study, decoded
+from sweeps.study.optuna_study import Study
 from sweeps.study.sweep_plan import SweepPlan
+from sweeps.study.trial_claims import SAMPLED
 
 
-def write(study: Study) -> Path:
-    """Write both files, each whole or not at all; returns their folder."""
-    place = sweep_folder(study.plan.name, create=True)
-    facts = study.plan.as_dict() | {
-        "kind": SWEEP,
-        "digest": study.plan.digest(),
-        "storage": paths.without_password(study.url),
-        "importances": study.importances(),
-        "grid": study.plan.space.grids(),
-    }
-    table = pd.DataFrame(rows(study), columns=_columns(study.plan))
-    put(place / TRIALS, table.to_csv(index=False, lineterminator="\n"))
-    put(place / FACTS, json.dumps(facts, indent=2) + "\n")
-    return place
+def write_sweep(study: Study) -> Path:
+    """Write both files, each whole or not at all; return their folder."""
+    folder = sweep_folder(study.plan.name, create=True)
+    table = pd.DataFrame(
+        [_row(study.plan, t, order) for order, t in enumerate(study.ended())],
+        columns=_columns(study.plan),
+    )
+    replace_text(folder / TRIALS, table.to_csv(index=False, lineterminator="\n"))
+    write_facts(
+        study.plan.name,
+        study.plan.as_dict()
+        | {
+            "kind": SWEEP,
+            "digest": study.plan.digest(),
+            "storage": without_password(study.url),
+            "importances": study.importances(),
+            "grid": study.plan.space.grids(),
+        },
+    )
+    return folder
 
 
-def rows(study: Study) -> list[dict[str, Any]]:
-    """One row an ended trial, in order: settings, how it ended, what it reached and cost."""
-    return [_row(study, t, order) for order, t in enumerate(study.ended())]
+def write_facts(name: str, facts: dict[str, Any]) -> None:
+    """Write the sweep.json of a sweep or comparison."""
+    folder = sweep_folder(name, create=True)
+    replace_text(folder / FACTS, json.dumps(facts, indent=2) + "\n")
 
 
-def _row(study: Study, trial: FrozenTrial, order: int) -> dict[str, Any]:
-    plan, facts = study.plan, trial.user_attrs
+def replace_text(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old one or the new one."""
+    scrap = path.with_name(f".{path.name}-{os.getpid()}")
+    scrap.write_text(text)
+    scrap.replace(path)
+
+
+def _row(plan: SweepPlan, trial: FrozenTrial, order: int) -> dict[str, Any]:
+    """Return a trial that ended: its settings, how it ended, what it reached and cost."""
+    facts = trial.user_attrs
     complete = trial.state == TrialState.COMPLETE
     settings: dict[str, Any] = dict.fromkeys(plan.space.keys, "")
-    if SAMPLED in facts:  # else it was cut short while its settings were drawn
-        found = decoded(plan, trial.params)
-        settings |= {k: json.dumps(v) if isinstance(v, list) else v for k, v in found.items()}
+    if SAMPLED in facts:  # else it was interrupted while its settings were drawn
+        values = plan.decode(trial.params)
+        settings |= {k: json.dumps(v) if isinstance(v, list) else v for k, v in values.items()}
     known: dict[str, Any] = facts.get("metrics", {}) if complete else facts.get("counts", {})
     return {
         "order": order,
@@ -67,10 +85,3 @@ def _quantities(plan: SweepPlan) -> list[str]:
 def _columns(plan: SweepPlan) -> list[str]:
     before = ["order", "number", "end", "why", "origin", "seconds"]
     return [*before, *plan.space.keys, *_quantities(plan), "runs", "audited", "command", "digests"]
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file so that a reader finds the old one or the new one."""
-    scrap = path.with_name(f".{path.name}-{os.getpid()}")
-    scrap.write_text(text)
-    scrap.replace(path)

@@ -1,1 +1,1 @@
-"""Grids of runs and the processes that run them."""
+"""Grids of runs, and the processes that run them."""

@@ -29,7 +29,7 @@ class Suite:
 
     @property
     def note(self) -> str:
-        """What a person reads about it in MLflow."""
+        """The description in MLflow."""
         return (
             f"{len(self.specs)} runs, nested below; tables and pictures are its artifacts once all"
             f" are finished. The same command finishes what is missing:\n\n    {self.command}"
@@ -37,20 +37,13 @@ class Suite:
 
 
 def build_suite(preset: str, words: Sequence[str], uri: str | None = None) -> Suite:
-    """The suite that words describe: a comma list makes an axis of the grid.
+    """Build the suite that words describe: a comma list makes an axis of the grid.
 
     ``lora.rank=2,4`` is an axis of one method alone; data sets of multi_task are trained together.
-    Runs that others start from are looked for in the ledger at ``uri``. Raises UsageError.
+    Runs that others start from are looked up in the ledger at ``uri``. Raises UsageError.
     """
-    axes: dict[str, list[Any]] = {}
-    for word in words:
-        key, equals, raw = word.partition("=")
-        if not equals or not key:
-            raise UsageError(f"{word!r}: expected key=value, such as methods=lora,adaring")
-        key = AXES.get(key, config.SHORT.get(key, key))
-        if key in axes:
-            raise UsageError(f"{key}: given twice")
-        axes[key] = choices(key, raw)
+    raw = read_words(words, "methods=lora,adaring")
+    axes = {key: axis_values(key, value) for key, value in raw.items()}
     if config.protocol_of(preset) == MULTI_TASK and "data.name" in axes:
         axes["data.name"] = multi_task_sets.set_groups(axes["data.name"])
     names = [str(name) for name in axes.pop("method.name", [])]
@@ -58,50 +51,41 @@ def build_suite(preset: str, words: Sequence[str], uri: str | None = None) -> Su
         raise UsageError(f"methods: missing; say methods=A,B of {', '.join(methods.names())}")
     for name in names:
         catalogue.method_settings(name)  # refuses an unknown one
-    specs = _unique(spec for name in names for spec in _grid(preset, name, names, axes, uri))
-    place = {name: i for i, name in enumerate(names)}
-    sets = {str(name): i for i, name in enumerate(dict.fromkeys(axes.get("data.name", [])))}
-    specs.sort(key=lambda s: (s.seed, sets.get(s.data.name, 0), place[s.method_name]))
+    grid = (spec for name in names for spec in _grid(preset, name, names, axes, uri))
+    specs = list({spec.digest(): spec for spec in grid}.values())
+    sets = [str(name) for name in dict.fromkeys(axes.get("data.name", []))]
+    specs.sort(key=lambda s: (s.seed, _place(s.data.name, sets), _place(s.method_name, names)))
     text = "\n".join(sorted(s.digest() for s in specs))
     name = f"{preset}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     command = shlex.join(["ringbench", "suite", preset, *words])
     return Suite(name, specs[0].protocol, tuple(specs), command)
 
 
-def _grid(
-    preset: str,
-    method: str,
-    others: Sequence[str],
-    axes: Mapping[str, Sequence[Any]],
-    uri: str | None,
-) -> list[Spec]:
-    mine: dict[str, Sequence[Any]] = {}
-    for key, values in axes.items():
-        owner, dot, rest = key.partition(".")
-        if owner in methods.names() and dot:
-            if owner not in others:
-                raise UsageError(f"{key}: {owner} is not among methods={','.join(others)}")
-            if owner == method:
-                part = rest.split(".")[0]
-                full = rest if part in ("train", "data", "backbone") else f"method.{rest}"
-                mine[full] = values
-        else:
-            mine.setdefault(key, values)
-    points = (dict(zip(mine, point, strict=True)) for point in itertools.product(*mine.values()))
-    specs = [config.resolve(preset, {"method.name": method, **point}) for point in points]
-    from harness.tracking.source_lookup import resolve_source_runs
-
-    return [resolve_source_runs(spec, uri) for spec in specs]
+def read_words(words: Sequence[str], example: str) -> dict[str, str]:
+    """Return the right sides of ``key=value`` words by full spec key. Raises UsageError."""
+    raw: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"{word!r}: expected key=value, such as {example}")
+        key = AXES.get(key, config.SHORT.get(key, key))
+        if key in raw:
+            raise UsageError(f"{key}: given twice")
+        raw[key] = value
+    return raw
 
 
-def choices(key: str, raw: str) -> list[Any]:
-    """The values of an axis: split at commas outside of brackets and quotes; 1-3 for seeds."""
+def axis_values(key: str, raw: str) -> list[Any]:
+    """Return the values of an axis: a comma list, with 1-3 for seeds and names of collections.
+
+    Commas inside of brackets and quotes do not separate values. Raises UsageError.
+    """
     values: list[Any] = []
     for word in _split(raw):
-        known = _collection(key, word)
+        collection = _collection(key, word)
         first, dash, last = word.partition("-")
-        if known is not None:
-            values += known
+        if collection is not None:
+            values += collection
         elif key == "seed" and dash and first.isdigit() and last.isdigit():
             values += _seeds(int(first), int(last))
         elif key == "data.name":
@@ -113,8 +97,41 @@ def choices(key: str, raw: str) -> list[Any]:
     return values
 
 
+def resolve_sources(spec: Spec, uri: str | None) -> Spec:
+    """Return the spec with the runs that it starts from named in full, if there are any."""
+    if not (spec.method.start or spec.method.runs):
+        return spec
+    from harness.tracking.source_lookup import resolve_source_runs
+
+    return resolve_source_runs(spec, uri)
+
+
+def _grid(
+    preset: str, method: str, names: Sequence[str], axes: Mapping[str, Sequence[Any]],
+    uri: str | None,
+) -> list[Spec]:  # fmt: skip
+    """Return the specs of one method among ``names``."""
+    own: dict[str, Sequence[Any]] = {}
+    for key, values in axes.items():
+        owner, dot, rest = key.partition(".")
+        if not dot or owner not in methods.names():
+            own.setdefault(key, values)
+        elif owner not in names:
+            raise UsageError(f"{key}: {owner} is not among methods={','.join(names)}")
+        elif owner == method:
+            whole = rest.split(".")[0] in ("train", "data", "backbone")
+            own[rest if whole else f"method.{rest}"] = values
+    points = (dict(zip(own, values, strict=True)) for values in itertools.product(*own.values()))
+    specs = (config.resolve(preset, {"method.name": method, **point}) for point in points)
+    return [resolve_sources(spec, uri) for spec in specs]
+
+
+def _place(name: str, names: Sequence[str]) -> int:
+    return names.index(name) if name in names else 0
+
+
 def _collection(key: str, word: str) -> tuple[str, ...] | None:
-    """What a word stands for, where it stands for several."""
+    """Return the names that a word stands for, or None for a plain name."""
     if key == "method.name" and word == "all":
         return methods.names()
     return registry.set_collections().get(word) if key == "data.name" else None
@@ -129,19 +146,15 @@ def _seeds(first: int, last: int) -> range:
 
 
 def _split(raw: str) -> list[str]:
-    words, depth, quoted = [""], 0, ""
+    words, depth, quote = [""], 0, ""
     for char in raw:
-        if quoted:
-            quoted = "" if char == quoted else quoted
+        if quote:
+            quote = "" if char == quote else quote
         elif char in "\"'":
-            quoted = char
+            quote = char
         depth += (char in "[{") - (char in "]}")
-        if char == "," and not depth and not quoted:
+        if char == "," and not depth and not quote:
             words.append("")
         else:
             words[-1] += char
     return [word.strip() for word in words if word.strip()]
-
-
-def _unique(specs: Any) -> list[Spec]:
-    return list({spec.digest(): spec for spec in specs}.values())

@@ -1,6 +1,6 @@
-"""Runs a list of specs over one ledger: in this process, or in a pool of local processes.
+"""Runs specs over one ledger: in this process, or in a pool of local processes.
 
-Each run is recorded by the process that ran it, so nothing is lost when another one dies.
+The process that made a run records it, so the death of another one loses nothing.
 """
 
 import multiprocessing
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 
 from harness.cli import console
 from harness.data.worker_pool import die_with_parent
@@ -18,60 +17,51 @@ from harness.run import grouping
 from harness.run.execute import pick_device
 from harness.spec.spec import Spec
 from harness.tracking import driver
-from harness.tracking.driver import RunOutcome
+from harness.tracking.driver import RunOutcome, RunProgress
 from harness.tracking.ledger import open_ledger
+from sweeps.suite.options import DriveOptions
 
-TRIES = 2  # a run whose process died is tried once more
+ATTEMPTS = 2  # at a run whose process died
 
-
-@dataclass(frozen=True)
-class Job:
-    """What a worker needs to run specs side by side, or one."""
-
-    specs: tuple[Spec, ...]
-    device: str
-    uri: str | None
-    parent: str | None
-
-    def apart(self) -> list["Job"]:
-        """The same, each spec for itself."""
-        return [replace(self, specs=(spec,)) for spec in self.specs]
+Group = tuple[Spec, ...]  # co-trained runs
 
 
-def run_all(
-    specs: Sequence[Spec],
-    device: str,
-    uri: str | None,
-    parent: str | None,
-    workers: int,
-    bars: console.ProgressBars,
-    cotrain: str = "auto",
+def run_specs(
+    specs: Sequence[Spec], options: DriveOptions, parent: str | None, progress: RunProgress
 ) -> Iterator[RunOutcome]:
-    """Run specs, yielding how each ended, in the order in which they end.
+    """Run specs below the MLflow run ``parent``; yield their outcomes in the order of their ends.
 
-    ``cotrain`` says how many stand side by side (harness/run/grouping.py).
+    ``options.cotrain`` says how many are co-trained (harness/run/grouping.py).
     """
-    found = grouping.groups(specs, cotrain, workers, pick_device(device))
-    jobs = [Job(group, device, uri, parent) for group in found]
-    if workers <= 1 or not jobs:
-        for job in jobs:
-            yield from _run(job, bars)
+    device = pick_device(options.device)
+    groups = grouping.groups(specs, options.cotrain, options.workers, device)
+    if options.workers <= 1 or not groups:
+        for group in groups:
+            yield from _run_group(group, options, parent, progress)
         return
-    for done in _pooled(jobs, workers):
-        bars.end(driver.summary_line(done))
-        yield done
+    for outcome in _run_in_pool(groups, options, parent):
+        progress.end(driver.summary_line(outcome))
+        yield outcome
 
 
-def _pooled(jobs: list[Job], workers: int) -> Iterator[RunOutcome]:
-    for attempt in range(1, TRIES + 1):
-        lost: list[Job] = []
+def start_worker(options: RunOptions) -> None:
+    """Set up a worker process that ends when its parent does; its run is repeated later."""
+    run_options.use(options)
+    die_with_parent()
+
+
+def _run_in_pool(
+    groups: list[Group], options: DriveOptions, parent: str | None
+) -> Iterator[RunOutcome]:
+    for _ in range(ATTEMPTS):
+        lost: list[Group] = []
         with ProcessPoolExecutor(
-            max_workers=min(workers, len(jobs)),
+            max_workers=min(options.workers, len(groups)),
             mp_context=multiprocessing.get_context("spawn"),
-            initializer=start,
-            initargs=(run_options.for_worker(workers),),
+            initializer=start_worker,
+            initargs=(run_options.for_worker(options.workers),),
         ) as pool:
-            futures = {pool.submit(_run_quietly, job): job for job in jobs}
+            futures = {pool.submit(_run_quietly, g, options, parent): g for g in groups}
             try:
                 for future in as_completed(futures):
                     try:
@@ -81,36 +71,29 @@ def _pooled(jobs: list[Job], workers: int) -> Iterator[RunOutcome]:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        if not lost:
+        groups = [(spec,) for group in lost for spec in group]
+        if not groups:
             return
-        jobs = [one for job in lost for one in job.apart()]
-        if attempt == TRIES:
-            for job in jobs:
-                yield RunOutcome(
-                    job.specs[0], "failed", {}, "its worker process died (out of memory?)"
-                )
+    for (spec,) in groups:
+        yield RunOutcome(spec, "failed", {}, "its worker process died (out of memory?)")
 
 
-def start(options: RunOptions) -> None:
-    """Start a worker with the options of its parent; it ends with its parent."""
-    run_options.use(options)
-    die_with_parent()  # a run in flight is simply run again later
+def _run_quietly(group: Group, options: DriveOptions, parent: str | None) -> list[RunOutcome]:
+    return list(_run_group(group, options, parent, console.ProgressBars(1, quiet=True)))
 
 
-def _run_quietly(job: Job) -> list[RunOutcome]:
-    return list(_run(job, console.ProgressBars(1, quiet=True)))
-
-
-def _run(job: Job, bars: console.ProgressBars) -> Iterator[RunOutcome]:
-    """Run what nobody else is at, and what is not recorded by now."""
-    ledger = open_ledger(job.uri)
+def _run_group(
+    group: Group, options: DriveOptions, parent: str | None, progress: RunProgress
+) -> Iterator[RunOutcome]:
+    """Run the specs of a group that no other process runs."""
+    ledger = open_ledger(options.uri)
     with ExitStack() as claims:
-        mine = []
-        for spec in job.specs:
+        claimed = []
+        for spec in group:
             if claims.enter_context(ledger.claim(spec.digest())):
-                mine.append(spec)
+                claimed.append(spec)
             else:
-                done = RunOutcome(spec, "running", {}, "another process runs this spec just now")
-                bars.end(driver.summary_line(done))
-                yield done
-        yield from driver.run_and_record(mine, job.device, ledger, bars, job.parent)
+                other = RunOutcome(spec, "running", {}, "another process runs this spec just now")
+                progress.end(driver.summary_line(other))
+                yield other
+        yield from driver.run_and_record(claimed, options.device, ledger, progress, parent)

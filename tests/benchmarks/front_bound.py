@@ -1,5 +1,5 @@
-"""How often the bound of `sweeps.study.optuna_study.front_bound` stops a member of the true front,
-on simulated sweeps.
+"""How often `sweeps.study.front_bound` stops a member of the true front, on simulated
+sweeps.
 
 python tests/benchmarks/front_bound.py [SWEEPS]
 """
@@ -21,7 +21,7 @@ def saturating(s: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def overfitting(s: np.ndarray, rng: np.random.Generator) -> float:
-    """The largest adapters overfit few shots, and want a smaller rate than small ones."""
+    """The largest adapters overfit few shots, and want a smaller learning rate than small ones."""
     best_rate = 0.8 - 0.5 * s[0]
     peak = 70 - 20 * (s[0] - 0.35) ** 2 - 10 * max(0.0, s[0] - 0.7)
     return peak - 30 * (s[1] - best_rate) ** 2 - 2 * s[2] + 0.7 * rng.standard_normal()
@@ -33,7 +33,7 @@ def flat(s: np.ndarray, rng: np.random.Generator) -> float:
 
 
 def cliff(s: np.ndarray, rng: np.random.Generator) -> float:
-    """High rates diverge: a third of the trials is at chance, and the noise is not the same."""
+    """High learning rates diverge: a third of the trials is at chance, with other noise."""
     if s[1] > 0.67:
         return 5 + 2 * rng.standard_normal()
     return 50 + 20 * s[0] * (1 - 0.4 * s[0]) + 6 * s[1] + 0.8 * rng.standard_normal()

@@ -10,6 +10,7 @@ from harness.spec.spec import Spec
 from harness.tracking.driver import RunOutcome
 from harness.tracking.ledger import open_ledger
 from sweeps.suite import workers
+from sweeps.suite.options import DriveOptions
 from tests.benchmarks import device
 from tests.benchmarks.measure import Arm, Case
 from tests.benchmarks.reference_loop import Loop
@@ -49,7 +50,7 @@ def _suite(specs: list[Spec]) -> Arm:
         forget()
         bars = console.ProgressBars(len(specs), quiet=True)
         done: list[RunOutcome] = list(
-            workers.run_all(specs, str(device.device()), None, None, 1, bars)
+            workers.run_specs(specs, DriveOptions(str(device.device())), None, bars)
         )
         assert all(d.ok for d in done), [d.error for d in done if not d.ok]
 

@@ -150,7 +150,7 @@ def test_two_objectives_give_a_front_and_the_bound_spares_what_cannot_enter(
 def test_a_bad_trial_is_pruned_between_its_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("sweeps.study.pruner.SameStep.__init__.__defaults__", (True, 1))
+    monkeypatch.setattr("sweeps.study.strategy.SameStepPruner.__init__.__defaults__", (True, 1))
     space = tmp_path / "mix.toml"
     space.write_text(
         'method = "clip_adapter"\n[space]\n"train.lr" = { choices = [0.001, 0.002, 10.0] }\n'

@@ -10,62 +10,65 @@ import pytest
 import methods
 from harness.run import config
 from harness.run.execute import check_spec
+from harness.spec import quantities
 from methods.kit.core.errors import UsageError
-from sweeps.space import definition, generated, objectives
-from sweeps.space.definition import Choice, Dim, Range, key_of
-from sweeps.study import optuna_study, sweep_plan
+from sweeps.space import objectives, points
+from sweeps.space.definition import FIELDS, GENERATED, key_of, space_names
+from sweeps.space.dimension import Choice, Dimension, Range
+from sweeps.space.generated import generate_space
+from sweeps.study.request import SweepRequest, build_plan
 from sweeps.study.sweep_plan import SweepOptions, SweepPlan
 
-SHIPPED = [name for name in definition.names() if name not in definition.MADE]
+SHIPPED = [name for name in space_names() if name not in GENERATED]
 FAST = ["data=digits", "data.shots=1"]
 TUNABLE = [name for name in methods.names() if name != "zero_shot"]
 
 
 def planned(name: str, *words: str, **options: Any) -> SweepPlan:
-    return sweep_plan.build(name, [*FAST, *words], "base_to_novel", [], [], SweepOptions(**options))
+    return build_plan(name, [*FAST, *words], SweepRequest(options=SweepOptions(**options)))
 
 
 def anything(found: SweepPlan, rng: random.Random) -> dict[str, Any]:
     """Some settings of a space."""
 
-    def value(name: str, dim: Dim) -> Any:
+    def value(name: str, dim: Dimension) -> Any:
         if isinstance(dim, Choice):
-            return rng.choice(dim.edges())
+            return rng.choice(dim.extremes())
         if not dim.whole:
             return rng.uniform(dim.low, dim.high)
         if dim.log:
             return round(dim.low * (dim.high / dim.low) ** rng.random())
         return rng.randint(int(dim.low), int(dim.high))
 
-    return found.walk(value)
+    return found.searched_values(value)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_space_holds_the_settings_it_starts_from(name: str) -> None:
     found = planned(name)
-    usual = config.build("base_to_novel", found.paste({}, "digits", 1)).flat()
-    for values in found.defaults():
-        there = found.searched(values)
+    usual = config.build("base_to_novel", found.run_words({}, "digits", 1)).flat()
+    for values in found.initial_trials():
+        there = points.by_dimension(found.space, found.default_values, values)
         assert {key_of(name) for name in there} == set(values)
         assert all(found.space.dims[name].nearest(v) == v for name, v in there.items())
-    last = found.defaults()[-1]
+    last = found.initial_trials()[-1]
     assert last == {key: usual[key] for key in last}
 
 
 @pytest.mark.parametrize("name", TUNABLE)
 def test_the_fields_of_a_method_make_a_space(name: str) -> None:
-    found = planned(definition.FIELDS, f"method={name}")
+    found = planned(FIELDS, f"method={name}")
     assert found.space.method == name
     assert "train.lr" in found.space.dims
-    assert found.defaults()
+    assert found.initial_trials()
 
 
 def test_the_space_of_a_method_follows_its_types() -> None:
-    dims = generated.space("lora", 1e-3).dims
+    dims = generate_space(FIELDS, "lora", 1e-3).dims
     assert dims["method.rank"] == Range(1, 16, log=True)
     assert dims["method.dropout"] == Range(0.0, 0.5)
     assert dims["method.rslora"] == Choice(("true", "false"))
-    assert dims["method.towers"].edges() == [["image", "text"], ["image"], ["text"]]
+    assert dims["method.towers"].extremes() == [["image", "text"], ["image"], ["text"]]
     assert "method.layers" not in dims
     assert dims["train.lr"] == Range(1e-4, 1e-2, log=True)
 
@@ -79,7 +82,7 @@ def test_any_trial_can_be_pasted(name: str) -> None:
         values = anything(found, rng)
         specs = found.specs(values)
         for (data, seed), spec in zip(found.cells, specs, strict=True):
-            pasted = config.build("base_to_novel", found.paste(values, data, seed))
+            pasted = config.build("base_to_novel", found.run_words(values, data, seed))
             assert pasted.digest() == spec.digest()
             assert {key: pasted.flat()[key] for key in values} == values
 
@@ -87,13 +90,13 @@ def test_any_trial_can_be_pasted(name: str) -> None:
 def test_what_is_typed_is_fixed_and_leaves_the_space() -> None:
     found = planned("ring_rank", "method.ring_rank=4")
     assert list(found.space.dims) == ["method.slice_size"]
-    assert found.specs(found.defaults()[0])[0].flat()["method.ring_rank"] == 4
+    assert found.specs(found.initial_trials()[0])[0].flat()["method.ring_rank"] == 4
     with pytest.raises(UsageError, match="nothing to search"):
         planned("ring_rank", "method.ring_rank=4", "method.slice_size=4")
 
 
 def test_the_papers_settings_come_before_those_tuned_for_the_backbone() -> None:
-    paper, usual = planned("lora_rank").defaults()
+    paper, usual = planned("lora_rank").initial_trials()
     assert (paper["train.lr"], usual["train.lr"]) == (2e-4, 6e-3)
 
 
@@ -117,14 +120,14 @@ def test_keys_are_searched_where_their_condition_holds(tmp_path: Path) -> None:
     }  # fmt: skip
     assert found.space.keys == ["method.rslora", "method.rank"]  # alpha=1: no dropout, ever
     whole = planned(str(tmp_path / "tree.toml"), sampler="grid")
-    points = whole.grid()
-    assert len(points) == 2 + 2 * 3  # ranks 2 and 4 alone; 1 and 8 with alpha 1, 2, 2 + dropout
-    for point in points:
+    grid = whole.grid()
+    assert len(grid) == 2 + 2 * 3  # ranks 2 and 4 alone; 1 and 8 with alpha 1, 2, 2 + dropout
+    for point in grid:
         assert ("method.alpha" in point) == (point[rank] not in (2, 4))
         assert ("method.dropout" in point) == (point.get("method.alpha") == 2.0)
-        assert len(whole.unit(point)) == len(whole.unit(points[0]))
-        assert optuna_study.decoded(whole, optuna_study.encoded(whole, point)) == point
-    assert len({whole.unit(point) for point in points}) == len(points)
+        assert len(whole.unit_cube(point)) == len(whole.unit_cube(grid[0]))
+        assert whole.decode(whole.encode(point)) == point
+    assert len({whole.unit_cube(point) for point in grid}) == len(grid)
 
 
 @pytest.mark.parametrize("words", [(), ("method.form=delta",)])
@@ -220,11 +223,11 @@ def test_a_wrong_space_is_told_in_one_line(text: str, tmp_path: Path) -> None:
 
 
 def test_objectives_have_the_direction_that_is_better() -> None:
-    assert objectives.objectives([], "base_to_novel") == ("acc/val_hmean",)
-    assert objectives.objectives([], "few_shot") == ("acc/val",)
-    names = [*objectives.VALIDATION, *objectives.KNOWN_BEFORE, *objectives.MEASURED]
+    assert objectives.read_objectives([], "base_to_novel") == ("acc/val_hmean",)
+    assert objectives.read_objectives([], "few_shot") == ("acc/val",)
+    names = [*quantities.VALIDATION, *objectives.KNOWN_BEFORE, *objectives.MEASURED]
     up = [n for n in names if objectives.direction(n) == "maximize"]
-    assert up == list(objectives.VALIDATION)
+    assert up == list(quantities.VALIDATION)
 
 
 @pytest.mark.parametrize(
@@ -239,4 +242,4 @@ def test_objectives_have_the_direction_that_is_better() -> None:
 )
 def test_a_wrong_objective_is_told(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        objectives.objectives(words, "base_to_novel")
+        objectives.read_objectives(words, "base_to_novel")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.study.front_bound import Bound, Point, best
+from sweeps.study.front_bound import FrontBound, Point, best_accuracy
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Replay:
         """The most accuracy that is missing at any cost because of what was stopped."""
         ran = [p for i, p in enumerate(self.points) if i not in self.stopped]
         missing = [self.points[i] for i in self.stopped & self.front]
-        return max((p.accuracy - best(ran, p.cost) for p in missing), default=0.0)
+        return max((p.accuracy - best_accuracy(ran, p.cost) for p in missing), default=0.0)
 
 
 def replay(trials: Sequence[Point], stride: int = 1) -> Replay:
@@ -39,11 +39,11 @@ def replay(trials: Sequence[Point], stride: int = 1) -> Replay:
     """
     ran: list[Point] = []
     stopped: set[int] = set()
-    bound = Bound(ran)
+    bound = FrontBound(ran)
     learnt = 0
     for i, trial in enumerate(trials):
         if len(ran) >= learnt + stride:
-            bound, learnt = Bound(ran), len(ran)
+            bound, learnt = FrontBound(ran), len(ran)
         if bound.active and bound.stops(trial):
             stopped.add(i)
         else:

@@ -4,10 +4,17 @@ import random
 
 import numpy as np
 import pytest
+from sklearn.gaussian_process import GaussianProcessRegressor
 
 from reports.statistics import dominance
-from sweeps.study import front_bound
-from sweeps.study.front_bound import START, Bound, Point, best, drift
+from sweeps.study.front_bound import (
+    START,
+    FrontBound,
+    Point,
+    best_accuracy,
+    largest_rise,
+    left_out_residuals,
+)
 from tests.benchmarks import front_bound as simulations
 from tests.sweeps.study.bound_replay import front, replay
 
@@ -29,7 +36,7 @@ def test_few_members_of_the_front_are_missed_and_work_is_saved(
 def test_nothing_is_stopped_before_there_is_enough_to_learn_from() -> None:
     trials = simulations.sweep(simulations.overfitting, 60, 1)
     assert min(replay(trials).stopped) >= START
-    early = Bound(trials[: START - 1])
+    early = FrontBound(trials[: START - 1])
     assert not early.active
     assert early.upper(trials[-1]) == float("inf")
 
@@ -37,31 +44,26 @@ def test_nothing_is_stopped_before_there_is_enough_to_learn_from() -> None:
 def test_a_bound_exceeds_what_it_was_learnt_from_left_out() -> None:
     """The closed form of leaving one out is what learning without the trial gives."""
     trials = simulations.sweep(simulations.saturating, 25, 2)
-    whole = Bound(trials)
-    y = (
-        front_bound._lifted(np.array([p.accuracy for p in trials])) - whole._mean
-    ) / whole._deviation
-    error = 1 / np.sqrt(np.diag(whole._inverse))
-    closed = whole._weights * error
+    whole = FrontBound(trials)
+    closed = left_out_residuals(whole.process)
+    x, y, kernel = whole.process.X_train_, whole.process.y_train_, whole.process.kernel_
     for i in (0, 7, 24):
         rest = [j for j in range(25) if j != i]
-        x = whole._x
-        inverse = np.linalg.inv(front_bound._covariance(x[rest], whole.scales, whole.noise))
-        near = front_bound._kernel(x[[i]], x[rest], whole.scales)[0] * (1 - whole.noise)
-        deviation = np.sqrt(1 - near @ inverse @ near)
-        assert closed[i] == pytest.approx((y[i] - near @ inverse @ y[rest]) / deviation)
+        without = GaussianProcessRegressor(kernel, optimizer=None).fit(x[rest], y[rest])
+        mean, error = without.predict(x[[i]], return_std=True)
+        assert closed[i] == pytest.approx((y[i] - mean[0]) / error[0])
 
 
 def test_far_from_what_was_tried_there_is_more_doubt() -> None:
     rng = np.random.default_rng(3)
     near = [Point((x, 0.5), 1000.0, 60 + rng.normal(0, 0.3)) for x in rng.random(30) / 3]
-    learnt = Bound(near)
+    learnt = FrontBound(near)
     upper = [learnt.upper(Point((x, 0.5), 1000.0)) for x in (0.15, 0.5, 1.0)]
     assert 60 < upper[0] < upper[1] < upper[2]
 
 
 def test_equal_accuracies_are_no_trouble() -> None:
-    learnt = Bound([Point((i / 20,), 100.0 + i, 40.0) for i in range(20)])
+    learnt = FrontBound([Point((i / 20,), 100.0 + i, 40.0) for i in range(20)])
     assert np.isfinite(learnt.upper(Point((0.5,), 500.0)))
 
 
@@ -72,11 +74,11 @@ def test_the_front_is_that_of_the_reports() -> None:
         points = [Point((0.0,), c, q) for c, q in pairs]
         assert set(front(points)) == dominance.front_of_pairs(pairs)
         for c in range(10):
-            assert best(points, c) == max((q for k, q in pairs if k <= c), default=-np.inf)
+            assert best_accuracy(points, c) == max((q for k, q in pairs if k <= c), default=-np.inf)
 
 
 def test_between_runs_the_largest_rise_seen_is_granted() -> None:
     means = [[50.0, 52.0, 51.0]] * (START - 1) + [[40.0, 45.0, 47.0]]
-    assert drift(means, 1) == 7.0
-    assert drift(means, 2) == 2.0
-    assert drift(means[1:], 1) == float("inf")
+    assert largest_rise(means, 1) == 7.0
+    assert largest_rise(means, 2) == 2.0
+    assert largest_rise(means[1:], 1) == float("inf")

@@ -20,8 +20,8 @@ from harness.cli.console import ProgressBars
 from harness.run import config
 from harness.tracking import driver
 from harness.tracking.ledger import open_ledger
-from sweeps.study import sweep_plan
-from sweeps.study.intermediate_values import after
+from sweeps.study.intermediate_values import checkpoint_epochs
+from sweeps.study.request import SweepRequest, build_plan
 from sweeps.study.sweep_plan import SweepOptions, SweepPlan
 from tests.processes import start_command, worker_processes
 from tests.sweeps.processes import begun, study_of, sweep, trials
@@ -47,9 +47,8 @@ def mix(tmp_path: Path) -> str:
 
 
 def planned(*words: str, objective: tuple[str, ...] = (), **options: Any) -> SweepPlan:
-    return sweep_plan.build(
-        "clip_adapter", [*FAST, *words], "base_to_novel", objective, [], SweepOptions(**options)
-    )
+    request = SweepRequest(objective=objective, options=SweepOptions(**options))
+    return build_plan("clip_adapter", [*FAST, *words], request)
 
 
 def steps_of(name: str) -> list[tuple[str, dict[int, float]]]:
@@ -62,7 +61,7 @@ def steps_of(name: str) -> list[tuple[str, dict[int, float]]]:
 @settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 20))
 def test_looks_are_spread_over_the_epochs_and_never_at_the_end(epochs: int, looks: int) -> None:
-    found = after(epochs, looks)
+    found = checkpoint_epochs(epochs, looks)
     assert all(0 < epoch < epochs for epoch in found)
     assert len(found) == min(looks, epochs - 1) or epochs < 2 * (looks + 1)
     assert list(found.values()) == sorted(set(found.values()))
@@ -73,8 +72,8 @@ def test_looks_are_spread_over_the_epochs_and_never_at_the_end(epochs: int, look
 
 
 def test_two_epochs_are_looked_at_once_as_the_middle_of_three() -> None:
-    assert after(2, 3) == {1: 2}
-    assert after(1, 3) == {}
+    assert checkpoint_epochs(2, 3) == {1: 2}
+    assert checkpoint_epochs(1, 3) == {}
 
 
 def test_steps_count_looks_and_ends_of_runs() -> None:
@@ -89,8 +88,8 @@ def test_looks_belong_to_a_sweep() -> None:
     assert planned().digest() == planned(prune_points=3).digest()
     assert planned().digest() != planned(prune_points=1).digest()
     two = planned(objective=("acc/val", "params/stored"))
-    assert (two.looks, planned(pruner="none").looks) == (0, 0)
-    assert planned(objective=("time/step_ms",)).looks == 0
+    assert (two.checkpoints, planned(pruner="none").checkpoints) == (0, 0)
+    assert planned(objective=("time/step_ms",)).checkpoints == 0
 
 
 @pytest.mark.parametrize(
@@ -101,13 +100,13 @@ def test_looks_that_serve_nothing_are_refused(
     words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.call(["sweep", "clip_adapter", *FAST, *words, "--prune-points", "2"]) == 2
-    assert "--prune-points: looks inside runs serve" in capsys.readouterr().err
+    assert "--prune-points: needs a pruner" in capsys.readouterr().err
 
 
 def test_a_bad_trial_ends_inside_its_run_and_is_no_result(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, mix: str
 ) -> None:
-    monkeypatch.setattr("sweeps.study.pruner.SameStep.__init__.__defaults__", (True, 1))
+    monkeypatch.setattr("sweeps.study.strategy.SameStepPruner.__init__.__defaults__", (True, 1))
     found = sweep(capsys, mix, *FAST, "--sampler", "grid", "--name", "mine")
     table = trials(found)
     pruned = table[table["end"] == "pruned"]

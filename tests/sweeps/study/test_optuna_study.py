@@ -3,6 +3,7 @@
 import json
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,19 @@ from optuna.trial import TrialState
 
 from harness.spec import paths
 from methods.kit.core.errors import UsageError
-from sweeps.study import heartbeat, sweep_plan
-from sweeps.study.heartbeat import FileLeases
+from sweeps.study import trial_claims
+from sweeps.study.budget import Budget
 from sweeps.study.optuna_storage import default_storage
-from sweeps.study.optuna_study import Goal, Study, encoded
-from sweeps.study.pruner import SameStep
+from sweeps.study.optuna_study import Study
+from sweeps.study.request import SweepRequest, build_plan
+from sweeps.study.strategy import SameStepPruner
 from sweeps.study.sweep_plan import SweepOptions, SweepPlan
 
 
 def planned(sampler: str = "random", name: str | None = None, *words: str) -> SweepPlan:
     fast = ["data=digits", "data.shots=1", *words]
-    return sweep_plan.build(
-        "clip_adapter", fast, "base_to_novel", [], [], SweepOptions(sampler), name
-    )
+    request = SweepRequest(options=SweepOptions(sampler), name=name)
+    return build_plan("clip_adapter", fast, request)
 
 
 def value(values: dict[str, Any]) -> float:
@@ -36,15 +37,13 @@ def value(values: dict[str, Any]) -> float:
 
 def go_on(study: Study, goal: int, dies_at: tuple[int, ...] = ()) -> list[dict[str, Any]]:
     """Run trials to the goal; after so many, as if killed, without a word."""
-    ran = []
-    while (taken := study.take(Goal(trials=goal))) is not None:
+    ran: list[dict[str, Any]] = []
+    while (taken := study.take(Budget(trials=goal))) is not None:
         if len(ran) in dies_at:
-            leases = study._leases
-            assert isinstance(leases, FileLeases)
-            leases._held.pop(taken.number).release()  # what the kernel does
+            study._claims.release(taken.number)  # what the kernel does
             return ran
         ran.append(taken.values)
-        study.complete(taken, [value(taken.values)])
+        study.end(taken, TrialState.COMPLETE, [value(taken.values)])
     return ran
 
 
@@ -96,27 +95,27 @@ def test_a_resumed_grid_is_the_same_grid() -> None:
 def test_defaults_come_first() -> None:
     found = planned("tpe")
     study = Study(found)
-    for expected in found.defaults():
-        taken = study.take(Goal(trials=5))
+    for expected in found.initial_trials():
+        taken = study.take(Budget(trials=5))
         assert taken is not None
         assert taken.values == expected
-        study.complete(taken, [1.0])
-    taken = study.take(Goal(trials=5))
+        study.end(taken, TrialState.COMPLETE, [1.0])
+    taken = study.take(Budget(trials=5))
     assert taken is not None
-    assert taken.values not in found.defaults()
+    assert taken.values not in found.initial_trials()
 
 
 def test_a_trial_in_living_hands_is_left_alone_and_counts() -> None:
     one, two = Study(planned()), Study(planned())
-    mine, other = one.take(Goal(trials=2)), two.take(Goal(trials=2))
+    mine, other = one.take(Budget(trials=2)), two.take(Budget(trials=2))
     assert mine is not None
     assert other is not None
     assert mine.number != other.number
-    assert one.take(Goal(trials=2)) is None
-    assert two.reconcile() == 0
-    one.complete(mine, [1.0])
-    two.complete(other, [2.0])
-    assert one.reached(Goal(trials=2))
+    assert one.take(Budget(trials=2)) is None
+    assert two.requeue_dead() == 0
+    one.end(mine, TrialState.COMPLETE, [1.0])
+    two.end(other, TrialState.COMPLETE, [2.0])
+    assert one.is_reached(Budget(trials=2))
 
 
 def test_a_trial_that_kills_its_workers_is_given_up() -> None:
@@ -124,7 +123,7 @@ def test_a_trial_that_kills_its_workers_is_given_up() -> None:
     for _ in range(4):
         go_on(Study(found), 1, dies_at=(0,))
     study = Study(found)
-    assert study.take(Goal(trials=1)) is None
+    assert study.take(Budget(trials=1)) is None
     (only,) = study.ended()
     assert only.state == TrialState.FAIL
 
@@ -132,10 +131,10 @@ def test_a_trial_that_kills_its_workers_is_given_up() -> None:
 def test_a_trial_that_is_given_back_is_the_next() -> None:
     study = Study(planned())
     go_on(study, 3)
-    taken = study.take(Goal(trials=9))
+    taken = study.take(Budget(trials=9))
     assert taken is not None
-    study.give_back(taken)
-    again = study.take(Goal(trials=9))
+    study.give_back()
+    again = study.take(Budget(trials=9))
     assert again is not None
     assert again.values == taken.values
 
@@ -144,25 +143,23 @@ def test_the_last_dead_trial_is_closed_at_the_end_too() -> None:
     study = Study(planned())
     go_on(study, 3, dies_at=(2,))
     assert any(t.state == TrialState.RUNNING for t in study.study.get_trials())
-    assert Study(planned()).reconcile() == 1
+    assert Study(planned()).requeue_dead() == 1
     assert not any(t.state == TrialState.RUNNING for t in study.study.get_trials())
 
 
 def test_who_finds_a_death_while_waiting_runs_the_trial_again() -> None:
     """The last trial of a dead worker, noticed after there was nothing to take: not the end."""
     study = Study(planned())
-    taken = study.take(Goal(trials=1))
+    taken = study.take(Budget(trials=1))
     assert taken is not None
-    assert study.take(Goal(trials=1)) is None
-    leases = study._leases
-    assert isinstance(leases, FileLeases)
-    leases._held.pop(taken.number).release()  # what the kernel does
-    assert study.busy()
-    again = study.take(Goal(trials=1))
+    assert study.take(Budget(trials=1)) is None
+    study._claims.release(taken.number)  # what the kernel does
+    assert study.waits_for_others()
+    again = study.take(Budget(trials=1))
     assert again is not None
     assert again.values == taken.values
-    study.complete(again, [1.0])
-    assert not study.busy()
+    study.end(again, TrialState.COMPLETE, [1.0])
+    assert not study.waits_for_others()
 
 
 def test_two_sweeps_never_share_a_study() -> None:
@@ -187,30 +184,30 @@ def test_the_study_is_plain_optuna() -> None:
     loaded = optuna.load_study(study_name=study.plan.name, storage=study.url)
     assert len(loaded.trials) == 3
     assert loaded.metric_names == ["acc/val_hmean"]
-    assert encoded(study.plan, study.plan.defaults()[0]) == loaded.trials[0].params
+    assert study.plan.encode(study.plan.initial_trials()[0]) == loaded.trials[0].params
 
 
 def test_minutes_are_those_that_trials_took() -> None:
     study = Study(planned())
     go_on(study, 3)
-    assert study.take(Goal(seconds=1e-9)) is None
-    assert study.reached(Goal(seconds=1e-9))
-    assert study.take(Goal(seconds=3600)) is not None
+    assert study.take(Budget(seconds=1e-9)) is None
+    assert study.is_reached(Budget(seconds=1e-9))
+    assert study.take(Budget(seconds=3600)) is not None
 
 
 def test_what_is_free_does_not_count_but_not_for_ever() -> None:
     study = Study(planned())
     capped = 0
-    while (taken := study.take(Goal(trials=1))) is not None:
+    while (taken := study.take(Budget(trials=1))) is not None:
         study.note(taken, end="capped")
-        study.prune(taken)
+        study.end(taken, TrialState.PRUNED)
         capped += 1
     assert capped == 10
-    assert not study.reached(Goal(trials=1))
+    assert not study.is_reached(Budget(trials=1))
 
 
 def test_pruning_compares_what_was_measured_on_the_same_runs() -> None:
-    study = optuna.create_study(direction="maximize", pruner=SameStep(start=2))
+    study = optuna.create_study(direction="maximize", pruner=SameStepPruner(start=2))
     distributions: dict[str, Any] = {}
     for last in (60.0, 62.0):  # an easy data set, then a hard one
         steps = {1: 90.0, 2: last}
@@ -240,25 +237,25 @@ def test_a_storage_that_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> 
 def test_a_heart_that_stops_is_noticed_across_machines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.study.heartbeat.BEAT", 1)
-    with heartbeat.quietly():
-        callback = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=heartbeat.TRIES)
+    monkeypatch.setattr("sweeps.study.trial_claims.BEAT", 1)
+    with trial_claims.quiet():
+        callback = partial(trial_claims.requeue, retries=trial_claims.RETRIES)
         storage = optuna.storages.RDBStorage(
             f"sqlite:///{tmp_path}/far.db", heartbeat_interval=1, grace_period=3,
             heartbeat_stale_trial_callback=callback,
         )  # fmt: skip
     far = optuna.create_study(storage=storage)
-    here, there = heartbeat.Heartbeats(storage), heartbeat.Heartbeats(storage)
+    here, there = trial_claims.HeartbeatClaims(storage), trial_claims.HeartbeatClaims(storage)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         alive, dead = far.ask(), far.ask()
-    here.hold(alive)
-    there.hold(dead)
+    here.claim(alive)
+    there.claim(dead)
     there.release(dead.number)  # its worker is gone, without a word
     until = time.monotonic() + 30
-    while not (reaped := here.reap(far)) and time.monotonic() < until:
+    while not (requeued := here.requeue_dead(far)) and time.monotonic() < until:
         time.sleep(0.2)
-    assert reaped == 1
+    assert requeued == 1
     states = [t.state for t in far.get_trials()]
     assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     here.release(alive.number)

@@ -24,17 +24,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from harness.tracking.ledger import open_ledger
 from methods.kit.core.errors import UsageError
-from sweeps.study import sweep_plan
-from sweeps.study.optuna_study import Goal, Study
+from sweeps.study.budget import Budget
+from sweeps.study.optuna_study import Study
+from sweeps.study.request import SweepRequest, build_plan
 from sweeps.study.sweep_plan import SweepOptions
 from tests.processes import start_command
 from tests.sweeps.processes import sweep
 
 FAST = ["clip_adapter", "data=digits", "data.shots=1", "train.epochs=2", "--sampler", "random"]
 NAMED = [*FAST, "--name", "far"]
-SHORT_BEATS = (
-    "from sweeps.study import heartbeat; heartbeat.BEAT, heartbeat.GRACE = 1, 20"  # seconds
-)
+SHORT_BEATS = "from sweeps.study import trial_claims as c; c.BEAT, c.GRACE = 1, 20"  # seconds
 WAIT = 300  # seconds, for anything to happen on a busy machine
 
 
@@ -165,15 +164,15 @@ def test_the_study_is_plain_optuna_for_whoever_reads_it(
         assert set(study.trials_dataframe()["state"]) == {"COMPLETE"}
 
 
+def asked(sampler: str) -> SweepRequest:
+    return SweepRequest(options=SweepOptions(sampler), name="mine")
+
+
 def test_another_sweep_does_not_enter_a_study_of_the_server(server: str) -> None:
     words = ["data=digits", "data.shots=1"]
-    mine = sweep_plan.build(
-        "clip_adapter", words, "base_to_novel", [], [], SweepOptions("random"), "mine"
-    )
+    mine = build_plan("clip_adapter", words, asked("random"))
     with closing(Study(mine, server)) as study:
-        assert study.take(Goal(trials=1)) is not None
-    other = sweep_plan.build(
-        "clip_adapter", words, "base_to_novel", [], [], SweepOptions("tpe"), "mine"
-    )
+        assert study.take(Budget(trials=1)) is not None
+    other = build_plan("clip_adapter", words, asked("tpe"))
     with pytest.raises(UsageError, match="--name mine: holds another sweep"):
         Study(other, server)
