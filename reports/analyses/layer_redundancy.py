@@ -1,8 +1,8 @@
-"""How much layers repeat each other: the spectrum across layers, and what a ring leaves out.
+"""Redundancy across layers: the spectrum of stacked matrices and the error of fitted rings.
 
-Stack a matrix of L layers as a tensor (L, m, n). The singular values of its (L, m n) unfolding say
-how many independent matrices the layers really have; a tensor ring with slices (s, s) can hold at
-most s^2 of them. Its approximation error against its size answers how far the layers can share.
+The matrices of L layers form a tensor (L, m, n). The singular values of its (L, m n) unfolding give
+the number of independent matrices; a tensor ring with slices (s, s) can represent at most s^2 of
+them. Its approximation error against its size says how far the layers can share parameters.
 """
 
 import math
@@ -14,21 +14,21 @@ import torch
 from torch import Tensor
 
 from methods.kit.ring.decompose import decompose
+from reports.statistics.dominance import front_of_pairs
 
-SWEEPS, STARTS = 40, 2  # the random start wins where slices have more entries than there are layers
+SWEEPS, STARTS = 40, 2  # a random start is better where slices have more entries than layers
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of the (L, m n) unfolding: each singular direction's share of the energy, largest first."""
+    """Each singular direction's share of the energy of the (L, m n) unfolding, largest first."""
 
     name: str
     shares: tuple[float, ...]
 
     @property
     def effective(self) -> float:
-        """The effective number of independent layers: exp of the shares' entropy (Roy and
-        Vetterli, 2007)."""
+        """The effective number of layers: exp of the shares' entropy (Roy and Vetterli, 2007)."""
         return math.exp(-sum(p * math.log(p) for p in self.shares if p > 0))
 
 
@@ -45,7 +45,7 @@ class RingFit:
 
 
 def layer_spectrum(name: str, stack: Tensor) -> Spectrum:
-    """The spectrum of a stack (L, m, n)."""
+    """Return the spectrum of a stack (L, m, n)."""
     energy = torch.linalg.svdvals(stack.double().flatten(1)).square()
     return Spectrum(name, tuple((energy / energy.sum()).tolist()))
 
@@ -53,7 +53,7 @@ def layer_spectrum(name: str, stack: Tensor) -> Spectrum:
 def fit_rings(
     name: str, stack: Tensor, slice_sizes: Sequence[int], ring_ranks: Sequence[int]
 ) -> list[RingFit]:
-    """Rings of these sizes fitted to a stack; those that are no smaller than it are left out."""
+    """Fit rings of these sizes to a stack; sizes no smaller than the stack are left out."""
     small = compress_stack(stack)
     found = []
     for size in slice_sizes:
@@ -68,10 +68,10 @@ def fit_rings(
 
 
 def compress_stack(stack: Tensor) -> Tensor:
-    """The stack in orthonormal bases of its rows' and columns' spaces, which loses nothing.
+    """Return the stack in orthonormal bases of its row and column spaces; nothing is lost.
 
-    The best ring of given ranks lies in these spaces, so its error is the same; a stack of
-    low-rank updates becomes much smaller.
+    The best ring of given ranks lies in these spaces, so its error is the same. A stack of low-rank
+    updates becomes much smaller.
     """
     stack = stack.double()
     for dim in (1, 2):
@@ -85,7 +85,7 @@ def compress_stack(stack: Tensor) -> Tensor:
 def redundancy_tables(
     spectra: Sequence[Spectrum], rings: Sequence[RingFit]
 ) -> Mapping[str, pd.DataFrame]:
-    """The numbers of the picture, tidy: one table a file."""
+    """Return the numbers of the figure, a tidy table per file."""
     rows = [
         {"matrix": s.name, "direction": i + 1, "share": p, "effective_layers": s.effective}
         for s in spectra
@@ -98,13 +98,10 @@ def redundancy_tables(
 
 
 def rings_on_front(rings: Sequence[RingFit]) -> list[RingFit]:
-    """For each matrix the rings that no smaller one fits as well, smallest first."""
-    found: list[RingFit] = []
+    """Return for each matrix the rings that no smaller one fits as well, smallest first."""
+    front: list[RingFit] = []
     for name in dict.fromkeys(f.name for f in rings):
-        best = math.inf
-        mine = (f for f in rings if f.name == name)
-        for ring in sorted(mine, key=lambda f: (f.parameters, f.error)):
-            if ring.error < best:
-                best = ring.error
-                found.append(ring)
-    return found
+        own = sorted((f for f in rings if f.name == name), key=lambda f: (f.parameters, f.error))
+        on = front_of_pairs([(f.parameters, -f.error) for f in own])
+        front += [ring for i, ring in enumerate(own) if i in on]
+    return front

@@ -1,4 +1,4 @@
-"""The same matrix of every layer, stacked: what redundancy across layers is measured on."""
+"""The same matrix of every layer, stacked, to measure redundancy across layers."""
 
 import re
 from collections.abc import Mapping
@@ -24,13 +24,12 @@ OF_A_LAYER = re.compile(r"(image|text)\.(\d+)\.(.+)")
 def stack_layers(
     spec: Spec, state: Mapping[str, Tensor], since_start: bool = True
 ) -> dict[str, Tensor]:
-    """Name to (layers, rows, columns) for each kind of matrix that a method has in every layer.
+    """Return (layers, rows, columns) by name for each matrix that a method has in every layer.
 
-    A low-rank path counts as the update of the weight that it makes (``image.qkv``), any other
-    matrix (``image.down``) as what training made of it: its change ``since_start``, or itself.
-    Random initial values, drawn for each layer apart, would hide what layers have in common.
-    Layers are in order. Raises UsageError when a method has no matrices of its own in at least two
-    layers, or its initial values cannot be drawn again here.
+    A low-rank path counts as its update of the weight (``image.qkv``). Any other matrix
+    (``image.down``) counts as its change ``since_start``, or as itself: random initial values,
+    drawn per layer, would hide what layers have in common. Raises UsageError if a method has no
+    matrices of its own in at least two layers, or its initial values cannot be reproduced here.
     """
     parts = backbone.backbone_outline(spec.backbone.name)
     adapter = parameters.attach_outline(spec.method, parts, classes=2)
@@ -68,7 +67,7 @@ Place = tuple[str, int, str]
 
 
 def _started(spec: Spec, parts: ClipLayout) -> tuple[Adapter, BoundAdapter]:
-    """The adapter of a spec as it was before the first step, drawn from the run's seed again."""
+    """Return the adapter of a spec before the first step, drawn from the random seed again."""
     task = Task(("a", "b"), "{}", torch.zeros(2, parameters.PROMPT_TOKENS, dtype=torch.long))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -77,7 +76,7 @@ def _started(spec: Spec, parts: ClipLayout) -> tuple[Adapter, BoundAdapter]:
 
 
 def _changes(trained: dict[Place, Tensor], start: dict[Place, Tensor]) -> dict[Place, Tensor]:
-    """What training did; checks that it began where it is thought to have begun."""
+    """Return what training changed; check that the initial values are those of the run."""
     for place, before in start.items():
         if before.any():
             cosine = F.cosine_similarity(before.flatten(), trained[place].flatten(), dim=0)
@@ -90,7 +89,7 @@ def _changes(trained: dict[Place, Tensor], start: dict[Place, Tensor]) -> dict[P
 
 
 def _updates(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
-    """The updates of weights that low-rank paths make, by tower, layer and site."""
+    """Return the weight updates of low-rank paths by tower, layer and site."""
     found: dict[Place, Tensor] = {}
     for tower, layer, name in adapter.wiring.sites:
         if layer is not None:
@@ -102,7 +101,7 @@ def _updates(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
 
 
 def _matrices(adapter: Adapter, bound: BoundAdapter) -> dict[Place, Tensor]:
-    """Owned matrices that are named by their layer, those of low-rank paths left out."""
+    """Return the owned matrices named by their layer, without those of low-rank paths."""
     attached = (h for key, h in adapter.wiring.sites.items())
     paths = {ref.name for h in attached for add in h.adds for ref in (add.down, add.up)}
     found: dict[Place, Tensor] = {}

@@ -1,8 +1,7 @@
-"""The inside of a trained ring: how alike the layers' slices are, cores, and the use of ranks.
+"""A trained ring: similarity of the layers' slices, norms of cores, use of ranks.
 
-The similarity of two layers is the cosine of their slices, read as vectors. It depends on the
-basis that training ended in (a ring allows any), so it says which layers went the same way in this
-run, and is not to be compared between runs.
+The similarity of two layers is the cosine of their slices as vectors. It depends on the basis in
+which training ended (a ring allows any), so it must not be compared between runs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ SLICES = ".slices"
 
 @dataclass(frozen=True)
 class CoreNorms:
-    """One core (or slices) of a ring: its Frobenius norm, and that of a typical entry."""
+    """One core (or slices) of a ring: Frobenius norm and root mean square of its entries."""
 
     name: str
     shape: tuple[int, ...]
@@ -32,7 +31,7 @@ class CoreNorms:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """``alike`` maps a ring to (layers, layers) cosines; ``usage`` has a row a layer and rank."""
+    """``alike`` maps a ring to (layers, layers) cosines; ``usage`` has a row per layer and rank."""
 
     alike: Mapping[str, Tensor]
     cores: Sequence[CoreNorms]
@@ -40,7 +39,7 @@ class Anatomy:
 
 
 def read_anatomy(state: Mapping[str, Tensor], usage: pd.DataFrame, method: str) -> Anatomy:
-    """The anatomy in a saved state. Raises UsageError for one without rings."""
+    """Return the anatomy of a saved state. Raises UsageError for one without rings."""
     rings = {n.removesuffix(SLICES): t for n, t in state.items() if n.endswith(SLICES)}
     if not rings:
         raise UsageError(f"method {method!r} has no rings to look into; adaring has")
@@ -59,7 +58,7 @@ def read_anatomy(state: Mapping[str, Tensor], usage: pd.DataFrame, method: str) 
 
 
 def rank_usage(artifacts: Path) -> pd.DataFrame:
-    """Which share of its work each layer gives to each rank, where the run has several."""
+    """Return the share of each rank in each layer; empty for a run with one rank."""
     path = artifacts / "tables.parquet"
     table = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=["table"])
     found = table[table["table"] == "rank_usage"].drop(columns="table")
@@ -70,20 +69,20 @@ def rank_usage(artifacts: Path) -> pd.DataFrame:
 
 
 def start_table(tags: Mapping[str, str]) -> dict[str, str]:
-    """The run that this one started from; empty for one that started at the frozen model."""
+    """Return the run that this one was initialized from; empty for none."""
     if "start" not in tags:
         return {}
     return {"run": tags["start"], **{k: tags[f"start_{k}"] for k in ("method", "dataset", "seed")}}
 
 
 def start_errors(metrics: Mapping[str, float]) -> dict[str, float]:
-    """By matrix the share of its norm that the rings left out of what they started from."""
+    """Return for each matrix the share of its norm that the initial rings left out."""
     head = f"{ERRORS}/"
     return {k.removeprefix(head): v for k, v in sorted(metrics.items()) if k.startswith(head)}
 
 
 def anatomy_tables(parts: Anatomy) -> Mapping[str, pd.DataFrame]:
-    """The numbers of the picture, tidy: one table a file."""
+    """Return the numbers of the figure, a tidy table per file."""
     rows = [
         {"ring": name, "layer": i + 1, "other": j + 1, "cosine": float(cosines[i, j])}
         for name, cosines in parts.alike.items()
@@ -96,19 +95,19 @@ def anatomy_tables(parts: Anatomy) -> Mapping[str, pd.DataFrame]:
 
 
 def usage_by_layer(parts: Anatomy, tower: str) -> pd.DataFrame:
-    """Layers by ranks: the share of each rank in each layer of a tower, from input to output."""
+    """Return the share of each rank (columns) in each layer (rows) of a tower."""
     rows = parts.usage[parts.usage["row"].str.startswith(f"{tower}.")]
     table = rows.pivot(index="row", columns="column", values="value")
     return table.loc[sorted(table.index, key=lambda r: int(str(r).rpartition(".")[2]))]
 
 
 def towers_with_usage(parts: Anatomy) -> list[str]:
-    """The towers whose ranks' use is known."""
+    """Return the towers whose use of ranks is known."""
     if not len(parts.usage):
         return []
     return sorted(set(parts.usage["row"].str.partition(".")[0]))
 
 
 def clamp_cosines(cosines: Tensor) -> Tensor:
-    """Cosines within [-1, 1] for the colour scale; a slice of zeros is like nothing."""
+    """Clamp cosines to [-1, 1] for the colour scale; a slice of zeros has cosine 0."""
     return torch.nan_to_num(cosines).clamp(-1, 1)

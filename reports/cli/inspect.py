@@ -1,4 +1,4 @@
-"""Commands about the inside of one run: redundancy, anatomy."""
+"""Commands that inspect one run: redundancy, anatomy."""
 
 from typing import Annotated
 
@@ -6,7 +6,9 @@ import typer
 
 from harness.cli.options import Json, Out, Tracking
 
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its digest or MLflow id, or the start.")]
+RunId = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run id or MLflow id, or its beginning.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -16,22 +18,21 @@ def register(app: typer.Typer) -> None:
 
 def redundancy(
     run: RunId,
-    slices: Annotated[
-        str, typer.Option(help="Slice sizes of the rings that are tried.")
-    ] = "1,2,4,8",
-    rings: Annotated[str, typer.Option(help="Ring ranks that are tried.")] = "1,2,4,8",
+    slices: Annotated[str, typer.Option(help="Slice sizes of the fitted rings.")] = "1,2,4,8",
+    rings: Annotated[str, typer.Option(help="Ring ranks of the fitted rings.")] = "1,2,4,8",
     as_trained: Annotated[
-        bool, typer.Option("--as-trained", help="Matrices as they are, not their change.")
+        bool, typer.Option("--as-trained", help="Use matrices as they are, not their change.")
     ] = False,
     out: Out = None,
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> None:
-    """How much the layers of a trained full_rank, adapter or LoRA run repeat each other."""
+    """Measure redundancy across the layers of a trained full_rank, adapter or LoRA run."""
     from harness.cli import console
     from harness.spec.paths import report_folder
     from harness.tracking.ledger import open_ledger
     from reports.analyses.layer_redundancy import redundancy_tables, rings_on_front
+    from reports.cli.output import say_written
     from reports.figures import layer_redundancy
     from reports.provenance import inspection_tables, manifest
 
@@ -55,15 +56,16 @@ def redundancy(
     best = rings_on_front(fitted)
     rows = [[f.name, f.slice_size, f.ring_rank, 100 * f.share, 100 * f.error] for f in best]
     console.table(["matrix", "slices", "ring rank", "size, %", "error, %"], rows, "best rings")
-    console.say("written: " + ", ".join(str(p) for p in paths))
+    say_written(paths)
 
 
 def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Tracking = None) -> None:
-    """What a trained AdaRing run looks like inside: slices, cores, and which ranks layers use."""
+    """Show the slices, cores and use of ranks of a trained AdaRing run."""
     from harness.cli import console
     from harness.spec.paths import report_folder
     from harness.tracking.ledger import open_ledger
     from reports.analyses.ring_anatomy import anatomy_tables, start_errors, start_table
+    from reports.cli.output import say_written
     from reports.figures import ring_anatomy
     from reports.provenance import inspection_tables, manifest
 
@@ -84,16 +86,16 @@ def anatomy(run: RunId, out: Out = None, json: Json = False, tracking_uri: Track
         console.as_json(tables | ({"start": {**started, "errors": start}} if started else {}))
         return
     if started:
-        told = f"start: {started['method']} {started['run']}, {started['dataset']}"
+        label = f"start: {started['method']} {started['run']}, {started['dataset']}"
         rows = [[name, 100 * error] for name, error in start.items()]
-        console.table(["matrix", "left out, %"], rows, f"{told} seed {started['seed']}")
+        console.table(["matrix", "left out, %"], rows, f"{label} seed {started['seed']}")
     rows = [[c.name, "x".join(map(str, c.shape)), c.norm, c.rms] for c in parts.cores]
     console.table(["core", "shape", "norm", "root mean square"], rows, title)
-    console.say("written: " + ", ".join(str(p) for p in paths))
+    say_written(paths)
 
 
 def numbers(option: str, words: str) -> list[int]:
-    """``1,2,4`` as numbers. Raises UsageError."""
+    """Return the numbers of ``1,2,4``. Raises UsageError."""
     from methods.kit.core.errors import UsageError
 
     try:

@@ -32,14 +32,14 @@ def verify(
         Where,
         typer.Option(
             "--from",
-            help="Of a site: where numbers are computed from: the ledger where it has the run and"
-            " else the site's own records; only the ledger; or only the records.",
+            help="Source of a site's numbers; auto: the ledger where it has the run, else the"
+            " site's records.",
         ),
     ] = "auto",
     json: Json = False,
     tracking_uri: Tracking = None,
 ) -> int:
-    """Compute every table of a site, or one table, again and name each number that differs.
+    """Recompute the tables of a site, or one table, and name each number that differs.
 
     Exit code 0 where all is equal, 1 where something differs, 2 for what cannot be checked.
     """
@@ -118,7 +118,7 @@ def _end(problems: "list[Problem]") -> int:
 
 
 def _recorded(uri: str | None) -> bool:
-    """Whether there is a store, as far as a look at the disk tells: reading would make one."""
+    """Return whether a store exists; opening the ledger would create one."""
     from harness.spec.paths import tracking_uri
 
     there = uri or tracking_uri()
@@ -127,7 +127,7 @@ def _recorded(uri: str | None) -> bool:
 
 
 def _ledger(source: Where, uri: str | None) -> "Ledger | None":
-    """The ledger, or None with ``auto`` where there is none. Raises UsageError."""
+    """Return the ledger, or None with ``auto`` where there is none. Raises UsageError."""
     from harness.cli import console
     from harness.tracking.ledger import open_ledger
     from methods.kit.core.errors import UsageError

@@ -1,4 +1,4 @@
-"""Where a front stands on its plane: its corners, and what the axis of the quality spans."""
+"""The corners of a front in its figure, and the range of the quality axis."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from harness.spec.quantities import Quantity
 from reports.analyses.pareto import Axes, ParetoPoint
 from reports.statistics import dominance
 
-ROOM = 2.0  # times the spread of what is compared: how far bars may stretch the axis
+ROOM = 2.0  # how far intervals may stretch the axis, in ranges of the means
 
 
 def bar(p: ParetoPoint, quality: Quantity) -> tuple[float, float]:
-    """The interval of a point; an accuracy is not below 0 or above 100."""
+    """Return the interval of a point, an accuracy within 0 and 100."""
     high = min(p.high, 100.0) if quality.name.startswith("acc/") else p.high
     return max(p.low, 0.0), high
 
@@ -22,8 +22,10 @@ def bar(p: ParetoPoint, quality: Quantity) -> tuple[float, float]:
 def span(
     points: Sequence[ParetoPoint], quality: Quantity, cloud: pd.DataFrame | None
 ) -> tuple[list[float], bool]:
-    """The values that the axis has to show, and whether it cuts bars: those of two seeds can be so
-    long that all that is compared would be one line."""
+    """Return the values that the axis has to show, and whether it cuts intervals.
+
+    Intervals of two seeds can be so long that all points would lie on one line.
+    """
     shown = [p.mean for p in points] + ([] if cloud is None else cloud["quality"].tolist())
     ends = [end for p in points if not math.isnan(p.low) for end in bar(p, quality)]
     low, high = min(shown), max(shown)
@@ -41,7 +43,7 @@ def stairs(
     y: Callable[[float], float],
     limits: tuple[float, float],
 ) -> tuple[list[float], list[float]]:
-    """The corners of the front of the two axes: with a budget of x, the best y to be had."""
+    """Return the corners of the front: the best y within a budget of x."""
     signs = np.array([asked.cost.sign, asked.quality.sign])
     on = dominance.on_front(signs * np.array([[p.cost, p.mean] for p in points]))
     best = sorted((x(p.cost), y(p.mean)) for p, kept in zip(points, on, strict=True) if kept)

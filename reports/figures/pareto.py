@@ -151,7 +151,7 @@ def _title(board: Board, asked: Axes, panels: Panels, width: int, more: str) -> 
 def _colours(
     figure: Figure, grid: np.ndarray, points: Sequence[ParetoPoint], asked: Axes, styles: Styles
 ) -> Colour:
-    """Of the method; of the third quantity, with its bar, where there is one."""
+    """Return the colour of a point: by method, or by the third quantity with a colour bar."""
     if asked.third is None:
         return lambda p: styles[p.method][0]
     paid = [p.third for p in points if p.third > 0 or not asked.third.log] or [1.0]

@@ -1,7 +1,7 @@
-"""Published tables against their own arithmetic: means, harmonic means, and cells that cannot be.
+"""Published tables checked against their own arithmetic: means and harmonic means.
 
-A printed number stands for an interval of half its last digit. A mean or harmonic mean that lies
-outside of what the intervals of its parts allow is impossible: one of the numbers is wrong.
+A printed number stands for an interval of half its last digit. A mean or harmonic mean outside the
+range that the intervals of its parts allow is impossible: one of the numbers is wrong.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ VTAB |= {
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """One sum done again. ``cell`` names what is wrong where one change mends it."""
+    """A recomputed mean; ``cell`` names the wrong number where one change corrects it."""
 
     title: str
     protocol: str
@@ -51,7 +51,7 @@ Cells = Mapping[tuple[str, str], Published]  # data set, metric
 
 
 def audit_tables(numbers: Sequence[Published]) -> list[AuditCheck]:
-    """Every mean and harmonic mean that the numbers allow to be done again."""
+    """Recompute every mean and harmonic mean whose parts are published."""
     found: list[AuditCheck] = []
     for cells in _tables(numbers).values():
         found += _with_cells([*_means(cells), *_harmonic_means(cells)], cells)
@@ -115,7 +115,7 @@ def _check(stated: Published, what: str, recomputed: float, verdict: AuditResult
 
 
 def _with_cells(checks: Sequence[AuditCheck], cells: Cells) -> list[AuditCheck]:
-    """Where a mean and one data set's H are both impossible, the cell that mends both."""
+    """Name the cell that corrects an impossible mean and an impossible H at once."""
     wrong = {c.metric: c for c in checks if c.what == "mean" and c.verdict == "impossible"}
     named = []
     for check in checks:
@@ -152,7 +152,7 @@ AUDIT_COLUMNS = (
 
 
 def audit_rows(checks: Sequence[AuditCheck]) -> list[list[object]]:
-    """Cells of a table."""
+    """Return cells of a table."""
     return [
         [c.title, c.dataset, c.what, c.metric, c.shots, c.stated, c.recomputed, c.verdict, c.cell]
         for c in checks

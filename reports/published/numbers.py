@@ -1,8 +1,8 @@
-"""Published numbers, and ours beside them where the two measure the same thing.
+"""Published numbers, and ours beside them where both measure the same thing.
 
-They lie in published/*.csv as printed, each with its source and how it was come by: ``read`` in
-that source, in a ``thread``, ``computed`` from published files, or ``recalled`` from a table that
-could not be opened and was checked by arithmetic alone.
+``published/*.csv`` has them as printed, with their source and evidence: ``read`` in that source, in
+a ``thread``, ``computed`` from published files, or ``recalled`` from a table that could not be
+opened and was checked by arithmetic alone.
 """
 
 import csv
@@ -25,7 +25,7 @@ HALVES = ("acc/base", "acc/novel")
 
 @dataclass(frozen=True)
 class Published:
-    """One printed number. ``value`` keeps its digits; an empty field was not stated."""
+    """One printed number; ``value`` keeps its digits, an empty field was not stated."""
 
     protocol: str
     backbone: str
@@ -50,7 +50,7 @@ class Published:
 
     @property
     def half_digit(self) -> float:
-        """How far the number itself may be from what was printed."""
+        """The largest rounding error of the printed number."""
         return 0.5 * 10.0 ** -len(self.value.partition(".")[2])
 
 
@@ -64,7 +64,7 @@ class PublishedMatch:
 
     @property
     def verdict(self) -> str:
-        """Whether ours lies within the tolerance, or why that cannot be said."""
+        """Whether ours lies within the tolerance, or why this is unknown."""
         if not self.theirs.template:
             return "template not stated"
         if not self.theirs.tolerance:
@@ -75,7 +75,7 @@ class PublishedMatch:
 
 @cache
 def published_numbers() -> tuple[Published, ...]:
-    """Every published number, file by file."""
+    """Return every published number, file by file."""
     folder = files("reports") / "published"
     found = []
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
@@ -86,7 +86,7 @@ def published_numbers() -> tuple[Published, ...]:
 
 
 def match_published(runs: Iterable[Run]) -> list[PublishedMatch]:
-    """Each finished configuration next to the numbers published for it."""
+    """Return each finished configuration with the numbers published for it."""
     table = runs_frame(runs)
     done = table[table["finished"]]
     found = []
@@ -101,7 +101,7 @@ def match_published(runs: Iterable[Run]) -> list[PublishedMatch]:
 
 
 def _average(group: pd.DataFrame) -> pd.DataFrame:
-    """One row a seed that has all eleven sets; H is that of the averages."""
+    """Return a row per seed that has all eleven sets; H is that of the averages."""
     eleven = public_sets.collections()["all11"]
     part = group[group["dataset"].isin(eleven)]
     full = part.groupby("seed").filter(lambda g: set(g["dataset"]) == set(eleven))
@@ -134,7 +134,7 @@ def _matches(group: pd.DataFrame, dataset: str, part: pd.DataFrame) -> list[Publ
 
 
 def _same_template(theirs: Published, facts: dict[str, str], dataset: str) -> bool:
-    """Whether our words are theirs: compared as texts, so a set's own may be the generic one."""
+    """Return whether the templates are the same text; a set's own may be the generic one."""
     if theirs.template in ("", "learned"):
         return True
     eleven = public_sets.collections()["all11"]
@@ -164,7 +164,7 @@ MATCH_COLUMNS = (
 
 
 def match_rows(found: Sequence[PublishedMatch]) -> list[list[object]]:
-    """Cells of a table, the printed numbers as printed."""
+    """Return cells of a table, the printed numbers as printed."""
     return [
         [
             b.theirs.protocol,
@@ -188,5 +188,5 @@ COLOURS = {"agrees": "[green]agrees[/green]", "differs": "[red]differs[/red]"}
 
 
 def coloured_cells(cells: Sequence[Sequence[object]]) -> list[list[object]]:
-    """The same cells for a terminal: green or red."""
+    """Return the cells in green or red for a terminal."""
     return [[COLOURS.get(str(cell), cell) for cell in row] for row in cells]
