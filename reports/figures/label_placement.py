@@ -34,8 +34,15 @@ def place_labels(
     ``obstacles`` are avoided where possible. All are (n, 2) in data coordinates; ``size`` is that
     of a mark in points. The figure's layout must be final.
     """
+    frame = axes.get_window_extent()
+    boxes = [text.get_window_extent() for text in texts]
+    fits = [box.width < frame.width and box.height < frame.height for box in boxes]
+    left_out = [text for text, fit in zip(texts, fits, strict=True) if not fit]
+    for text in left_out:
+        text.remove()
+    texts, anchors = [t for t, fit in zip(texts, fits, strict=True) if fit], anchors[fits]
     if not texts:
-        return []
+        return left_out
     dots, transform = axes.figure.dpi / 72, axes.transData
     half = 0.6 * size * dots
     centres = transform.transform(marks)
@@ -49,7 +56,6 @@ def place_labels(
         target_y=anchors[:, 1], ax=axes, iter_lim=STEPS, **FORCES,
     )  # fmt: skip
     used = [Bbox([at - half, at + half]) for at in centres]
-    frame, left_out = axes.get_window_extent(), []
     for text, anchor in zip(texts, anchors, strict=True):
         box = text.get_window_extent()
         inside = frame.contains(box.x0, box.y0) and frame.contains(box.x1, box.y1)
