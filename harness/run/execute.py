@@ -28,6 +28,7 @@ from harness.run.source_runs import SourceRun, recorded_sources
 from harness.run.stages import load_stage, stage_specs
 from harness.run.warm_start import outline_weights
 from harness.spec.spec import Spec
+from harness.train.cache_plan import CachePlan
 from harness.train.fit import NonFiniteLoss
 from methods.kit.core.errors import UsageError
 
@@ -128,36 +129,46 @@ def execute_all(
             yield _failed(spec, device, started, error, test)
     if not trainings:
         return
-    size, ended = len(trainings), None  # size of the groups to try next
     try:
         plans, meter = train_all(trainings, progress)
     except UsageError:
         raise
     except Exception as error:
-        run = trainings[0].run
-        ended = _failed(run.spec, device, run.started, error, test)
-        size = max(1, size // 2) if is_out_of_memory(error) else 1
+        failed = _failed(trainings[0].run.spec, device, trainings[0].run.started, error, test)
+        size = max(1, len(trainings) // 2) if is_out_of_memory(error) else 1
+    else:
+        for training, costs in zip(trainings, training_costs(trainings, meter), strict=True):
+            if len(trainings) > 1:
+                training.tags[GROUP_SIZE_TAG] = str(len(trainings))
+            yield _conclude(training, costs, plans, device, test)
+        return
     # outside of the handler, which keeps alive what filled the memory
-    if ended and len(trainings) == 1:
-        yield ended
+    if len(trainings) == 1:
+        yield failed
         return
-    if ended:
-        specs, rules = [t.run.spec for t in trainings], [t.pruning for t in trainings]
-        trainings.clear()
-        for part in (slice(i, i + size) for i in range(0, len(specs), size)):
-            yield from execute_all(specs[part], device, progress, test, store, rules[part])
-        return
-    for training, costs in zip(trainings, training_costs(trainings, meter), strict=True):
-        run = training.run
-        if len(trainings) > 1:
-            training.tags[GROUP_SIZE_TAG] = str(len(trainings))
-        try:
-            if training.error:
-                raise training.error
-            result = conclude(training, costs, plans, test)
-        except Exception as error:
-            result = _failed(run.spec, device, run.started, error, test)
-        yield result if test else result.without_state()
+    specs, rules = [t.run.spec for t in trainings], [t.pruning for t in trainings]
+    trainings.clear()
+    for part in (slice(i, i + size) for i in range(0, len(specs), size)):
+        yield from execute_all(specs[part], device, progress, test, store, rules[part])
+
+
+def _conclude(
+    training: RunTraining,
+    costs: dict[str, float],
+    plans: Sequence[CachePlan],
+    device: str,
+    test: bool,
+) -> Result:
+    """Return the result of a training; untested ones have no trained state."""
+    try:
+        if training.error:
+            raise training.error
+        result = conclude(training, costs, plans, test)
+    except UsageError:
+        raise
+    except Exception as error:
+        return _failed(training.run.spec, device, training.run.started, error, test)
+    return result if test else result.without_state()
 
 
 def _failed(spec: Spec, device: str, started: float, error: Exception, test: bool) -> Result:

@@ -1,4 +1,4 @@
-"""Starting from a recorded run: which run is meant, what it may have seen, what is kept of it."""
+"""Initialization from a recorded run: which run, what it may have seen, what is taken of it."""
 
 import io
 import json
@@ -67,11 +67,11 @@ def source_of(spec: Spec) -> SourceRun:
 
 
 def refused(spec: Spec) -> str:
-    """What is told about a start, in one line."""
-    with pytest.raises(UsageError) as told:
+    """The error about a start, in one line."""
+    with pytest.raises(UsageError) as error:
         execute.check_spec(source_lookup.resolve_source_runs(spec))
-    assert "\n" not in str(told.value)
-    return str(told.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 # --- which run -----------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def drawn(path: Path, first: int, classes: int = 4, each: int = 12) -> None:
 
 
 def recorded(spec: Spec) -> dict[str, str]:
-    """The tags of a run that was trained as a spec says, as far as lineage looks at them."""
+    """The tags of a run that was trained as a spec says, as far as the leakage check reads them."""
     found = leakage.data_use(spec)
     hashes = {"data_hash": found.data_hash, "subset_hash": found.subset_hash}
     return {"digest": spec.digest(), **hashes}

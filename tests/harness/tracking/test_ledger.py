@@ -54,7 +54,7 @@ def test_a_recorded_run_is_found_with_every_field_of_the_design(
     assert not list(pending_records.waiting(ledger.pending))
 
 
-def test_a_failed_run_is_kept_but_is_not_done(result: Result) -> None:
+def test_a_failed_run_is_recorded_but_not_done(result: Result) -> None:
     ledger = open_ledger()
     spec = result.spec
     ledger.record(
@@ -73,7 +73,7 @@ def test_delivering_again_after_a_kill_at_any_point_doubles_nothing(
     ledger = open_ledger()
     calls = ("create_run", "log_batch", "log_artifact", "set_terminated")
     for call in calls:
-        entry = pending_records.write(ledger.pending, result)
+        record = pending_records.write(ledger.pending, result)
         whole = getattr(MlflowClient, call)
 
         def dies_after(self: object, *args: object, _whole: object = whole, **kw: object) -> None:
@@ -84,9 +84,9 @@ def test_delivering_again_after_a_kill_at_any_point_doubles_nothing(
             patch.setattr(MlflowClient, call, dies_after)
             with pytest.raises(KeyboardInterrupt):
                 ledger.deliver_all()
-        assert entry.folder.exists()
+        assert record.folder.exists()
         assert ledger.deliver_all() == 1
-        assert not entry.folder.exists()
+        assert not record.folder.exists()
     assert len([r for r in ledger.runs() if r.status == "finished"]) == len(calls)
 
 
@@ -120,7 +120,7 @@ def test_a_process_killed_while_it_makes_the_database_leaves_no_half_of_one(
     assert [p.name for p in own_home.glob("*mlflow.db*")] == ["mlflow.db"]
 
 
-def test_a_store_that_dies_before_a_group_is_closed_does_no_harm(
+def test_a_store_that_dies_before_a_parent_run_is_closed_does_no_harm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -137,7 +137,7 @@ def test_two_runs_of_one_spec_are_both_kept_and_the_newest_is_found(result: Resu
     assert run.metrics["acc/val"] == 1.0
 
 
-def test_a_writer_killed_at_a_random_moment_leaves_whole_entries_only(
+def test_a_writer_killed_at_a_random_moment_leaves_whole_records_only(
     result: Result, own_home: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "result.pickle").write_bytes(pickle.dumps(result))
@@ -155,18 +155,18 @@ def test_a_writer_killed_at_a_random_moment_leaves_whole_entries_only(
                 assert writer.poll() is None
             time.sleep(delay)
             os.kill(writer.pid, signal.SIGKILL)
-    entries = list(pending_records.waiting(tmp_path / "spool"))
-    assert len(entries) > 3
+    records = list(pending_records.waiting(tmp_path / "spool"))
+    assert len(records) > 3
     names = {"spec.json", "adapter.safetensors", "adapter_config.json", "predictions.parquet"}
-    for entry in entries:
-        assert {p.name for p in entry.artifacts()} == names | {"curve.parquet"}
-        assert entry.result["metrics"].keys() == result.metrics.keys()
+    for record in records:
+        assert {p.name for p in record.artifacts()} == names | {"curve.parquet"}
+        assert record.result["metrics"].keys() == result.metrics.keys()
     assert not [
         p for p in (tmp_path / "spool").iterdir() if p.name.startswith(pending_records.PARTIAL)
     ]
 
 
-def test_a_full_disk_is_said_in_one_line_and_leaves_no_scrap(
+def test_a_full_disk_is_reported_in_one_line_and_leaves_nothing(
     result: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*args: object, **kwargs: object) -> None:
@@ -178,16 +178,16 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_no_scrap(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_entry_that_something_damaged_is_said_in_one_line(result: Result) -> None:
+def test_a_damaged_record_is_reported_in_one_line(result: Result) -> None:
     ledger = open_ledger()
-    entry = pending_records.write(ledger.pending, result)
-    (entry.folder / pending_records.RESULT).write_text('{"digest": ')
+    record = pending_records.write(ledger.pending, result)
+    (record.folder / pending_records.RESULT).write_text('{"digest": ')
     with pytest.raises(UsageError, match="not a result any more; move it out of the spool"):
         open_ledger()
-    assert entry.folder.exists()
+    assert record.folder.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own_home.parent.mkdir(exist_ok=True)
@@ -214,7 +214,7 @@ def test_only_one_process_may_run_a_spec() -> None:
     assert other() == "True"
 
 
-def test_a_group_is_made_once(result: Result) -> None:
+def test_a_parent_run_is_made_once(result: Result) -> None:
     ledger = open_ledger()
     one = ledger.start_parent("suite-1", "base_to_novel", "suite", "why")
     assert ledger.start_parent("suite-1", "base_to_novel", "suite", "why") == one
