@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from methods.kit import Adapter, Clip, Method, Task, UsageError
+from methods.kit import Adapter, Clip, Method, Task
 from methods.kit.core.field_types import (
     BOTH_TOWERS,
     Activation,
@@ -57,12 +57,8 @@ class FullRank(Method):
         return adapter
 
     def _deltas(self, clip: Clip) -> Adapter:
-        if not self.sites:
-            raise UsageError("method.sites: name at least one of q, k, v, o, fc, proj")
         adapter = Adapter(clip)
-        for block in clip.blocks(self.towers, self.layers):
-            for name in self.sites:
-                site = block.site(name)
-                delta = adapter.own(f"{block.key}.{name}", nn.Parameter(torch.zeros(site.shape)))
-                adapter.reweight(site, torch.add, delta)
+        for name, site in clip.linear_sites(self.towers, self.layers, self.sites):
+            delta = adapter.own(name, nn.Parameter(torch.zeros(site.shape)))
+            adapter.reweight(site, torch.add, delta)
         return adapter

@@ -8,7 +8,7 @@ the paths of one packed projection share one mask instead of drawing three.
 import math
 from dataclasses import dataclass
 
-from methods.kit import Adapter, Clip, Method, Task, UsageError
+from methods.kit import Adapter, Clip, Method, Task
 from methods.kit.core.field_types import (
     BOTH_TOWERS,
     Dropout,
@@ -39,12 +39,8 @@ class LoRA(Method):
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     def attach(self, clip: Clip, task: Task) -> Adapter:
-        if not self.sites:
-            raise UsageError("method.sites: name at least one of q, k, v, o, fc, proj")
         adapter = Adapter(clip)
-        for block in clip.blocks(self.towers, self.layers):
-            for name in self.sites:
-                site = block.site(name)
-                down, up = own_factors(adapter, f"{block.key}.{name}", site, self.rank)
-                adapter.add(site, down, up, scale=self.scale, dropout=self.dropout)
+        for name, site in clip.linear_sites(self.towers, self.layers, self.sites):
+            down, up = own_factors(adapter, name, site, self.rank)
+            adapter.add(site, down, up, scale=self.scale, dropout=self.dropout)
         return adapter

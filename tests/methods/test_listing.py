@@ -1,5 +1,8 @@
 """The systems around AdaRing, as `ringbench ls methods` tells of them."""
 
+import subprocess
+import sys
+
 import pytest
 
 from harness.cli import listing
@@ -36,3 +39,15 @@ def test_every_method_says_when_it_was_published_and_what_it_was_written_from(
     for row in rows.values():
         assert len(str(row["year"])) == 4
         assert row["fidelity"] in ("code", "paper", "reading")
+
+
+def test_names_and_an_unknown_name_need_no_torch() -> None:
+    code = (
+        "import sys, methods\n"
+        "from methods.kit import UsageError\n"
+        "assert 'adaring' in methods.names()\n"
+        "try: methods.find('adarign')\n"
+        "except UsageError as error: assert \"did you mean 'adaring'?\" in str(error)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

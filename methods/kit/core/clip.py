@@ -1,32 +1,30 @@
-"""What a method sees of a CLIP model: towers, blocks, sites and the frozen weights to read.
+"""What a method sees of a CLIP model: towers, blocks, sites and frozen weights, as plain data.
 
-Plain data. Nothing here knows open_clip, and nothing here can change the model.
-
-A **site** is a named place where a method may act. Each block of a tower offers
+A **site** is a named place where a method may act. Each block of a tower has
 
 ========  =======================================  ========================================
-site      what it is                               input x -> output y
+site      place                                    input x -> output y
 ========  =======================================  ========================================
 ln_1      LayerNorm before attention               residual stream -> normed
 qkv       packed projection, rows q, k, v          normed -> (..., 3 width)
 scores    q k^T before the softmax (image tower)   (length, length) of zeros -> added to it
 out_proj  output projection of attention           heads joined -> (..., width)
-attn      the whole attention branch, ln_1 to out  residual stream -> what is added to it
+attn      the whole attention branch, ln_1 to out  residual stream -> its update
 ln_2      LayerNorm before the MLP                 residual stream -> normed
 fc, proj  the two linear maps of the MLP           (..., width) -> (..., hidden) -> (..., width)
-mlp       the whole MLP branch, ln_2 to proj       residual stream -> what is added to it
+mlp       the whole MLP branch, ln_2 to proj       residual stream -> its update
 block     the whole block                          residual stream -> residual stream
 ========  =======================================  ========================================
 
-and each tower ``patches`` (image) or ``words`` (text), ``tokens`` (the sequence that enters the
-first block), ``pooled`` (the one normed token that stands for the input) and ``project`` (the map
-to the joint space). Sites of weights alone are ``class_token``, ``positions``, ``ln_pre`` and
-``ln_post`` of a tower, ``ls_1`` and ``ls_2`` (layer scale) of a block where the model has them,
-and ``scale``, the log of the logit scale, which both towers share. ``q``, ``k`` and ``v`` are row
-ranges of ``qkv``; ``o`` is ``out_proj``.
+Each tower has ``patches`` (image) or ``words`` (text), ``tokens`` (the input of the first block),
+``pooled`` (the normalized token that represents the input) and ``project`` (the map to the joint
+space). Sites with weights only are ``class_token``, ``positions``, ``ln_pre`` and ``ln_post`` of a
+tower, ``ls_1`` and ``ls_2`` (layer scale) of a block where the model has them, and ``scale``, the
+log of the logit scale, which both towers share. ``q``, ``k`` and ``v`` are row ranges of ``qkv``;
+``o`` is ``out_proj``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -43,8 +41,8 @@ Key = tuple[str, int | None, str]
 class Site:
     """A place where a method may act.
 
-    ``shape`` is (out, in) for a linear map (of the row range, if there is one), and the shape of
-    the frozen tensor itself for tables and vectors; empty where nothing frozen lives (``block``).
+    ``shape`` is (out, in) for a linear map (of its row range, if any), and that of the frozen
+    tensor for tables and vectors; empty where there is none (``block``).
     """
 
     tower: str
@@ -55,7 +53,7 @@ class Site:
 
     @property
     def key(self) -> Key:
-        """What the tower asks by: the site without its row range."""
+        """The site without its row range, as a tower addresses it."""
         return (self.tower, self.layer, self.name)
 
     def __str__(self) -> str:
@@ -65,7 +63,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Block:
-    """One transformer block. ``index`` counts from 0, people count from 1."""
+    """One transformer block; ``index`` counts from 0, settings and labels from 1."""
 
     tower: str
     index: int
@@ -75,11 +73,11 @@ class Block:
 
     @property
     def key(self) -> str:
-        """A prefix for the names of what a method owns here: ``image.0`` for the first block."""
+        """A prefix for names of tensors in this block: ``image.0`` for the first block."""
         return f"{self.tower}.{self.index}"
 
     def site(self, name: str) -> Site:
-        """The site of that name in this block; q, k, v and o are understood."""
+        """Return the site of that name in this block, also q, k, v and o."""
         d, h = self.width, self.hidden
         if name in QKV:
             start = QKV.index(name) * d
@@ -98,7 +96,7 @@ class Block:
             "ls_2": (d,),
             "block": (),
         }
-        if self.tower == "image":  # words are packed, so no matrix of theirs fits all
+        if self.tower == "image":  # texts are packed, so one matrix does not fit all
             shapes["scores"] = ()
         if name not in shapes:
             raise unknown(f"site {name!r}", name, (*shapes, *QKV, "o"))
@@ -120,16 +118,16 @@ class Tower:
         return Block(self.name, index, self.width, self.heads, self.hidden)
 
     def blocks(self, layers: str = "all") -> Iterator[Block]:
-        """The blocks that ``layers`` names (see :func:`layer_indices`), from input to output."""
+        """Yield the blocks of ``layers`` (see :func:`layer_indices`), from input to output."""
         for index in layer_indices(layers, self.depth, self.name):
             yield self.block(index)
 
 
 def layer_indices(layers: str, depth: int, tower: str = "tower") -> tuple[int, ...]:
-    """Zero-based block numbers from ``all``, ``top:N``, ``bottom:N``, ``5-12`` or ``1,3,9-12``.
+    """Return zero-based indices from ``all``, ``top:N``, ``bottom:N``, ``5-12`` or ``1,3,9-12``.
 
-    Numbers count from 1, as papers do. Raises UsageError for numbers the tower does not have and
-    for ranges that count down.
+    Numbers count from 1, as in papers. Raises UsageError for numbers that the tower does not have
+    and for ranges that count down.
     """
     text = layers.strip().lower()
     if text == "all":
@@ -166,8 +164,8 @@ def layer_indices(layers: str, depth: int, tower: str = "tower") -> tuple[int, .
 class Clip:
     """A CLIP model as a method sees it.
 
-    ``weights`` maps ``image.0.qkv.weight`` and the like to the frozen tensors; linear weights are
-    (out, in), so that y = W x. They are read-only by agreement and checked to be by the tests.
+    ``weights`` maps names as ``image.0.qkv.weight`` to the frozen tensors; linear weights are
+    (out, in), so that y = W x. They must not be written to; the conformance tests check this.
     """
 
     image: Tower
@@ -185,8 +183,17 @@ class Clip:
         for tower in self.towers(towers):
             yield from tower.blocks(layers)
 
+    def linear_sites(
+        self, towers: Iterable[str], layers: str, names: Sequence[str]
+    ) -> Iterator[tuple[str, Site]]:
+        """Yield the named linear maps of blocks, each with a name as ``image.0.q``."""
+        if not names:
+            raise UsageError("method.sites: name at least one of q, k, v, o, fc, proj")
+        for block in self.blocks(towers, layers):
+            yield from ((f"{block.key}.{name}", block.site(name)) for name in names)
+
     def site(self, tower: str, name: str) -> Site:
-        """A site of a whole tower: words, patches, tokens, pooled, project, positions, ..."""
+        """Return a site of a whole tower: words, patches, tokens, pooled, project, ..."""
         for part in ("weight", "bias"):
             frozen = self.weights.get(f"{tower}.{name}.{part}")
             if frozen is not None:
@@ -194,11 +201,11 @@ class Clip:
         return Site(tower, None, name)
 
     def weight(self, site: Site) -> Tensor:
-        """The frozen weight at a site (its row range, if it has one)."""
+        """Return the frozen weight at a site (of its row range, if any)."""
         return self._part(site, "weight")
 
     def bias(self, site: Site) -> Tensor:
-        """The frozen bias at a site (its row range, if it has one)."""
+        """Return the frozen bias at a site (of its row range, if any)."""
         return self._part(site, "bias")
 
     def _part(self, site: Site, part: str) -> Tensor:
@@ -206,7 +213,7 @@ class Clip:
         return whole if site.rows is None else whole[slice(*site.rows)]
 
     def sites(self) -> Iterator[tuple[Site, str]]:
-        """Every frozen tensor of the model as (site, 'weight' or 'bias'), in a fixed order."""
+        """Yield every frozen tensor as (site, 'weight' or 'bias'), in a fixed order."""
         for name in self.weights:
             tower, *middle, part = name.split(".")
             if len(middle) == 2:
@@ -216,5 +223,5 @@ class Clip:
 
 
 def weight_name(key: Key, part: str) -> str:
-    """``image.0.qkv.weight`` for the key ('image', 0, 'qkv') and the part 'weight'."""
+    """Return ``image.0.qkv.weight`` for the key ('image', 0, 'qkv') and the part 'weight'."""
     return ".".join(str(piece) for piece in (*key, part) if piece is not None)

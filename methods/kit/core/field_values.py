@@ -1,4 +1,4 @@
-"""Values for the fields of a dataclass, checked; what is wrong is one line that names the key."""
+"""Values for the fields of a dataclass, checked; errors are one line that names the key."""
 
 import json
 import math
@@ -14,9 +14,9 @@ from methods.kit.core.errors import UsageError, unknown
 
 
 def read_value(raw: str, key: str = "") -> Any:
-    """The right side of ``key=value``: TOML where it is TOML, else the bare word itself.
+    """Parse the right side of ``key=value``: as TOML if valid, else as a bare word.
 
-    A run that is started from is always a word: 12e4 may be the beginning of its id.
+    A run to start from is always a word: 12e4 may be the beginning of its id.
     """
     if key.endswith(".start"):
         return raw.strip("\"'")
@@ -28,24 +28,24 @@ def read_value(raw: str, key: str = "") -> Any:
 
 
 def check_part(part: str, kind: type, values: Mapping[str, Any]) -> Any:
-    """A dataclass from values, each checked. Raises UsageError that names ``part.field``."""
+    """Return a dataclass from checked values. Raises UsageError that names ``part.field``."""
     known = tuple(f.name for f in fields(kind))
     for name in values:
         if name not in known:
             raise unknown(f"{part}.{name}", name, known)
-    as_meant = {n: _meant(f"{part}.{n}", kind, v) for n, v in values.items()}
+    converted = {n: _converted(f"{part}.{n}", kind, v) for n, v in values.items()}
     try:
-        return _adapter(kind).validate_json(json.dumps(as_meant), strict=True)
+        return _adapter(kind).validate_json(json.dumps(converted), strict=True)
     except ValidationError as error:
         raise UsageError(_sentence(part, error, values)) from None
 
 
-def _meant(key: str, kind: type, value: Any) -> Any:
-    """``q,v`` means a list where a field is one (of different words), ``2`` a word where it is."""
-    wanted = next(f.type for f in fields(kind) if f.name == key.rpartition(".")[2])
-    if wanted is str and isinstance(value, int | float) and not isinstance(value, bool):
+def _converted(key: str, kind: type, value: Any) -> Any:
+    """Convert ``q,v`` to a list (of different words) and ``2`` to a word where a field is one."""
+    expected_type = next(f.type for f in fields(kind) if f.name == key.rpartition(".")[2])
+    if expected_type is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    if get_origin(wanted) is not tuple:
+    if get_origin(expected_type) is not tuple:
         return value
     if isinstance(value, str):
         value = [word.strip() for word in value.split(",") if word.strip()]
@@ -62,7 +62,7 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 
 def _sentence(part: str, error: ValidationError, values: Mapping[str, Any]) -> str:
-    """One line for the first thing that is wrong."""
+    """Describe the first error in one line."""
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     got = values.get(name, first.get("input"))
