@@ -43,8 +43,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     **{name: (*FEW, f"method={name}") for name in methods.names()},
     "novel classes": ("base_to_novel", *FEW[1:3], "train.epochs=4", "train.batch_size=4",
                       "method=adaring", "train.augment=none"),
-    "kept images": (*FEW, "method=lora", "method.towers=image", *UPPER),
-    "kept text": (*FEW, "method=lora", "method.towers=text", "method.layers=top:1"),
+    "cached images": (*FEW, "method=lora", "method.towers=image", *UPPER),
+    "cached text": (*FEW, "method=lora", "method.towers=text", "method.layers=top:1"),
     "a teacher": (*FEW, "method=adaring", *(f"method.{word}" for word in TEACHER)),
     "form adapter": (*FEW, "method=adaring", "method.form=adapter", "method.ranks=[[1,4],[2,2]]"),
     "a gate": (*FEW, "method=adaring", "method.form=adapter", "method.combine=input_gate",
@@ -54,13 +54,13 @@ RUNS: dict[str, tuple[str, ...]] = {
     "several tasks, vtagml": (*TASKS, "method=vtagml"),
     "sgd": (*FEW, "method=lora", "train.optimizer=sgd", "train.clip_grad=1"),
 }  # fmt: skip
-AWAKE = (
+REPLAYABLE = (
     "method=lora", "method=lora method.rank=2 train.lr=1e-4", "method=adaring",
     "method=clip_adapter", "method=mosa seed=2",
 )  # fmt: skip
-SIDE_BY_SIDE = (*AWAKE, "method=coto")
+COTRAINED = (*REPLAYABLE, "method=coto")
 
-RECORDED = "the step could be recorded"
+CAPTURABLE = "the step could be captured"
 
 
 class Recording:
@@ -71,7 +71,7 @@ class Recording:
     def capture(self, run: Callable[[], Outcome]) -> tuple[Outcome, Callable[[], None]]:
         with other_device.no_crossings(), Tape():
             run()
-        raise RuntimeError(RECORDED)
+        raise RuntimeError(CAPTURABLE)
 
     def warm_up(self, run: Callable[[], Outcome]) -> Outcome:
         return run()
@@ -118,7 +118,7 @@ def alone(words: Sequence[str]) -> Callable[[str], object]:
     return lambda device: numbers(execute.execute(spec_of(words), device))
 
 
-def all_at_once(device: str, several: Sequence[str] = SIDE_BY_SIDE) -> object:
+def cotrained(device: str, several: Sequence[str] = COTRAINED) -> object:
     specs = [spec_of((*FEW, *words.split())) for words in several]
     found = {r.spec.digest(): r for r in execute.execute_all(specs, device)}
     assert {r.tags[cotrain.GROUP_SIZE_TAG] for r in found.values()} == {str(len(specs))}
@@ -142,7 +142,7 @@ def waits(device: str) -> object:
         return float(torch.ones(3, device=device).sum())
 
 
-def in_parts(device: str) -> object:
+def in_micro_batches(device: str) -> object:
     """With memory for two images at a time."""
     from harness.train import gradients
 
@@ -170,9 +170,9 @@ def main() -> None:
         module.pick_device = torch.device  # type: ignore[attr-defined]
     cases = {title: alone(words) for title, words in RUNS.items()}
     cases |= {
-        "side by side": all_at_once,
-        "in parts": in_parts,
-        "awake, side by side": partial(all_at_once, several=AWAKE),
+        "co-trained": cotrained,
+        "micro-batches": in_micro_batches,
+        "replayable, co-trained": partial(cotrained, several=REPLAYABLE),
         "misplaced": misplaced,
         "waits": waits,
     }

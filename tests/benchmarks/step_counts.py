@@ -2,7 +2,7 @@
 
 Operations and kernels of a step (forward and backward) on ViT-B/16 without its numbers, on the meta
 device, where attention is counted as its products and a softmax; and the bytes that are held for
-the backward pass of a text tower. tests/harness/test_counts.py asserts the goals.
+the backward pass of a text tower. tests/harness/model/test_flops.py asserts the goals.
 """
 
 from collections import Counter
@@ -173,20 +173,30 @@ LAUNCHES = {None: 1300, 8: 180}  # at most so many kernels a trial's step
 SAVED = 8  # times fewer bytes
 
 
-def flops() -> Iterator[Count]:
+@cache
+def peer_operations(name: str, classes: int) -> int:
+    return operations(peer(name, classes))
+
+
+def flops(goals_only: bool = False) -> Iterator[Count]:
+    """Operations of a step; ``goals_only`` leaves out peers without a goal, here and below."""
     for classes, goal in FLOPS.items():
         mine = operations(ours(LORA, classes))
         for name in PEERS:
             least = goal if name == "CLIP-LoRA's order" else None
+            if least is None and goals_only:
+                continue
             case = f"ViT-B/16, 32 images, {classes} classes"
-            yield Count("work.flops", case, mine, name, operations(peer(name, classes)), least)
+            yield Count("work.flops", case, mine, name, peer_operations(name, classes), least)
 
 
-def kernels() -> Iterator[Count]:
+def kernels(goals_only: bool = False) -> Iterator[Count]:
     for trials, most in LAUNCHES.items():
         mine = launches(ours(LORA, 100, trials)) / (trials or 1)
         case = f"ViT-B/16, a trial's step, {trials or 1} side by side"
         yield Count("work.launches", case, mine, "", 0, most)
+    if goals_only:
+        return
     mine = launches(ours(LORA, 100))
     for name in PEERS:
         yield Count(
@@ -194,7 +204,7 @@ def kernels() -> Iterator[Count]:
         )
 
 
-def saved() -> Iterator[Count]:
+def saved(goals_only: bool = False) -> Iterator[Count]:
     """Bytes that the text tower of ViT-B/32 holds for its backward pass, 40 classes."""
     model, classes = backbone(B32), 40
     adapter = attached(LoRA(rank=RANK, dropout=0.0, towers=("text",)), model, classes)

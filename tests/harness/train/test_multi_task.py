@@ -20,8 +20,10 @@ from harness.train.task_affinity import GradientAffinity
 from methods.kit.contract.adapter import Adapter
 from methods.kit.core.clip import Clip, Tower
 from methods.kit.core.errors import UsageError
+from tests.conftest import TINY
 
-TWO = ["data=fashion-mnist,digits", "data.shots=1", "train.epochs=1"]
+RANDOM_TINY = [f"backbone={TINY / 'flat.json'}", "pretrained=random"]
+TWO = ["data=fashion-mnist,digits", "data.shots=1", "train.epochs=1", *RANDOM_TINY]
 
 
 def spec(*words: str, preset: str = "multi_task") -> Spec:
@@ -152,8 +154,8 @@ def test_what_is_seen_is_what_all_parts_see() -> None:
 def test_from_the_command_line_to_the_board_and_the_picture(
     capsys: pytest.CaptureFixture[str], own_home: Path
 ) -> None:
-    words = ["suite", "multi_task", "methods=lora,clip_adapter", "data=digits,fashion-mnist"]
-    assert main.call([*words, "seeds=1", "shots=1", "train.epochs=1", "-q"]) == 0
+    words = ["suite", "multi_task", "methods=lora,clip_adapter", *TWO]
+    assert main.call([*words, "seeds=1", "-q"]) == 0
     capsys.readouterr()
     assert main.call(["leaderboard", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

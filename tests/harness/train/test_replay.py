@@ -26,7 +26,7 @@ from tests.harness.train.tape import Tapes
 CPU = torch.device("cpu")
 TINY = Path(__file__).parents[2] / "tiny" / "flat.json"
 FEW = ["data=digits", "train.batch_size=4", f"backbone={TINY}", "pretrained=random"]
-SLEEPERS = {"coto"}  # parts of it do not move in some steps
+WITH_INACTIVE = {"coto"}  # parts of it do not move in some steps
 
 
 @pytest.fixture
@@ -82,9 +82,9 @@ def test_a_replayed_training_is_the_training(name: str, tapes: Tapes) -> None:
     words = [f"method={name}", "train.clip_grad=1"]
     words += ["method.host=lora"] if name == "coto" else []
     found = trained(words)
-    assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in SLEEPERS), found[2]
+    assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in WITH_INACTIVE), found[2]
     steps = len(found[0][0])
-    if name not in SLEEPERS:  # the stages of a method are replayed, too
+    if name not in WITH_INACTIVE:  # the stages of a method are replayed, too
         assert sum(tape.replays for tape in tapes.tapes) >= steps - 2 * WARM_UP_STEPS
     tapes.capture = None  # type: ignore[assignment]
     expected = trained(words)
@@ -232,7 +232,7 @@ def test_cuda_graphs_are_the_steps(name: str) -> None:
     words = [f"method={name}"] + (["method.host=lora"] if name == "coto" else [])
     gpu = torch.device("cuda")
     found = trained(words, epochs=8, device=gpu)
-    assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in SLEEPERS), found[2]
+    assert (found[2][GRAPH_TAG] == REPLAYED) == (name not in WITH_INACTIVE), found[2]
     with options(steps="eager"):
         expected = trained(words, epochs=8, device=gpu)
     assert GRAPH_TAG not in expected[2]
