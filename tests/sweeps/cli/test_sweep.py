@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from harness.cli import main
 from harness.run import config
 from harness.tracking.ledger import open_ledger
-from tests.processes import start_command, worker_processes
+from tests.processes import ForkedCommand, worker_processes
 from tests.sweeps.processes import begun, complete, study_of, sweep, trials
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
@@ -195,11 +195,10 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
     rng = random.Random(0)
     kept: set[str] = set()
     for number in (1, 3):
-        torn = start_command("sweep", *words, "--name", "torn")
+        torn = ForkedCommand("sweep", *words, "--name", "torn")
         begun("torn", number)
         time.sleep(rng.uniform(0, 0.6))
-        os.kill(torn.pid, signal.SIGKILL)
-        torn.communicate()
+        torn.kill()
         assert kept <= complete("torn")  # what ended once is never lost
         kept = complete("torn")
     assert main.call(["sweep", *words, "--name", "torn"]) == 0
@@ -212,12 +211,12 @@ def test_a_sweep_killed_at_random_moments_ends_as_one_that_was_not(
 
 def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) -> None:
     words = [*ADAPTER, "--sampler", "random", "--trials", "10", "--name", "shared"]
-    running = start_command("sweep", *words, "--workers", "2")
+    running = ForkedCommand("sweep", *words, "--workers", "2")
     begun("shared", 2)
     killed = worker_processes(running.pid)[0]
     os.kill(killed, signal.SIGKILL)
-    _, shown = running.communicate(timeout=600)
-    assert running.returncode == 0, shown
+    shown = running.finish(600)
+    assert running.exit_code == 0, shown
     assert "10 complete" in shown
     study = study_of("shared")
     states = [t.state for t in study.trials]
@@ -232,11 +231,11 @@ def test_two_workers_share_a_study_and_a_killed_one_is_replaced(own_home: Path) 
 
 def test_ctrl_c_keeps_everything_and_the_same_command_goes_on(own_home: Path) -> None:
     words = [*ADAPTER, "--sampler", "random", "--name", "stopped"]
-    running = start_command("sweep", *words, "--trials", "40")
+    running = ForkedCommand("sweep", *words, "--trials", "40")
     begun("stopped", 1)
-    os.kill(running.pid, signal.SIGINT)
-    _, shown = running.communicate(timeout=300)
-    assert running.returncode == 3
+    running.signal(signal.SIGINT)
+    shown = running.finish(300)
+    assert running.exit_code == 3
     assert "not reached, the same command goes on" in shown
     assert "Traceback" not in shown
     done = len(complete("stopped"))
@@ -381,10 +380,9 @@ def test_side_by_side_killed_in_flight_loses_nothing_recorded(
     words = [*ADAPTER, "--sampler", "random", "--trials", "6", "-q", "--cotrain", "3"]
     whole = sweep(capsys, *[w for w in words if w != "-q"], "--name", "whole")
     assert whole["ends"] == {"complete": 6}
-    torn = start_command("sweep", *words, "--name", "torn")
+    torn = ForkedCommand("sweep", *words, "--name", "torn")
     begun("torn", 4)
-    os.kill(torn.pid, signal.SIGKILL)
-    torn.communicate()
+    torn.kill()
     kept = complete("torn")
     assert main.call(["sweep", *words, "--name", "torn"]) == 0
     assert kept <= complete("torn") == complete("whole")

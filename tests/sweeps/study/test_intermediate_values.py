@@ -23,7 +23,7 @@ from harness.tracking.ledger import open_ledger
 from sweeps.study.intermediate_values import checkpoint_epochs
 from sweeps.study.request import SweepRequest, build_plan
 from sweeps.study.sweep_plan import SweepOptions, SweepPlan
-from tests.processes import start_command, worker_processes
+from tests.processes import ForkedCommand, worker_processes
 from tests.sweeps.processes import begun, study_of, sweep, trials
 
 FAST = ["data=digits", "data.shots=1", "train.epochs=4", "method.ratio=0.95"]
@@ -170,17 +170,16 @@ def test_a_sweep_killed_inside_runs_ends_as_one_that_was_not(
     sweep(capsys, *words, "--name", "whole")
     killed = []
     for number, look in ((1, 2), (6, 5)):
-        torn = start_command("sweep", *words, "-q", "--name", "torn")
+        torn = ForkedCommand("sweep", *words, "-q", "--name", "torn")
         begun("torn", number)
         until = time.monotonic() + 60
         while time.monotonic() < until:  # a trial in flight was looked at so often, in which run
             steps = [len(t.intermediate_values) for t in study_of("torn").trials
                      if t.state == TrialState.RUNNING]  # fmt: skip
-            if any(n >= look for n in steps) or torn.poll() is not None:
+            if any(n >= look for n in steps) or torn.exit_code is not None:
                 break
         torn.kill()  # unless it has ended: how many trials get to a fifth look is up to pruning
-        torn.communicate()
-        killed.append(torn.returncode == -signal.SIGKILL)
+        killed.append(torn.exit_code == -signal.SIGKILL)
     assert killed[0]
     sweep(capsys, *words, "--name", "torn")
     assert steps_of("torn") == steps_of("whole")
@@ -189,11 +188,11 @@ def test_a_sweep_killed_inside_runs_ends_as_one_that_was_not(
 
 def test_two_workers_prune_in_one_study_and_a_killed_one_is_replaced() -> None:
     words = ["clip_adapter", "data=digits", "data.shots=2", "train.epochs=8", "--sampler", "random"]
-    running = start_command("sweep", *words, "--trials", "14", "--name", "shared", "--workers", "2")
+    running = ForkedCommand("sweep", *words, "--trials", "14", "--name", "shared", "--workers", "2")
     begun("shared", 3)
     os.kill(worker_processes(running.pid)[0], signal.SIGKILL)
-    _, shown = running.communicate(timeout=600)
-    assert running.returncode == 0, shown
+    shown = running.finish(600)
+    assert running.exit_code == 0, shown
     study = optuna.load_study(study_name="shared", storage=study_of("shared")._storage)
     states = [t.state for t in study.trials]
     ended = states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED)

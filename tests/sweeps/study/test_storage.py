@@ -28,7 +28,7 @@ from sweeps.study.budget import Budget
 from sweeps.study.optuna_study import Study
 from sweeps.study.request import SweepRequest, build_plan
 from sweeps.study.sweep_plan import SweepOptions
-from tests.processes import start_command
+from tests.processes import ForkedCommand
 from tests.sweeps.processes import sweep
 
 FAST = ["clip_adapter", "data=digits", "data.shots=1", "train.epochs=2", "--sampler", "random"]
@@ -120,19 +120,18 @@ def trials_of(url: str, name: str) -> list[optuna.trial.FrozenTrial]:
 
 def test_two_commands_share_a_study_and_one_is_killed(server: str) -> None:
     words = [*NAMED, "seeds=1,2", "--trials", "9", "--storage", server]
-    one, two = (start_command("sweep", *words, before=SHORT_BEATS) for _ in range(2))
+    one, two = (ForkedCommand("sweep", *words, before=SHORT_BEATS) for _ in range(2))
     until = time.monotonic() + WAIT
     killed = False
-    while not killed and time.monotonic() < until and one.poll() is None:
+    while not killed and time.monotonic() < until and one.exit_code is None:
         trials = trials_of(server, "far")
         if len(trials) > 3 and any(t.state == TrialState.RUNNING for t in trials):
             one.kill()
             killed = True
         time.sleep(0.05)
     assert killed
-    one.communicate()
-    _, shown = two.communicate(timeout=2 * WAIT)
-    assert two.returncode == 0, shown
+    shown = two.finish(2 * WAIT)
+    assert two.exit_code == 0, shown
     assert "Traceback" not in shown
     trials = trials_of(server, "far")
     states = [t.state for t in trials]

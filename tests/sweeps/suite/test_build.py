@@ -16,7 +16,7 @@ from harness.tracking import pending_records
 from harness.tracking.ledger import Ledger, open_ledger
 from methods.kit.core.errors import UsageError
 from sweeps.suite.build import build_suite
-from tests.processes import start_command, worker_processes
+from tests.processes import ForkedCommand, worker_processes
 
 SUITE = ["suite", "base_to_novel"]
 FAST = ["data=digits", "data.shots=1", "train.epochs=1"]
@@ -136,10 +136,10 @@ def test_workers_give_what_one_process_gives(own_home: Path) -> None:
     assert len(pooled) == 3
 
 
-def ends(suite: "subprocess.Popen[str]") -> int:
+def ends(suite: ForkedCommand) -> int | None:
     """The exit code of a suite, once it and all that it started are gone."""
-    suite.communicate(timeout=240)
-    return suite.returncode
+    suite.finish(240)
+    return suite.exit_code
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")])
@@ -150,35 +150,33 @@ def test_a_suite_killed_at_random_moments_completes_without_loss_or_double(
     rng = random.Random(len(options))
     kept: set[str] = set()
     for _ in range(2):
-        suite = start_command(*SUITE, *GRID, *options)
+        suite = ForkedCommand(*SUITE, *GRID, *options)
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and suite.poll() is None:
+        while time.monotonic() < deadline and suite.exit_code is None:
             if (own_home / "mlflow.db").exists():
                 break
             time.sleep(0.05)
         time.sleep(rng.uniform(0.5, 5))
-        os.kill(suite.pid, signal.SIGKILL)
-        suite.communicate()
+        suite.kill()
         waiting = {e.result["digest"] for e in pending_records.waiting(own_home / "spool")}
         recorded = set(finished()) | waiting
         assert kept <= recorded  # what was recorded once is never lost
         kept = recorded
-    assert ends(start_command(*SUITE, *GRID, *options)) == 0
+    assert ends(ForkedCommand(*SUITE, *GRID, *options)) == 0
     assert finished() == expected
 
 
 def test_ctrl_c_ends_with_what_is_left_and_the_same_command_goes_on(own_home: Path) -> None:
     words = ["methods=full_rank", "seeds=1,2", "data=digits", "data.shots=4", "train.epochs=400"]
-    suite = start_command(*SUITE, *words)
-    assert suite.stderr is not None
+    suite = ForkedCommand(*SUITE, *words)
     deadline = time.monotonic() + 90
     claims = {f"{spec.digest()}.lock" for spec in build_suite("base_to_novel", words).specs}
     while not claims & {p.name for p in own_home.glob("locks/*")} and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(4)
-    os.kill(suite.pid, signal.SIGINT)
-    _, shown = suite.communicate(timeout=60)
-    assert suite.returncode == 3
+    suite.signal(signal.SIGINT)
+    shown = suite.finish(60)
+    assert suite.exit_code == 3
     assert "the same command again runs what is missing" in shown
     assert "Traceback" not in shown
     assert [run.status for run in open_ledger().runs()] == ["cancelled"]
@@ -199,6 +197,7 @@ def test_a_server_that_dies_in_the_middle_loses_nothing(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # starts six processes
     )  # fmt: skip
     try:
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -242,7 +241,7 @@ def _dies(server: "subprocess.Popen[bytes]", deliver: object) -> object:
     def patched(self: Ledger) -> int:
         if any(pending_records.waiting(self.pending)):
             _stop(server)
-        return deliver(self)  # type: ignore[operator, no-any-return]
+        return deliver(self)  # type: ignore[operator]
 
     return patched
 
@@ -250,10 +249,10 @@ def _dies(server: "subprocess.Popen[bytes]", deliver: object) -> object:
 def test_a_worker_that_dies_is_replaced_and_its_run_is_tried_again(
     own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    suite = start_command(*SUITE, *GRID[:1], "seeds=1-2", *FAST, "--workers", "2")
+    suite = ForkedCommand(*SUITE, *GRID[:1], "seeds=1-2", *FAST, "--workers", "2")
     deadline = time.monotonic() + 60
     killed = False
-    while time.monotonic() < deadline and suite.poll() is None and not killed:
+    while time.monotonic() < deadline and suite.exit_code is None and not killed:
         if workers := worker_processes(suite.pid):
             time.sleep(2)
             os.kill(workers[0], signal.SIGKILL)
