@@ -1,4 +1,4 @@
-"""All files of a site, one after another, made of a source alone: same rows, same bytes."""
+"""All files of a site, made from a source alone: the same rows give the same bytes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,14 @@ from reports.figures.pareto import write_pareto
 from reports.site import content, image_licences, links, render
 from reports.site.content import Site
 from reports.site.links import File
-from reports.site.pages import comparison, configuration, method, overview, run, sweep
+from reports.site.pages.comparison import comparison_pages
+from reports.site.pages.configuration import configuration_pages
 from reports.site.pages.leaderboard import leaderboard_pages
+from reports.site.pages.method import method_pages
+from reports.site.pages.overview import overview_pages
 from reports.site.pages.pareto import pareto_pages
+from reports.site.pages.run import run_pages
+from reports.site.pages.sweep import sweep_pages
 from reports.site.records import Source
 from reports.tables import leaderboard, paper_table, pareto
 
@@ -19,24 +24,28 @@ PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def site_files(source: Source, drawn: bool = True) -> Iterator[File]:
-    """Every file but the manifest; with ``drawn`` the pictures for papers, which take longest.
+    """Yield every file except the manifest.
 
-    Raises UsageError where nothing is finished.
+    Figures for papers, which take longest, only if ``drawn``. Raises UsageError where no run is
+    finished.
     """
     site = content.collect_site(source)
     yield from render.static_files()
-    yield from overview.overview_pages(site)
-    yield from leaderboard_pages(site)
-    yield from pareto_pages(site)
-    yield from comparison.comparison_pages(site)
-    yield from configuration.configuration_pages(site)
-    yield from method.method_pages(site)
-    yield from sweep.sweep_pages(site)
-    yield from table_files(site)
+    for pages in (
+        overview_pages,
+        leaderboard_pages,
+        pareto_pages,
+        comparison_pages,
+        configuration_pages,
+        method_pages,
+        sweep_pages,
+        table_files,
+    ):
+        yield from pages(site)
     if drawn:
         yield from picture_files(site)
     shown = False
-    for file in run.run_pages(site):
+    for file in run_pages(site):
         shown = shown or file.path.startswith("images/")
         yield file
     if shown:
@@ -44,7 +53,7 @@ def site_files(source: Source, drawn: bool = True) -> Iterator[File]:
 
 
 def table_files(site: Site) -> Iterator[File]:
-    """The tables of each board as files for papers."""
+    """Yield the tables of each board as files for papers."""
     boards = zip(site.best, site.whole, site.fronts, site.distributions, strict=True)
     for best, whole, front, known in boards:
         texts = {
@@ -57,11 +66,11 @@ def table_files(site: Site) -> Iterator[File]:
         for name, table in known.items():
             texts[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n")
         for name, text in texts.items():
-            yield File(f"{links.board_link(best)}/files/{name}", text.encode())
+            yield File(f"{links.board_folder(best)}/files/{name}", text.encode())
 
 
 def picture_files(site: Site) -> Iterator[File]:
-    """The pictures of each board in print."""
+    """Yield the figures of each board for print."""
     for best, whole, known in zip(site.best, site.whole, site.distributions, strict=True):
         with TemporaryDirectory() as scrap:
             folder = Path(scrap)
@@ -69,4 +78,4 @@ def picture_files(site: Site) -> Iterator[File]:
             distributions.write_distributions(best, folder, known)
             for path in sorted(folder.iterdir()):
                 if path.suffix in PICTURE_SUFFIXES:
-                    yield File(f"{links.board_link(best)}/files/{path.name}", path.read_bytes())
+                    yield File(f"{links.board_folder(best)}/files/{path.name}", path.read_bytes())

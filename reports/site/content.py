@@ -1,4 +1,4 @@
-"""What all pages share: the runs, the boards made of them, and who stands beside whom."""
+"""What all pages share: the runs, the boards made of them, and the zero-shot runs."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +14,9 @@ from reports.results.annotations import REFERENCE_METHOD
 from reports.results.board import DATA_HASHES, Board, boards
 from reports.site import links
 from reports.site.records import Source
+from reports.tables.sentence import score_name
 
-DETAIL_LIMIT = 2000  # finished runs beyond which not every page shows answers and curve
+DETAIL_LIMIT = 2000  # finished runs beyond which only the best show answers and curve
 COST = "params/trainable"
 COST_LABELS = {
     COST: "trainable parameters",
@@ -27,8 +28,8 @@ COST_LABELS = {
 
 @dataclass(frozen=True)
 class Site:
-    """``best`` has a row a method, chosen by validation, ``whole`` a row a configuration, both in
-    the same order of boards."""
+    """Boards of a site: ``best`` has a row for each method, chosen by validation; ``whole`` has a
+    row for each configuration. Both are in the same order."""
 
     source: Source
     best: list[Board]
@@ -40,16 +41,16 @@ class Site:
 
     @cached_property
     def finished(self) -> list[Run]:
-        return [run for run in self.runs if run.status == "finished"]
+        return [run for run in self.runs if run.finished]
 
     @cached_property
     def distributions(self) -> list[dict[str, pd.DataFrame]]:
-        """For each board what is said of all its runs together."""
+        """For each board the tables about all its runs together."""
         return [tables_of(board) for board in self.best]
 
     @cached_property
     def fronts(self) -> list[Front]:
-        """The front of every configuration of each board over trainable parameters."""
+        """For each board the front of all configurations over trainable parameters."""
         return [_front(board) for board in self.whole]
 
     @cached_property
@@ -58,14 +59,14 @@ class Site:
 
     @cached_property
     def detailed(self) -> set[str]:
-        """Runs whose pages show what they answered: all, or of very many those of the best rows."""
+        """Runs whose pages show their answers: all, or those of the best rows if very many."""
         if len(self.finished) <= DETAIL_LIMIT:
             return {run.id for run in self.finished}
         return {str(run) for board in self.best for run in board.cells["run_id"]}
 
     @cached_property
     def rows(self) -> dict[str, str]:
-        """For each run that stands behind a row its page."""
+        """For each run the page of the row that it counts in."""
         return {
             str(run): links.row(board, str(group), str(method))
             for board in self.whole
@@ -75,7 +76,7 @@ class Site:
         }
 
     @cached_property
-    def _zero(self) -> dict[tuple[str, ...], Run]:
+    def _zero_shot(self) -> dict[tuple[str, ...], Run]:
         return {
             key: run
             for run in self.finished
@@ -84,17 +85,17 @@ class Site:
         }
 
     def zero_shot(self, run: Run) -> Run | None:
-        """The zero-shot run on the same data and weights, of the same seed if there is one."""
-        return self._zero.get((*_key(run), run.tags["seed"])) or self._zero.get(_key(run))
+        """Return the zero-shot run on the same data and weights, if possible of the same seed."""
+        key = _key(run)
+        return self._zero_shot.get((*key, run.tags["seed"])) or self._zero_shot.get(key)
 
 
 def _front(board: Board) -> Front:
-    """Without points where no configuration has a whole grid."""
-    asked = pareto.find_axes(board, COST, board.headline)
-    found = pareto.pareto_points(board, asked)
-    return Front(
-        [found], dominated_share.dominated_shares(board, found, asked), asked, per_data=False
-    )
+    """Return a front without points where no configuration has a whole grid."""
+    axes = pareto.find_axes(board, COST, board.headline)
+    points = pareto.pareto_points(board, axes)
+    shares = dominated_share.dominated_shares(board, points, axes)
+    return Front([points], shares, axes, per_data=False)
 
 
 def _key(run: Run) -> tuple[str, ...]:
@@ -103,7 +104,7 @@ def _key(run: Run) -> tuple[str, ...]:
 
 
 def collect_site(source: Source) -> Site:
-    """Raises UsageError where nothing is finished."""
+    """Return the boards of a source. Raises UsageError where no run is finished."""
     whole = boards(source.runs)
     if not whole:
         raise UsageError("no run is finished yet; run `ringbench suite` or `ringbench run` first")
@@ -112,7 +113,7 @@ def collect_site(source: Source) -> Site:
 
 
 def ranked_rows(board: Board) -> pd.DataFrame:
-    """The rows that are ranked: the averages, or those of the only data set."""
+    """Return the rows that are ranked: the averages, or those of the only data set."""
     return board.ranked()
 
 
@@ -120,14 +121,19 @@ def row_name(row: pd.Series) -> str:
     return f"{row['method']} {row['settings']}".strip()
 
 
+def row_link(board: Board, row: pd.Series) -> str:
+    return links.row(board, row["group"], row["method"])
+
+
+def quality_label(board: Board) -> str:
+    """Return the ranking accuracy in a word or two."""
+    return score_name(board.headline)
+
+
 def cost_labels(board: Board) -> dict[str, str]:
-    """The costs that a board can be drawn over: recorded, and not the same for all."""
+    """Return the costs to draw a board over: recorded for all rows, and not the same for all."""
     rows = ranked_rows(board)
-    known = rows[rows[f"{board.headline}_mean"].notna()]
-    return {
-        cost: label
-        for cost, label in COST_LABELS.items()
-        if f"{cost}_mean" in known
-        and known[f"{cost}_mean"].notna().all()
-        and known[f"{cost}_mean"].nunique() > 1
-    }
+    rows = rows[rows[f"{board.headline}_mean"].notna()]
+    means = {cost: rows[f"{cost}_mean"] for cost in COST_LABELS if f"{cost}_mean" in rows}
+    shown = [cost for cost, mean in means.items() if mean.notna().all() and mean.nunique() > 1]
+    return {cost: COST_LABELS[cost] for cost in shown}

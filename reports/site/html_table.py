@@ -1,21 +1,31 @@
-"""Tables as a page shows them, and as texts that can be compared and hashed."""
+"""Tables as pages show them, and as texts that can be compared and hashed."""
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from typing import Any, TypeVar
 
+import pandas as pd
 from markupsafe import Markup
 
+from harness.spec.quantities import count_text
 from reports.site import links
+
+R = TypeVar("R")
+Link = Callable[[Mapping[str, Any], str], str]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a cell. ``href`` is a path from the site's root, ``value`` what sorts it
-    where its text does not, ``kind`` a class of the style sheet, ``small`` goes behind."""
+    """Content of a cell.
+
+    ``href`` is a path from the site's root, ``value`` sorts the cell where its text does not,
+    ``kind`` is a class of the style sheet, ``small`` is printed after the text.
+    """
 
     text: str
     href: str = ""
@@ -26,14 +36,14 @@ class Cell:
 
     @property
     def whole(self) -> str:
-        """All that is read in the cell, one space between words."""
+        """Everything that is read in the cell, one space between words."""
         both = f"{self.text} {self.small}" if self.small else self.text
         return " ".join(both.split())
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column. ``kind`` is text or number; ``about`` says what it is to those who ask."""
+    """A column. ``kind`` is text or number; ``about`` is shown when it is pointed at."""
 
     text: str
     kind: str = "number"
@@ -42,26 +52,26 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """``name`` is its anchor on the page. The first column names the row."""
+    """A table. ``name`` is its anchor on the page; the first column names the row."""
 
     name: str
     caption: str
     heads: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     sorts: bool = True
-    marks: Sequence[str] = field(default=())  # for each row what filters look at
+    filters: Sequence[str] = ()  # for each row the words that the page's filter matches
 
     def texts(self) -> list[list[str]]:
-        """Headings, then rows, as read."""
+        """Return headings, then rows, as read."""
         heads = [" ".join(h.text.split()) for h in self.heads]
         return [heads, *([c.whole for c in row] for row in self.rows)]
 
     def digest(self) -> str:
-        """SHA-256 of its texts."""
-        return digest(self.texts())
+        """Return the SHA-256 of its texts."""
+        return hashlib.sha256(json.dumps(self.texts(), ensure_ascii=False).encode()).hexdigest()
 
     def html(self, page: str) -> Markup:
-        """``page`` is the path of the page that it stands on, from which links go."""
+        """Return the table for a page at the path ``page``."""
         name = escape(self.name)
         sorts = self.sorts and len(self.rows) > 1
         shared = self._shared()
@@ -77,7 +87,7 @@ class Table:
         )
 
     def _shared(self) -> str:
-        """The classes of all cells but the first ones, where all have the same: said once."""
+        """Return the classes that all cells except the first of each row share, if they do."""
         others = ((c, h) for row in self.rows for c, h in zip(row[1:], self.heads[1:], strict=True))
         found = ""
         for i, (cell, head) in enumerate(others):
@@ -88,18 +98,85 @@ class Table:
         return found
 
     def _row(self, i: int, row: Sequence[Cell], page: str, shared: str, sorts: bool) -> str:
-        mark = f' data-filter="{escape(self.marks[i])}"' if self.marks else ""
+        words = f' data-filter="{escape(self.filters[i])}"' if self.filters else ""
         first, *others = row
         cells = [_first(first, page, sorts)]
         for c, h in zip(others, self.heads[1:], strict=True):
             kinds = _kinds(c, h) if not shared else ""
             cells.append(f"<td{_attributes(c, kinds, sorts)}>{_text(c, page)}</td>")
-        return f"<tr{mark}>{''.join(cells)}</tr>"
+        return f"<tr{words}>{''.join(cells)}</tr>"
 
 
-def digest(texts: Sequence[Sequence[str]]) -> str:
-    """SHA-256 of a table's texts."""
-    return hashlib.sha256(json.dumps(texts, ensure_ascii=False).encode()).hexdigest()
+def text(title: str, about: str = "") -> Column:
+    return Column(title, "text", about)
+
+
+def build_table(
+    name: str,
+    caption: str,
+    rows: Iterable[R],
+    columns: Mapping[Column | str, Callable[[R], Cell | str]],
+    sorts: bool = True,
+    filters: Sequence[str] = (),
+) -> Table:
+    """Return a table from its columns: for each a function from a row to a cell or its text."""
+    heads = [Column(c) if isinstance(c, str) else c for c in columns]
+    found = ([make(row) for make in columns.values()] for row in rows)
+    cells = [[Cell(c) if isinstance(c, str) else c for c in row] for row in found]
+    return Table(name, caption, heads, cells, sorts, filters)
+
+
+def pairs_table(name: str, caption: str, heads: tuple[str, str], pairs: Iterable[tuple[str, str]],
+                kind: str = "long") -> Table:  # fmt: skip
+    """Return a table of names and values, all of them text."""
+    rows = [[Cell(key), Cell(value, kind=kind)] for key, value in pairs]
+    return Table(name, caption, [text(head) for head in heads], rows, sorts=False)
+
+
+def frame_table(
+    name: str,
+    caption: str,
+    frame: pd.DataFrame,
+    link: Link = lambda row, column: "",
+    words: Collection[str] | None = None,
+) -> Table:
+    """Return a data frame as a table, floats to three decimals.
+
+    ``link`` returns where a column of a row leads; ``words`` are the columns of text, by default
+    those that are not numeric.
+    """
+    if words is None:
+        words = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
+    heads = [Column(str(c), "text" if c in words else "number") for c in frame]
+    names = [str(c) for c in frame]
+    rows = [dict(zip(names, row, strict=True)) for row in frame.itertuples(index=False)]
+    cells = [[_value(value, link(row, c)) for c, value in row.items()] for row in rows]
+    return Table(name, caption, heads, cells)
+
+
+def _value(value: object, href: str) -> Cell:
+    return number(value, 3, href) if isinstance(value, float) else Cell(str(value), href)
+
+
+def number(value: float, digits: int, href: str = "", sign: bool = False) -> Cell:
+    """Return a number with so many digits, sorted by all of them; a dash for none."""
+    if value is None or math.isnan(value):
+        return Cell("-")
+    return Cell(f"{value:{'+' if sign else ''}.{digits}f}", href, value=float(value))
+
+
+def percent(share: float, digits: int = 0, href: str = "") -> Cell:
+    return Cell("-") if math.isnan(share) else Cell(f"{share:.{digits}%}", href, value=share)
+
+
+def count(value: float, href: str = "") -> Cell:
+    """Return 12,345 as 12.3k, with all digits shown when it is pointed at."""
+    if math.isnan(value):
+        return Cell("-")
+    return Cell(count_text(value), href, value=float(value), title=f"{value:,.0f}")
+
+
+# --- HTML -----------------------------------------------------------------------------------------
 
 
 def _head(head: Column) -> str:
@@ -109,7 +186,6 @@ def _head(head: Column) -> str:
 
 
 def _first(cell: Cell, page: str, sorts: bool) -> str:
-    """It names the row; the style sheet knows that it is text."""
     return f'<th scope="row"{_attributes(cell, cell.kind, sorts)}>{_text(cell, page)}</th>'
 
 
@@ -137,7 +213,7 @@ def _attributes(cell: Cell, kinds: str, sorts: bool) -> str:
 
 
 def _reads(cell: Cell) -> bool:
-    """Whether the script reads the value off the text."""
+    """Return whether the script can read the value from the text."""
     try:
         return not cell.small and float(cell.text.replace(",", "")) == cell.value
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which data sets' images may be shown: those whose notice names only licences that allow it."""
+"""Data sets whose images may be shown: every licence in their notice allows it."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,14 +22,14 @@ ALLOWED = {
 
 @dataclass(frozen=True)
 class Notice:
-    """``why`` says whose images they are, or why they are not shown."""
+    """``why`` says under which licence the images are shown, or why they are not."""
 
     allowed: bool
     why: str
 
 
 def licence_notice(dataset: str) -> Notice:
-    """What the notices that come with the package say of a data set."""
+    """Return what the notices of the package say about a data set."""
     if dataset not in registry.embedded_names():
         return Notice(False, f"no notice that allows it is known for the data set {dataset}")
     licences = sorted({licence for names, licence in _rows() if dataset in names})
@@ -42,7 +42,7 @@ def licence_notice(dataset: str) -> Notice:
 
 
 def notice_text() -> bytes:
-    """Authors, licences and homes of everything that is shown."""
+    """Return authors, licences and sources of everything that is shown."""
     return _file().encode()
 
 
@@ -53,7 +53,7 @@ def _file() -> str:
 
 @cache
 def _rows() -> tuple[tuple[tuple[str, ...], str], ...]:
-    """(data sets, licence) of each source."""
+    """Return (data sets, licence) of each source."""
     lines = [line.split("|") for line in _file().splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line[1:-1]] for line in lines]
     head, *rows = [c for c in cells if not set(c[0]) <= {"-", " "}]

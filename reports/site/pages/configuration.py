@@ -1,26 +1,28 @@
-"""The page of a row of a leaderboard: the runs that its numbers are means of."""
+"""The page of a leaderboard row: the runs that its numbers are means of."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 
 from harness.tracking.run_record import Run
 from reports.results.board import AVERAGE, Board, board_title
 from reports.site import links
-from reports.site.content import Site
-from reports.site.html_table import Cell, Column, Table
+from reports.site.content import Site, row_name
+from reports.site.html_table import Cell, Column, Table, build_table, count, number, text
 from reports.site.links import File
-from reports.site.pages.leaderboard import count, number
 from reports.site.render import render_page
 from reports.statistics.intervals import t_interval
 from reports.tables.columns import column_label
 
-PRINTS = ("data_hash", "names_hash", "template_hash", "transform_hash", "subset_hash")
+HASHES = ("data_hash", "names_hash", "template_hash", "transform_hash", "subset_hash")
+RunColumns = dict[Column | str, Callable[[Run], Cell | str]]
 
 
 def configuration_pages(site: Site) -> Iterator[File]:
-    """A page for every configuration of every board."""
+    """Yield a page for every configuration of every board."""
     runs = {run.id: run for run in site.runs}
     for board in site.whole:
         metrics = [m for m in board.metrics if m in board.cells]
@@ -35,83 +37,85 @@ def configuration_pages(site: Site) -> Iterator[File]:
 def _page(
     board: Board, group: str, row: pd.Series, part: pd.DataFrame, runs: dict[str, Run]
 ) -> File:
-    path = links.row(board, group, row["method"])
-    name = f"{row['method']} {row['settings']}".strip()
-    tables = [
-        _table(board, str(d), cells.sort_values("seed"), runs)
-        for d, cells in part.groupby("dataset")
-    ]
     average = board.rows[(board.rows["group"] == group) & (board.rows["dataset"] == AVERAGE)]
-    if len(average):
-        tables.insert(0, _average(board, average.iloc[0]))
+    tables = [_average(board, average.iloc[0])] if len(average) else []
+    for dataset, cells in part.groupby("dataset"):
+        tables.append(_dataset(board, str(dataset), cells.sort_values("seed"), runs))
     return render_page(
-        path,
+        links.row(board, group, row["method"]),
         "row.html",
-        f"{name}: its runs",
+        f"{row_name(row)}: its runs",
         tables,
-        name=name,
+        name=row_name(row),
         method=row["method"],
         board=board_title(board),
-        folder=links.board_link(board),
+        folder=links.board_folder(board),
         method_page=links.method(row["method"]),
-        names=[t.name for t in tables],
     )
 
 
 def _average(board: Board, row: pd.Series) -> Table:
-    heads = [
-        Column("accuracy", "text"),
-        Column("mean"),
-        Column("95 % from"),
-        Column("to"),
-        Column("seeds"),
-    ]
-    cells = [
-        [
-            Cell(column_label(m)),
-            *(number(row[f"{m}_{end}"], 4) for end in ("mean", "low", "high")),
-            Cell(str(row[f"{m}_n"])),
-        ]
-        for m in board.metrics
-    ]
+    ends = {"mean": "mean", "95 % from": "low", "to": "high"}
+    columns: dict[Column | str, Callable[[str], Cell | str]] = {
+        text("accuracy"): lambda metric: column_label(metric),
+        **{
+            head: partial(lambda end, metric: number(row[f"{metric}_{end}"], 4), end)
+            for head, end in ends.items()
+        },
+        "seeds": lambda metric: str(row[f"{metric}_n"]),
+    }
     caption = "Average over data sets, seed by seed, of the runs below"
-    return Table(AVERAGE, caption, heads, cells, sorts=False)
+    return build_table(AVERAGE, caption, board.metrics, columns, sorts=False)
 
 
-def _table(board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]) -> Table:
+def _dataset(
+    board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]
+) -> Table:
     metrics = [m for m in board.metrics if m in cells]
-    heads = [
-        Column("seed", "text"),
-        Column("run", "text"),
-        *(Column(column_label(m)) for m in metrics),
-    ]
-    heads += [Column("trainable"), Column("train s"), Column("commit", "text")]
-    heads += [Column(p.replace("_hash", ""), "text") for p in PRINTS]
-    rows = []
-    for cell in cells.to_dict("records"):
-        run, at = runs[cell["run_id"]], links.run(cell["run_id"])
-        rows.append(
-            [
-                Cell(str(cell["seed"])),
-                Cell(run.digest[:12] or run.id, at, title=f"digest {run.digest}, run {run.id}"),
-                *(number(cell[m], 4, at) for m in metrics),
-                count(_known(run, "params/trainable"), at),
-                number(_known(run, "time/train_seconds"), 2, at),
-                Cell(run.tags.get("git_commit", "")[:10], kind="code"),
-                *(Cell(run.tags.get(p, "")[:10], kind="code") for p in PRINTS),
-            ]
-        )
-    if len(cells) > 1:
-        means = [t_interval(cells[m].dropna().tolist()) for m in metrics]
-        found = [Cell(f"{e.mean:.4f}", small=_span(e.low, e.high)) for e in means]
-        rest = [Cell("")] * (len(heads) - 2 - len(metrics))
-        rows.append([Cell("mean"), Cell(f"{len(cells)} runs"), *found, *rest])
-    return Table(links.slug(dataset), f"Runs on {dataset}", heads, rows, sorts=False)
+    values = {cell["run_id"]: cell for cell in cells.to_dict("records")}
+    columns: RunColumns = {
+        text("seed"): lambda run: str(values[run.id]["seed"]),
+        text("run id"): lambda run: run_cell(run, links.run(run)),
+        **{
+            column_label(m): partial(lambda m, run: number(values[run.id][m], 4, links.run(run)), m)
+            for m in metrics
+        },
+        **run_columns(links.run),
+    }
+    shown = [runs[run] for run in values]
+    table = build_table(links.slug(dataset), f"Runs on {dataset}", shown, columns, sorts=False)
+    if len(cells) < 2:
+        return table
+    means = [t_interval(cells[m].dropna().tolist()) for m in metrics]
+    found = [Cell(f"{e.mean:.4f}", small=_interval(e.low, e.high)) for e in means]
+    rest = [Cell("")] * (len(columns) - 2 - len(metrics))
+    return replace(
+        table, rows=[*table.rows, [Cell("mean"), Cell(f"{len(cells)} runs"), *found, *rest]]
+    )
 
 
-def _known(run: Run, metric: str) -> float:
+def run_cell(run: Run, href: str = "", kind: str = "") -> Cell:
+    about = f"run id {run.digest}, MLflow run {run.id}"
+    return Cell(run.digest[:12] or run.id, href, kind=kind, title=about)
+
+
+def run_columns(link: Callable[[Run], str]) -> RunColumns:
+    """Return columns of a run's costs, commit and hashes; numbers lead to ``link``."""
+
+    def tag(name: str) -> Callable[[Run], Cell]:
+        return lambda run: Cell(run.tags.get(name, "")[:10], kind="code")
+
+    return {
+        "trainable": lambda run: count(metric_of(run, "params/trainable"), link(run)),
+        "train s": lambda run: number(metric_of(run, "time/train_seconds"), 2, link(run)),
+        text("commit"): tag("git_commit"),
+        **{text(name.replace("_hash", "")): tag(name) for name in HASHES},
+    }
+
+
+def metric_of(run: Run, metric: str) -> float:
     return run.metrics.get(metric, math.nan)
 
 
-def _span(low: float, high: float) -> str:
+def _interval(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"({low:.2f} to {high:.2f})"

@@ -1,15 +1,17 @@
-"""Leaderboard pages: one row a method or configuration, and each data set by itself."""
+"""Leaderboard pages: a row for each method or configuration, and each data set by itself."""
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import pandas as pd
 
 from harness.spec.quantities import count_text
 from reports.analyses import distributions
 from reports.results.board import AVERAGE, Board, board_title
-from reports.site import content, links
-from reports.site.content import Site
-from reports.site.html_table import Cell, Column, Table
+from reports.site import links
+from reports.site.content import Site, ranked_rows, row_link, row_name
+from reports.site.html_table import Cell, Column, Table, build_table, text
 from reports.site.links import File
 from reports.site.render import render_page
 from reports.statistics import friedman
@@ -24,16 +26,18 @@ from reports.tables.columns import (
     seeds_column,
 )
 from reports.tables.leaderboard import board_notes
-from reports.tables.paper_table import build_paper_table
+from reports.tables.paper_table import RankedCell, build_paper_table, rank_text
 
 PLACES = {1: "best", 2: "second", 0: ""}
+Columns = dict[Column | str, Callable[[pd.Series], Cell | str]]
+RowLink = Callable[[pd.Series], str]
 
 
 def leaderboard_pages(site: Site) -> Iterator[File]:
-    """A leaderboard for each board, and one of all configurations where there are more."""
+    """Yield a leaderboard for each board, and one of all configurations where there are more."""
     for best, whole in zip(site.best, site.whole, strict=True):
-        more = len(content.ranked_rows(whole)) > len(content.ranked_rows(best))
-        folder = links.board_link(best)
+        more = len(ranked_rows(whole)) > len(ranked_rows(best))
+        folder = links.board_folder(best)
         yield _page(best, f"{folder}/index.html", f"{folder}/all.html" if more else "", False)
         if more:
             yield _page(whole, f"{folder}/all.html", f"{folder}/index.html", True)
@@ -45,9 +49,8 @@ def _page(board: Board, path: str, other: str, whole: bool) -> File:
         path,
         "board.html",
         board_title(board),
-        [ranked(board), each(board)],
-        board=board,
-        folder=links.board_link(board),
+        [_ranked(board), _each(board)],
+        folder=links.board_folder(board),
         other=other,
         whole=whole,
         notes=[*board.notes, *board_notes(board)],
@@ -56,80 +59,83 @@ def _page(board: Board, path: str, other: str, whole: bool) -> File:
     )
 
 
-def ranked(board: Board) -> Table:
-    """The leaderboard: accuracies as papers print them, then what they cost."""
-    table, rows = build_paper_table(board), content.ranked_rows(board)
-    seen = [
-        column
-        for column in (*reversed(NOISE), seeds_column(board), *HEALTH[-1:], *COSTS)
-        if not column.sparse or any(column.text(row) for _, row in rows.iterrows())
-    ]
-    heads = [Column("method", "text"), Column("rank"), *map(Column, table.heads)]
-    cells = []
-    for i, (_, row) in enumerate(rows.iterrows()):
-        at = links.row(board, row["group"], row["method"])
-        line = [Cell(content.row_name(row), at), Cell(table.ranks[i], at)]
-        for c, head in zip(table.cells[i], table.heads, strict=True):
-            anchor = links.slug(head.split()[0] if head.split()[0] in board.datasets else AVERAGE)
-            small = f"± {c.half}" if c.half else ""
-            line.append(Cell(c.text, f"{at}#{anchor}", small, kind=PLACES[c.place]))
-        cells.append([*line, *(cell_of(column, row, at) for column in seen)])
-    marks = ["|flagged" if row["flags"] else "" for _, row in rows.iterrows()]
+def _ranked(board: Board) -> Table:
+    """Return the leaderboard: accuracies as papers print them, then what they cost."""
+    printed, rows, at = build_paper_table(board), ranked_rows(board), partial(row_link, board)
+    cells = dict(zip(rows["group"], printed.cells, strict=True))
+    columns: Columns = {
+        text("method"): lambda row: Cell(row_name(row), at(row)),
+        "rank": lambda row: Cell(rank_text(row["rank"]), at(row)),
+    }
+    for i, head in enumerate(printed.heads):
+        dataset = head.split()[0] if head.split()[0] in board.datasets else AVERAGE
+        columns[Column(head)] = partial(
+            lambda i, anchor, row: _ranked_cell(cells[row["group"]][i], f"{at(row)}#{anchor}"),
+            i, links.slug(dataset),
+        )  # fmt: skip
+    others = (*reversed(NOISE), seeds_column(board), HEALTH[-1], *COSTS)
+    shown = [c for c in others if not c.sparse or any(c.text(row) for row in rows_of(rows))]
+    columns |= page_columns(shown, at)
     caption = f"{column_label(board.headline)} on each data set, averages, costs"
-    return Table(
-        "board", f"{caption}; {board_title(board)}", [*heads, *map(head_of, seen)], cells,
-        marks=marks,
-    )  # fmt: skip
+    caption += f"; {board_title(board)}"
+    filters = ["|flagged" if flags else "" for flags in rows["flags"]]
+    return build_table("board", caption, rows_of(rows), columns, filters=filters)
 
 
-def each(board: Board) -> Table:
-    """Every accuracy on every data set."""
-    seen = [*NOISE, seeds_column(board), *HEALTH]
-    heads = [Column("method", "text"), Column("data set", "text"), Column("shots")]
-    heads += [Column(column_label(m)) for m in board.metrics]
-    cells, marks = [], []
-    for _, row in board.rows.iterrows():
-        at = f"{links.row(board, row['group'], row['method'])}#{links.slug(row['dataset'])}"
-        line = [Cell(content.row_name(row), at), Cell(row["dataset"]), Cell(row["shots"] or "-")]
-        line += [spread(row, m, at) for m in board.metrics]
-        cells.append([*line, *(cell_of(c, row, at if c in NOISE else "") for c in seen)])
-        marks.append(f"{row['dataset']}{'|flagged' if row['flags'] else ''}")
-    heads += map(head_of, seen)
-    return Table("each", f"Every accuracy; {board_title(board)}", heads, cells, marks=marks)
+def _ranked_cell(cell: RankedCell, href: str) -> Cell:
+    return Cell(cell.text, href, f"± {cell.half}" if cell.half else "", kind=PLACES[cell.place])
 
 
-def head_of(column: BoardColumn) -> Column:
-    """A column of a board on a page."""
-    return Column(column.title, "text" if column.words else "number", column.about)
+def _each(board: Board) -> Table:
+    """Return every accuracy on every data set."""
+
+    def at(row: pd.Series) -> str:
+        return f"{row_link(board, row)}#{links.slug(row['dataset'])}"
+
+    columns: Columns = {
+        text("method"): lambda row: Cell(row_name(row), at(row)),
+        text("data set"): lambda row: row["dataset"],
+        "shots": lambda row: row["shots"] or "-",
+        **accuracy_columns(board, at),
+        **page_columns(NOISE, at),
+        **page_columns((seeds_column(board), *HEALTH), lambda row: ""),
+    }
+    flags = zip(board.rows["dataset"], board.rows["flags"], strict=True)
+    filters = [f"{dataset}{'|flagged' if flag else ''}" for dataset, flag in flags]
+    caption = f"Every accuracy; {board_title(board)}"
+    return build_table("each", caption, rows_of(board.rows), columns, filters=filters)
 
 
-def cell_of(column: BoardColumn, row: Any, at: str) -> Cell:
-    """A cell of a board on a page; a number sorts by all of its digits."""
+def rows_of(frame: pd.DataFrame) -> list[pd.Series]:
+    return [row for _, row in frame.iterrows()]
+
+
+def accuracy_columns(board: Board, at: RowLink) -> Columns:
+    """Return a column for each accuracy of a board: mean and half of its interval."""
+    return {
+        column_label(m): partial(lambda m, row: mean_cell(row, m, at(row)), m)
+        for m in board.metrics
+    }
+
+
+def mean_cell(row: pd.Series, metric: str, href: str) -> Cell:
+    mean, half = mean_and_half(row, metric)
+    return Cell(mean, href if mean != MISSING else "", f"± {half}" if half else "")
+
+
+def page_columns(columns: Iterable[BoardColumn], at: RowLink) -> Columns:
+    """Return columns of a board for a page; a number sorts by all of its digits."""
+    return {
+        Column(c.title, "text" if c.words else "number", c.about): partial(_cell, c, at)
+        for c in columns
+    }
+
+
+def _cell(column: BoardColumn, at: RowLink, row: pd.Series) -> Cell:
     value = column.value(row)
     if column.words:
         return Cell(value, kind=column.title)
     if math.isnan(value):
-        return Cell("-")
+        return Cell(MISSING)
     title = f"{value:,.0f}" if column.write is count_text else ""
-    return Cell(column.write(value) or "0", at, value=float(value), title=title)
-
-
-def spread(row: Any, metric: str, at: str) -> Cell:
-    """A mean and half of its interval."""
-    text, half = mean_and_half(row, metric)
-    return Cell(text, at if text != MISSING else "", f"± {half}" if half else "")
-
-
-def number(value: float, digits: int, href: str = "", sign: bool = False) -> Cell:
-    """A number to so many digits that sorts by all of them."""
-    if value is None or math.isnan(value):
-        return Cell("-")
-    text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
-    return Cell(text, href, value=float(value))
-
-
-def count(value: float, href: str = "") -> Cell:
-    """12,345 as 12.3k, with all digits to those who point at it."""
-    if math.isnan(value):
-        return Cell("-")
-    return Cell(count_text(value), href, value=float(value), title=f"{value:,.0f}")
+    return Cell(column.write(value) or "0", at(row), value=float(value), title=title)

@@ -1,42 +1,28 @@
-"""The first page: what was compared, who leads, and where everything is."""
+"""The first page: what was compared, which method leads, and where everything is."""
 
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
+from harness.tracking.run_record import Run
 from reports.analyses.pareto import measured_on
 from reports.results.board import Board, board_title, tested_metrics
 from reports.site import content, links
-from reports.site.content import Site
-from reports.site.html_table import Cell, Column, Table
+from reports.site.content import Site, ranked_rows, row_link, row_name
+from reports.site.html_table import Cell, Column, Table, build_table, count, number, text
 from reports.site.links import File
 from reports.site.pages import pareto
-from reports.site.pages.leaderboard import count, number, spread
+from reports.site.pages.configuration import RunColumns, metric_of, run_cell
+from reports.site.pages.leaderboard import Columns, mean_cell, rows_of
 from reports.site.render import render_page
-from reports.tables.sentence import score_name
 
-FEW = 6  # rows of a leaderboard that stand here
+FEW = 6  # rows of a leaderboard that are shown here
 
 
 def overview_pages(site: Site) -> list[File]:
-    """The overview, and the list of all runs."""
-    boards, tables = [], []
-    for best, whole, front in zip(site.best, site.whole, site.fronts, strict=True):
-        tables.append(_top(best))
-        costs = content.cost_labels(whole)
-        cost = next(iter(costs), None)
-        boards.append(
-            {
-                "title": board_title(best),
-                "where": measured_on(best),
-                "table": tables[-1].name,
-                "folder": links.board_link(best),
-                "rows": len(content.ranked_rows(best)),
-                "picture": ""
-                if cost is None
-                else pareto.picture(whole, pareto.dots(whole, cost, front), costs[cost],
-                                         "index.html", f"plane-{tables[-1].name}"),
-            }
-        )  # fmt: skip
+    """Return the overview and the list of all runs."""
+    tables = [_leaders(board) for board in site.best]
     newest = max(run.started for run in site.runs)
     return [
         render_page(
@@ -44,10 +30,10 @@ def overview_pages(site: Site) -> list[File]:
             "overview.html",
             "RingBench results",
             tables,
-            boards=boards,
+            boards=[_board(site, i, table) for i, table in enumerate(tables)],
             runs=len(site.runs),
             finished=len(site.finished),
-            others=_others(site),
+            others=_unfinished(site),
             datasets=sorted({run.tags["dataset"] for run in site.runs}),
             seeds=sorted({int(run.tags["seed"]) for run in site.runs}),
             methods=[(name, links.method(name)) for name in site.methods],
@@ -59,45 +45,48 @@ def overview_pages(site: Site) -> list[File]:
     ]
 
 
-def _top(board: Board) -> Table:
-    """The leaders of a board."""
-    metrics = board.metrics
-    label = score_name(metrics[-1])
-    heads = [
-        Column("method", "text"),
-        Column("rank"),
-        Column(f"{label}, %"),
-        Column("over zero-shot"),
-    ]
-    first = content.ranked_rows(board).head(FEW)
-    flags = any(first["flags"])
-    heads += [Column("trainable"), Column("seeds"), *([Column("flags", "text")] if flags else [])]
-    rows = []
-    for _, row in first.iterrows():
-        at = links.row(board, row["group"], row["method"])
-        rows.append(
-            [
-                Cell(content.row_name(row), at),
-                number(row["rank"], 0, at),
-                spread(row, board.headline, at),
-                number(row["gain"], 2, at, sign=True),
-                count(row["params/trainable_mean"], at),
-                Cell(str(row[f"{board.headline}_n"]), at),
-                *([Cell(row["flags"], kind="flags")] if flags else []),
-            ]
-        )
-    name = links.board_link(board).removeprefix("boards/")
-    return Table(f"top-{name}", f"The first of {board_title(board)}", heads, rows, sorts=False)
+def _board(site: Site, i: int, table: Table) -> dict[str, Any]:
+    best, whole = site.best[i], site.whole[i]
+    cost = next(iter(content.cost_labels(whole)), None)
+    picture = ""
+    if cost is not None:
+        dots = pareto.front_dots(whole, cost, site.fronts[i])
+        picture = pareto.front_picture(whole, dots, cost, "index.html", f"plane-{table.name}")
+    return {
+        "title": board_title(best),
+        "where": measured_on(best),
+        "table": table.name,
+        "folder": links.board_folder(best),
+        "rows": len(ranked_rows(best)),
+        "picture": picture,
+    }
 
 
-def _others(site: Site) -> str:
-    """Runs that did not finish, by what became of them."""
-    counts = Counter(run.status for run in site.runs if run.status != "finished")
+def _leaders(board: Board) -> Table:
+    rows, at = ranked_rows(board).head(FEW), partial(row_link, board)
+    columns: Columns = {
+        text("method"): lambda row: Cell(row_name(row), at(row)),
+        "rank": lambda row: number(row["rank"], 0, at(row)),
+        f"{content.quality_label(board)}, %": lambda row: mean_cell(row, board.headline, at(row)),
+        "over zero-shot": lambda row: number(row["gain"], 2, at(row), sign=True),
+        "trainable": lambda row: count(row[f"{content.COST}_mean"], at(row)),
+        "seeds": lambda row: Cell(str(row[f"{board.headline}_n"]), at(row)),
+    }
+    if any(rows["flags"]):
+        columns[text("flags")] = lambda row: Cell(row["flags"], kind="flags")
+    name = links.board_folder(board).removeprefix("boards/")
+    caption = f"The first of {board_title(board)}"
+    return build_table(f"top-{name}", caption, rows_of(rows), columns, sorts=False)
+
+
+def _unfinished(site: Site) -> str:
+    """Return how many runs did not finish, by status."""
+    counts = Counter(run.status for run in site.runs if not run.finished)
     return ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(counts.items()))
 
 
 def _commits(site: Site) -> list[tuple[str, int, bool]]:
-    """Commits that made the runs: short name, how many runs, whether changes were uncommitted."""
+    """Return (commit, runs, whether changes were uncommitted)."""
     counts = Counter(
         (run.tags.get("git_commit", "unknown")[:10], run.tags.get("git_dirty") == "true")
         for run in site.runs
@@ -106,26 +95,19 @@ def _commits(site: Site) -> list[tuple[str, int, bool]]:
 
 
 def _runs(site: Site) -> Table:
-    heads = [Column("run", "text"), Column("status", "text"), Column("protocol", "text")]
-    heads += [Column("method", "text"), Column("data set", "text"), Column("shots"), Column("seed")]
-    heads += [Column("accuracy, %", about="H, or accuracy"), Column("commit", "text")]
-    rows, marks = [], []
-    for run in site.runs:
-        tags = run.tags
-        metric = tested_metrics(tags["protocol"])[-1]
-        at = links.run(run)
-        rows.append(
-            [
-                Cell(run.digest[:12] or run.id, at, kind="code"),
-                Cell(run.status),
-                Cell(tags["protocol"]),
-                Cell(tags["method"], links.method(tags["method"])),
-                Cell(tags["dataset"]),
-                Cell(tags["shots"]),
-                Cell(tags["seed"]),
-                number(run.metrics.get(metric, float("nan")), 2, at),
-                Cell(tags.get("git_commit", "")[:10], kind="code"),
-            ]
-        )
-        marks.append(f"{tags['dataset']}|{tags['method']}")
-    return Table("runs", f"{len(rows)} runs", heads, rows, marks=marks)
+    def accuracy(run: Run) -> Cell:
+        return number(metric_of(run, tested_metrics(run.tags["protocol"])[-1]), 2, links.run(run))
+
+    columns: RunColumns = {
+        text("run id"): lambda run: run_cell(run, links.run(run), "code"),
+        text("status"): lambda run: run.status,
+        text("protocol"): lambda run: run.tags["protocol"],
+        text("method"): lambda run: Cell(run.tags["method"], links.method(run.tags["method"])),
+        text("data set"): lambda run: run.tags["dataset"],
+        "shots": lambda run: run.tags["shots"],
+        "seed": lambda run: run.tags["seed"],
+        Column("accuracy, %", about="H, or accuracy"): accuracy,
+        text("commit"): lambda run: Cell(run.tags.get("git_commit", "")[:10], kind="code"),
+    }
+    filters = [f"{run.tags['dataset']}|{run.tags['method']}" for run in site.runs]
+    return build_table("runs", f"{len(site.runs)} runs", site.runs, columns, filters=filters)

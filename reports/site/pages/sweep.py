@@ -1,42 +1,33 @@
-"""Pages of sweeps and contests: every trial, the front, the map, what mattered, the way there."""
+"""Pages of sweeps and equal-budget comparisons: trials, front, map, importances, progress."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
 
-from reports.analyses import sweep
-from reports.analyses.sweep import (
-    best_key,
-    best_table,
-    importances,
-    map_keys,
-    map_table,
-    map_values,
-    plain_value,
-    tuning_curve,
-)
+from harness.tracking.run_record import Run
+from reports.analyses import sweep as analysis
+from reports.analyses.sweep import plain_value
 from reports.results.sweep_results import Sweep
-from reports.site import links
-from reports.site.charts import axes, lines, marks, pareto
+from reports.site import charts, links
+from reports.site.charts import SHAPES, Dot
 from reports.site.content import Site
-from reports.site.html_table import Cell, Column, Table
+from reports.site.html_table import Cell, Column, Table, build_table, frame_table, text
 from reports.site.links import File
-from reports.site.pages.comparison import plain
-from reports.site.pages.trial import Trials
+from reports.site.pages.trial import TrialPages
 from reports.site.render import render_page
-from reports.statistics.dominance import front_of_pairs
 
-SHADES = 8
+SHADES = 8  # classes h1 to h8 of the style sheet
+FRONT = {"front": ("c0", SHAPES[3]), "other": ("c8 small", SHAPES[0])}
 
 
 def sweep_pages(site: Site) -> Iterator[File]:
-    """A page for each sweep, trial and contest, with the files they are made of."""
-    trials = Trials(site)
+    """Yield a page for each sweep, trial and equal-budget comparison, and their files."""
+    trials = TrialPages(site)
     for name, stored in site.source.sweeps.items():
         facts = json.loads(stored.facts)
         folder = links.sweep(name).removesuffix("index.html")
@@ -44,100 +35,29 @@ def sweep_pages(site: Site) -> Iterator[File]:
         if stored.trials:
             yield File(f"{folder}trials.csv", stored.trials.encode())
         if facts["kind"] == "contest":
-            yield _contest(site, name, facts)
-        else:
-            sweep = stored.sweep
-            yield _sweep(name, sweep)
-            yield from trials.pages(name, sweep)
+            yield _equal_budget(site, name, facts)
+            continue
+        yield _sweep(name, stored.sweep)
+        for trial in stored.sweep.trials.to_dict("records"):
+            yield trials.page(name, stored.sweep, trial)
     yield from trials.records()
 
 
-def _sweep(name: str, sweep: Sweep) -> File:
-    tables, pictures = [], []
-    if not sweep.complete.empty:
-        keys = map_keys(sweep)
-        tables += [_map(name, sweep, keys)] if keys else []
-        best = best_key(sweep, None)
-        if best is not None:
-            tables.append(_best(name, sweep, best))
-        weights = importances(sweep)
-        tables += [] if weights.empty else [_importances(weights)]
-        pictures = [(_front(sweep), "Every complete trial; the line is the front.")]
-        curve = tuning_curve(sweep, sweep.facts["method"])
-        pictures.append((_curve({name: curve}, sweep.facts["objectives"][0], "trial"),
-                         "The best so far, trial by trial."))  # fmt: skip
-    tables.append(_trials(name, sweep))
+def _page(title: str, name: str, facts: dict[str, Any], tables: list[Table],
+          charts: list[tuple[Markup, str]], **values: Any) -> File:  # fmt: skip
+    empty = {"parts": [], "legend": ""}
     return render_page(
-        links.sweep(name),
-        "sweep.html",
-        f"Sweep {name}",
-        tables,
-        name=name,
-        facts=_facts(sweep.facts),
-        pictures=pictures,
-        names=[t.name for t in tables],
-        parts=[],
-        legend="",
-    )
-
-
-def _contest(site: Site, name: str, facts: dict[str, Any]) -> File:
-    """Its tuning curves, and how the winners did on test data."""
-    parts = {m["label"]: m for m in facts["methods"]}
-    curves = {
-        label: sweep.tuning_curve(site.source.sweeps[m["sweep"]].sweep, label)
-        for label, m in parts.items()
-        if m["sweep"] in site.source.sweeps and site.source.sweeps[m["sweep"]].trials
-    }
-    by = "seconds" if "minutes" in facts["goal"] else "trial"
-    pictures = []
-    if any(c["best"].notna().any() for c in curves.values()):
-        pictures = [(_curve(curves, facts["objective"], by), "The best so far against the budget.")]
-    runs = {run.digest: run for run in site.finished}
-    rows = []
-    for label, m in parts.items():
-        for digest in m["digests"]:
-            run = runs.get(digest)
-            values = sorted(run.metrics.items()) if run else []
-            shown = ", ".join(
-                f"{k.removeprefix('acc/')} {v:.2f}" for k, v in values if k[:4] == "acc/"
-            )
-            at = links.run(run) if run else ""
-            rows.append(
-                [Cell(label), Cell(digest[:12], at, kind="code"), Cell(shown or "not tested yet")]
-            )
-    heads = [
-        Column("entrant", "text"),
-        Column("run", "text"),
-        Column("accuracies on test data", "text"),
-    ]
-    return render_page(
-        links.sweep(name),
-        "sweep.html",
-        f"Contest {name}",
-        [Table("winners", "The winners' runs, tested once", heads, rows)],
-        name=name,
-        facts=_facts(facts),
-        pictures=pictures,
-        names=["winners"],
-        parts=_parts(site, facts),
-        legend=lines.legend(list(curves)),
-    )
-
-
-def _parts(site: Site, facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """The sweeps of a contest that are there, with their pages."""
-    names = [str(m["sweep"]) for m in facts["methods"]]
-    return [(name, links.sweep(name)) for name in names if name in site.source.sweeps]
+        links.sweep(name), "sweep.html", f"{title} {name}", tables,
+        facts=_facts(facts), pictures=charts, **(empty | values),
+    )  # fmt: skip
 
 
 def _facts(facts: dict[str, Any]) -> list[tuple[str, str]]:
     cells = facts.get("cells", [])
-    data = ", ".join(dict.fromkeys(str(d) for d, _ in cells))
     found = {
         "method": facts.get("method", ""),
         "protocol": facts.get("protocol", ""),
-        "data sets": data,
+        "data sets": ", ".join(dict.fromkeys(str(d) for d, _ in cells)),
         "seeds": ", ".join(sorted({str(s) for _, s in cells})),
         "objectives": ", ".join(facts.get("objectives", [facts.get("objective", "")])),
         "budget": str(facts.get("goal", "")),
@@ -145,132 +65,156 @@ def _facts(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return [(k, v) for k, v in found.items() if v]
 
 
-def _front(sweep: Sweep) -> Markup:
-    """Trials as faint dots, those on the front as marks, over the cost."""
-    table = sweep.complete
-    pairs = [
-        (float(c), float(q)) for c, q in zip(table[sweep.cost], table[sweep.quality], strict=True)
-    ]
-    on = front_of_pairs(pairs)
-    x = axes.costs([c for c, _ in pairs], sweep.cost)
-    low, high = min(q for _, q in pairs), max(q for _, q in pairs)
-    room = 0.06 * (high - low) or 0.5
-    y = axes.upwards(low - room, high + room, sweep.quality)
-    body = [pareto.stairs([pairs[i] for i in on], x, y)]
-    for i in sorted(range(len(pairs)), key=lambda i: i in on):
-        cost, value = pairs[i]
-        number, at = int(table["number"].iloc[i]), (x.place(cost), y.place(value))
-        says = escape(f"trial {number}: {sweep.quality} {value:.2f}, {sweep.cost} {cost:,.0f}")
-        shape = marks.SHAPES[3 if i in on else 0]
-        kind = "c0" if i in on else "c8 under small"
-        body.append(
-            f'<a class="dot {kind}" href="trials/{number}.html" aria-label="{says}">'
-            f'<title>{says}</title><g transform="translate({at[0]:.1f} {at[1]:.1f})">'
-            f'<path d="{shape}"/></g></a>'
-        )
-    about = (
-        f"{len(pairs)} trials, {len(on)} of them on the front of {sweep.quality} and {sweep.cost}"
-    )
-    return Markup(axes.svg(x, y, "\n".join(body), "front", about))
+# --- sweeps ---------------------------------------------------------------------------------------
 
 
-def _curve(curves: dict[str, pd.DataFrame], aim: str, by: str) -> Markup:
+def _sweep(name: str, sweep: Sweep) -> File:
+    tables, pictures = [], []
+    if not sweep.complete.empty:
+        if keys := analysis.map_keys(sweep):
+            tables.append(_map(name, sweep, keys))
+        if (best := analysis.best_key(sweep, None)) is not None:
+            tables.append(_best(name, sweep, best))
+        weights = analysis.importances(sweep).rename(columns={"key": "setting"})
+        if not weights.empty:
+            caption = "Importance of each setting (PED-ANOVA, shares of 1)"
+            tables.append(frame_table("importances", caption, weights))
+        pictures.append((_front(name, sweep), "Every complete trial; the line is the front."))
+        curve = analysis.tuning_curve(sweep, sweep.facts["method"])
+        progress = _progress({name: curve}, sweep.facts["objectives"][0], "trial")
+        pictures += [(progress, "The best so far, trial by trial.")] if progress else []
+    tables.append(_trials(name, sweep))
+    return _page("Sweep", name, sweep.facts, tables, pictures)
+
+
+def _front(name: str, sweep: Sweep) -> Markup:
+    """Return trials as faint dots, those on the front as marks, over their cost."""
+    front = analysis.front_table(sweep, sweep.cost, sweep.quality)
+    columns = front[["number", sweep.cost, sweep.quality, "front"]]
+    dots = []
+    for number, cost, value, on in columns.itertuples(index=False):
+        says = f"trial {number}: {sweep.quality} {value:.2f}, {sweep.cost} {cost:,.0f}"
+        href = links.trial(name, int(number))
+        dots.append(Dot("front" if on else "other", "", float(cost), float(value), says, href))
+    best, labels = int(front["front"].sum()), (sweep.cost, sweep.quality)
+    about = f"{len(dots)} trials, {best} of them on the front of {sweep.quality} and {sweep.cost}"
+    return charts.front_chart(dots, "front", labels, about, links.sweep(name), FRONT)
+
+
+def _progress(curves: Mapping[str, pd.DataFrame], objective: str, by: str) -> Markup | None:
     series = {
-        label: [(float(a), float(b)) for a, b in zip(c[by], c["best"], strict=True)]
-        for label, c in curves.items()
-        if c["best"].notna().any()
+        label: list(curve[[by, "best"]].itertuples(index=False, name=None))
+        for label, curve in curves.items()
     }
-    ends = ", ".join(f"{label} {points[-1][1]:.2f}" for label, points in series.items())
-    about = f"Best {aim} so far against {by}; at the end: {ends}"
-    return lines.picture(series, "progress", (by, aim), about, stairs=True)
+    return charts.line_chart(series, "progress", (by, f"best {objective} so far"), steps=True)
 
 
 def _map(name: str, sweep: Sweep, keys: tuple[str, str]) -> Table:
-    """The best value in each cell of two keys, shaded."""
-    cells = map_table(sweep, keys)
-    down, along = (map_values(sweep, k) for k in keys)
-    known = {
-        (str(plain_value(a)), str(plain_value(b))): float(v)
-        for a, b, v in zip(cells[keys[0]], cells[keys[1]], cells[sweep.quality], strict=True)
+    """Return the best value for each pair of two keys, shaded."""
+    cells = analysis.map_table(sweep, keys)
+    found = zip(cells[keys[0]], cells[keys[1]], cells[sweep.quality], strict=True)
+    values = {_setting(pair): float(v) for *pair, v in found}
+    low, span = min(values.values()), max(values.values()) - min(values.values())
+    winners = _winners(name, sweep, keys)
+
+    def cell(column: Any, row: Any) -> Cell:
+        value = values.get(_setting((row, column)), math.nan)
+        if math.isnan(value):
+            return Cell("-")
+        shade = 1 + round((SHADES - 1) * (value - low) / span) if span else 1
+        href = winners.get(_setting((row, column)), "")
+        return Cell(f"{value:.2f}", href, kind=f"h{shade}", value=value)
+
+    down, across = (k.removeprefix("method.") for k in keys)
+    columns: dict[Column | str, Callable[[Any], Cell | str]] = {
+        text(f"{down} \\ {across}"): str,
+        **{Column(str(v)): partial(cell, v) for v in analysis.map_values(sweep, keys[1])},
     }
-    low, high = min(known.values()), max(known.values())
-    short = [k.removeprefix("method.") for k in keys]
-    heads = [Column(f"{short[0]} \\ {short[1]}", "text"), *(Column(str(v)) for v in along)]
-    led = _winners(name, sweep, keys)
-    rows = [
-        [
-            Cell(str(a)),
-            *(
-                _shaded(known.get(k), low, high, led.get(k, ""))
-                for k in ((str(a), str(b)) for b in along)
-            ),
-        ]
-        for a in down
-    ]
-    caption = f"Best {sweep.quality} for {short[0]} (rows) and {short[1]} (columns)"
-    return Table("map", caption, heads, rows, sorts=False)
+    caption = f"Best {sweep.quality} for {down} (rows) and {across} (columns)"
+    rows = analysis.map_values(sweep, keys[0])
+    return build_table("map", caption, rows, columns, sorts=False)
 
 
 def _best(name: str, sweep: Sweep, key: str) -> Table:
-    led = _winners(name, sweep, sweep.keys)
+    winners = _winners(name, sweep, sweep.keys)
 
-    def link(line: Mapping[str, object], column: str) -> str:
-        at = led.get(tuple(str(plain_value(line[k])) for k in sweep.keys), "")
-        return at if column in (key, sweep.quality) else ""
+    def link(line: Mapping[str, Any], column: str) -> str:
+        href = winners.get(_setting(line[k] for k in sweep.keys), "")
+        return href if column in (key, sweep.quality) else ""
 
     caption = f"Best {key} for each setting"
-    return plain("best", caption, best_table(sweep, key), link)
+    return frame_table("best", caption, analysis.best_table(sweep, key), link)
 
 
 def _winners(name: str, sweep: Sweep, keys: Sequence[str]) -> dict[tuple[str, ...], str]:
-    """For each setting of some keys the page of the trial that did best."""
+    """Return the page of the best trial for each setting of some keys."""
     up = sweep.quality.startswith("acc/")
     order = sweep.complete.sort_values(sweep.quality, ascending=not up, kind="stable")
-    found: dict[tuple[str, ...], str] = {}
+    pages: dict[tuple[str, ...], str] = {}
     for number, *values in order[["number", *keys]].itertuples(index=False):
-        setting = tuple(str(plain_value(v)) for v in values)
-        found.setdefault(setting, links.trial(name, number))
-    return found
+        pages.setdefault(_setting(values), links.trial(name, number))
+    return pages
 
 
-def _shaded(value: float | None, low: float, high: float, at: str) -> Cell:
-    if value is None or math.isnan(value):
-        return Cell("-")
-    shade = 1 + round((SHADES - 1) * (value - low) / (high - low)) if high > low else 1
-    return Cell(f"{value:.2f}", at, kind=f"h{shade}", value=value)
-
-
-def _importances(weights: pd.DataFrame) -> Table:
-    heads = [Column("setting", "text"), Column("importance", about="PED-ANOVA, shares of 1")]
-    rows = [
-        [Cell(str(k)), Cell(f"{v:.3f}", value=float(v))]
-        for k, v in zip(weights["key"], weights["importance"], strict=True)
-    ]
-    return Table("importances", "How much each setting mattered", heads, rows)
+def _setting(values: Iterator[Any] | Sequence[Any]) -> tuple[str, ...]:
+    return tuple(str(plain_value(v)) for v in values)
 
 
 def _trials(name: str, sweep: Sweep) -> Table:
-    """Every trial with its settings, and the command that repeats it; each leads to its page."""
-    shown = ["number", "end", *sweep.keys, *_quantities(sweep), "seconds"]
-    there = [c for c in shown if c in sweep.trials]
-    heads = [Column(c.removeprefix("method."), "text" if c == "end" else "number") for c in there]
-    rows = [
-        [_trial(value, links.trial(name, line[0])) for value in line]
-        for line in sweep.trials[there].itertuples(index=False)
-    ]
-    commands: Sequence[object] = sweep.trials.get("command", pd.Series(dtype=str)).tolist()
-    if len(commands) == len(rows):
-        heads.append(Column("command", "text"))
-        rows = [[*r, Cell(str(c), kind="code nowrap")] for r, c in zip(rows, commands, strict=True)]
-    return Table("trials", "Every trial", heads, rows)
+    """Return every trial with its settings and the command that repeats it."""
+    names = ["number", "end", *sweep.keys, *dict.fromkeys((sweep.quality, sweep.cost)), "seconds"]
+
+    def cell(column: str, trial: dict[str, Any]) -> Cell:
+        value, href = plain_value(trial[column]), links.trial(name, trial["number"])
+        if isinstance(value, float):
+            return Cell("-") if math.isnan(value) else Cell(f"{value:.4g}", href, value=value)
+        return Cell(str(value), href)
+
+    columns: dict[Column | str, Callable[[dict[str, Any]], Cell | str]] = {
+        Column(c.removeprefix("method."), "text" if c == "end" else "number"): partial(cell, c)
+        for c in names
+        if c in sweep.trials
+    }
+    if "command" in sweep.trials:
+        columns[text("command")] = lambda t: Cell(str(t["command"]), kind="code nowrap")
+    return build_table("trials", "Every trial", sweep.trials.to_dict("records"), columns)
 
 
-def _quantities(sweep: Sweep) -> list[str]:
-    return list(dict.fromkeys((sweep.quality, sweep.cost)))
+# --- equal-budget comparisons ---------------------------------------------------------------------
 
 
-def _trial(value: Any, at: str) -> Cell:
-    value = sweep.plain_value(value)
-    if isinstance(value, float):
-        return Cell("-") if math.isnan(value) else Cell(f"{value:.4g}", at, value=value)
-    return Cell(str(value), at)
+def _equal_budget(site: Site, name: str, facts: dict[str, Any]) -> File:
+    """Return the page of an equal-budget comparison: tuning curves, and results on test data."""
+    stored, candidates = site.source.sweeps, {m["label"]: m for m in facts["methods"]}
+    curves = {
+        label: analysis.tuning_curve(stored[m["sweep"]].sweep, label)
+        for label, m in candidates.items()
+        if m["sweep"] in stored and stored[m["sweep"]].trials
+    }
+    by = "seconds" if "minutes" in facts["goal"] else "trial"
+    progress = _progress(curves, facts["objective"], by)
+    runs = {run.digest: run for run in site.finished}
+    chosen = [(label, digest) for label, m in candidates.items() for digest in m["digests"]]
+    columns: dict[Column | str, Callable[[tuple[str, str]], Cell | str]] = {
+        text("candidate"): lambda row: row[0],
+        text("run id"): lambda row: Cell(
+            row[1][:12], links.run(runs[row[1]]) if row[1] in runs else "", kind="code"
+        ),
+        text("accuracies on test data"): lambda row: _accuracies(runs.get(row[1])),
+    }
+    return _page(
+        "Equal-budget comparison",
+        name,
+        facts,
+        [build_table("winners", "The winners' runs, tested once", chosen, columns)],
+        [(progress, "The best so far against the budget.")] if progress else [],
+        parts=[(m["sweep"], links.sweep(m["sweep"])) for m in candidates.values()
+               if m["sweep"] in stored],
+        legend=charts.legend(curves),
+    )  # fmt: skip
+
+
+def _accuracies(run: Run | None) -> str:
+    scores = sorted(run.metrics.items()) if run else []
+    texts = [f"{k.removeprefix('acc/')} {v:.2f}" for k, v in scores if k.startswith("acc/")]
+    return ", ".join(texts) or "not tested yet"

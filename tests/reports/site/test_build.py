@@ -22,9 +22,8 @@ from reports.analyses import dominated_share, pareto
 from reports.provenance import diff
 from reports.results import predictions
 from reports.results.board import boards
-from reports.site import folder, image_licences, links
+from reports.site import charts, folder, image_licences, links
 from reports.site.build import site_files
-from reports.site.charts import axes
 from reports.site.folder import write_site
 from tests.reports import known_runs
 from tests.reports.site import known_site
@@ -91,7 +90,7 @@ def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> Non
     found = pareto.pareto_points(board, asked)
     tables = diff.html_tables((built / BOARD / "pareto.html").read_bytes())
     heads, *rows = tables["plane-params-trainable-table"]
-    place = heads.index("chance of it")
+    place = heads.index("P(on front)")
     assert {r[0]: r[place] for r in rows} == {p.label: f"{p.chance:.0%}" for p in found}
     heads, *rows = tables["families"]
     measured = dominated_share.dominated_shares(board, found, asked)
@@ -104,7 +103,7 @@ def test_the_front_has_the_chances_and_shares_of_the_command(built: Path) -> Non
 
 def test_ticks_of_a_cost_are_round_and_three_or_more() -> None:
     for low, high in ((8192, 8192), (7e8, 1.6e9), (7e3, 4.2e4), (10, 1e6), (0.02, 0.5)):
-        texts = [text for _, text in axes.costs([low, high], "bytes").ticks]
+        texts = [text for _, text in charts.cost_axis([low, high], "bytes").ticks]
         assert len(texts) >= 3
         assert all(len(text) <= 4 for text in texts), texts
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from reports.site import build, folder, links
-from reports.site.charts import axes
+from reports.site import build, charts, folder, links
 from reports.site.folder import write_site
 from tests.reports import known_runs
 from tests.reports.site import browser, known_site
@@ -146,7 +145,7 @@ def test_names_lie_inside_their_picture_and_on_no_other(chrome: Any, tmp_path: P
         ".map(t => t.getBBox()).map(b => [b.x, b.y, b.x + b.width, b.y + b.height])"
     )
     assert len(boxes) >= 2
-    assert all(left > 0 and right < axes.WIDTH for left, _, right, _ in boxes)
+    assert all(left > 0 and right < charts.WIDTH for left, _, right, _ in boxes)
     for a, b in combinations(boxes, 2):
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] + 3 or b[3] <= a[1] + 3, (a, b)
 
