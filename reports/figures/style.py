@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from harness.spec.quantities import Quantity, count_text
 
@@ -158,3 +158,9 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(ticks) >= 3:
             break
     return ticks
+
+
+def linear_ticks(low: float, high: float, whole: bool = False) -> list[float]:
+    """Return about six round values within a span, only whole numbers if ``whole``."""
+    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=whole)
+    return [round(float(t), 12) for t in locator.tick_values(low, high) if low <= t <= high]

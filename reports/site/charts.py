@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from html import escape
 
 from markupsafe import Markup
-from matplotlib.ticker import MaxNLocator
 
-from reports.figures.style import log_ticks, tick_text
+from reports.figures.style import linear_ticks, log_ticks, tick_text
 from reports.site import links
 from reports.statistics.dominance import front_of_pairs
 
@@ -72,8 +71,7 @@ def linear_axis(low: float, high: float, edges: tuple[float, float], label: str)
         return edges[0] + (value - low) / (high - low) * (edges[1] - edges[0])
 
     whole = float(low).is_integer() and float(high).is_integer()
-    locator = MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=whole)
-    ticks = [round(t, 12) for t in locator.tick_values(low, high) if low <= t <= high]
+    ticks = linear_ticks(low, high, whole)
     return Axis(place, [(place(t), f"{t:.10g}") for t in ticks], label)
 
 

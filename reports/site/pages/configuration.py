@@ -68,9 +68,7 @@ def _average(board: Board, row: pd.Series) -> Table:
     return build_table(AVERAGE, caption, board.metrics, columns, sorts=False)
 
 
-def _dataset(
-    board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]
-) -> Table:
+def _dataset(board: Board, dataset: str, cells: pd.DataFrame, runs: dict[str, Run]) -> Table:
     metrics = [m for m in board.metrics if m in cells]
     values = {cell["run_id"]: cell for cell in cells.to_dict("records")}
     columns: RunColumns = {

@@ -130,8 +130,8 @@ def _shares(board: Board, front: Front) -> Table:
         "to": lambda f: percent(f.high, 1),
         Column("P(largest)", about=f"probability, {OTHER_SEEDS}"): lambda f: percent(f.chance),
     }
-    about = f"{quality_label(board)} against trainable parameters"
-    caption = f"Share of {about} that each method dominates"
+    plane = f"{quality_label(board)} against trainable parameters"
+    caption = f"Share of the plane, {plane}, that each method dominates"
     return build_table("families", caption, front.measured, columns)
 
 

@@ -78,8 +78,8 @@ def test_tables_as_they_were_written_are_equal(report: Path, say: Say) -> None:
     for path in tables:
         code, said = say(path)
         assert (code, "all is equal" in said) == (0, True), (path, said)
-        assert "of 8 runs" in said
-    assert "files: 5 hashed, 2 made again" in say(report / "pareto.manifest.json")[1]
+        assert "from 8 runs" in said
+    assert "files: 5 hashed, 2 rebuilt" in say(report / "pareto.manifest.json")[1]
 
 
 @pytest.mark.parametrize("forged", [False, True])
