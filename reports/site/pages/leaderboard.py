@@ -26,7 +26,7 @@ from reports.tables.columns import (
     seeds_column,
 )
 from reports.tables.leaderboard import board_notes
-from reports.tables.paper_table import RankedCell, build_paper_table, rank_text
+from reports.tables.paper_table import RankedCell, build_paper_table
 
 PLACES = {1: "best", 2: "second", 0: ""}
 Columns = dict[Column | str, Callable[[pd.Series], Cell | str]]
@@ -63,9 +63,10 @@ def _ranked(board: Board) -> Table:
     """Return the leaderboard: accuracies as papers print them, then what they cost."""
     printed, rows, at = build_paper_table(board), ranked_rows(board), partial(row_link, board)
     cells = dict(zip(rows["group"], printed.cells, strict=True))
+    ranks = dict(zip(rows["group"], printed.ranks, strict=True))
     columns: Columns = {
         text("method"): lambda row: Cell(row_name(row), at(row)),
-        "rank": lambda row: Cell(rank_text(row["rank"]), at(row)),
+        "rank": lambda row: Cell(ranks[row["group"]], at(row)),
     }
     for i, head in enumerate(printed.heads):
         dataset = head.split()[0] if head.split()[0] in board.datasets else AVERAGE
