@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -39,6 +40,23 @@ def own_set(tmp_path: Path) -> Path:
     path = tmp_path / "mine.parquet"
     pq.write_table(pa.table(table), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def one_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of results with one recorded run, to be copied."""
+    folder = tmp_path_factory.mktemp("recorded") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RINGBENCH_HOME", str(folder))
+        assert main.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
+    return folder
+
+
+@pytest.fixture
+def recorded(one_run: Path, own_home: Path) -> Path:
+    """The folder of results of this test, with one recorded run."""
+    shutil.copytree(one_run, own_home)
+    return own_home
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -200,18 +218,17 @@ def test_wrong_input_is_told_in_one_line(
     assert WRONG[arguments] in refused(capsys, *arguments)
 
 
-def test_an_unknown_metric_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
-    capsys.readouterr()
+def test_an_unknown_metric_names_the_nearest(
+    recorded: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "did you mean 'params/stored'" in refused(capsys, "pareto", "--cost", "params/storde")
     assert "recorded: base_to_novel" in refused(capsys, "leaderboard", "--protocol", "few_shot")
 
 
 @pytest.mark.parametrize("report", ["leaderboard", "pareto"])
 def test_a_report_that_cannot_be_written_is_told_in_one_line(
-    report: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: str, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
     (tmp_path / "file").write_text("")
     told = refused(capsys, report, "--out", str(tmp_path / "file"))
     assert "cannot be written to (File exists); set --out to a folder that can" in told
@@ -304,8 +321,7 @@ def test_listings_import_nothing_heavy() -> None:
     assert loaded_by(*(("ls", what) for what in words)) == ([0] * len(words), [])
 
 
-def test_reading_a_ledger_needs_neither_torch_nor_mlflow() -> None:
-    assert main.call(["run", "base_to_novel", "method=zero_shot", *FAST, "-q"]) == 0
+def test_reading_a_ledger_needs_neither_torch_nor_mlflow(recorded: Path) -> None:
     codes, modules = loaded_by(("ls", "runs"), ("leaderboard",))
     assert codes == [0, 0]
     assert modules == ["pandas"]
