@@ -127,8 +127,9 @@ def _open_clip() -> str:
 
 
 def _method_hash(name: str) -> str:
-    files = [Path(folder) / f"{name}.py" for folder in methods.__path__]
-    return _hash(file for file in files if file.exists())
+    folders = (FOLDER, *map(Path, methods.__path__))
+    files = (folder / f"{name}.py" for folder in folders)
+    return _hash([next(file for file in files if file.exists())])
 
 
 @cache
