@@ -58,14 +58,14 @@ def board(runs: list[Run]) -> Board:
 # --- dominance against its definition -------------------------------------------------------
 
 
-@settings(deadline=None)
-@given(st.integers(2, 3), st.integers(1, 12), st.integers(0, 10_000))
 def points_of(found: Board) -> dict[str, pareto.ParetoPoint]:
     """The points by method."""
     axes = pareto.find_axes(found, COST, QUALITY)
     return {p.method: p for p in pareto.pareto_points(found, axes)}
 
 
+@settings(deadline=None)
+@given(st.integers(2, 3), st.integers(1, 12), st.integers(0, 10_000))
 def test_the_front_is_what_its_definition_says(columns: int, count: int, seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 5, (4, count, columns)).astype(float)
     for one, found in zip(values, dominance.on_front(values), strict=True):
@@ -302,7 +302,7 @@ def test_the_command_says_and_writes_all_of_it(
     assert main.call(words) == 0
     shown = capsys.readouterr()
     assert "the best is b: accuracy" in shown.out
-    assert "how much of the plane each method dominates" in shown.out
+    assert "share of the plane that each method dominates" in shown.out
     files = {p.name for p in tmp_path.iterdir()}
     kinds = ("png", "svg", "pdf", "csv", "manifest.json")
     assert files == {"pareto-families.csv", *(f"pareto.{kind}" for kind in kinds)}
