@@ -67,32 +67,42 @@ def leaderboard(
     return output.say_written(paths)
 
 
+Cost = Annotated[
+    str | None, typer.Option(help="The cost: a recorded metric; default params/trainable.")
+]
+Quality = Annotated[
+    str | None, typer.Option(help="The quality: acc/hmean, acc/test, acc/base or acc/novel.")
+]
+ThirdQuantity = Annotated[
+    str | None,
+    typer.Option(help="A third quantity, such as time/train_seconds, shown as colour."),
+]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option(help="A budget of the cost, such as 50k: name the best method within it."),
+]
+PerData = Annotated[
+    bool, typer.Option("--per-data", help="A panel for each data set instead of their average.")
+]
+Clouds = Annotated[
+    list[str] | None,
+    typer.Option(help="A sweep whose trials are shown faintly behind the front."),
+]
+AsCurves = Annotated[
+    bool, typer.Option("--curves", help="Draw accuracy against size, a curve per method.")
+]
+Sweeps = Annotated[list[str] | None, typer.Option(help="A sweep; several with --curves.")]
+
+
 def pareto(
-    cost: Annotated[
-        str | None, typer.Option(help="The cost: a recorded metric; default params/trainable.")
-    ] = None,
-    quality: Annotated[
-        str | None, typer.Option(help="The quality: acc/hmean, acc/test, acc/base or acc/novel.")
-    ] = None,
-    third: Annotated[
-        str | None,
-        typer.Option(help="A third quantity, such as time/train_seconds, shown as colour."),
-    ] = None,
-    at: Annotated[
-        list[str] | None,
-        typer.Option(help="A budget of the cost, such as 50k: name the best method within it."),
-    ] = None,
-    per_data: Annotated[
-        bool, typer.Option("--per-data", help="A panel for each data set instead of their average.")
-    ] = False,
-    cloud: Annotated[
-        list[str] | None,
-        typer.Option(help="A sweep whose trials are shown faintly behind the front."),
-    ] = None,
-    curves: Annotated[
-        bool, typer.Option("--curves", help="Draw accuracy against size, a curve per method.")
-    ] = False,
-    sweep: Annotated[list[str] | None, typer.Option(help="A sweep; several with --curves.")] = None,
+    cost: Cost = None,
+    quality: Quality = None,
+    third: ThirdQuantity = None,
+    at: Budgets = None,
+    per_data: PerData = False,
+    cloud: Clouds = None,
+    curves: AsCurves = False,
+    sweep: Sweeps = None,
     protocol: Protocol = None,
     backbone: Backbone = None,
     out: Out = None,

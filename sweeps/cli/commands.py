@@ -63,53 +63,71 @@ def suite(
     return execute.show_plan(plan, options) if dry_run else execute.run_suite(plan, options)
 
 
+SweepWords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[SPACE] [KEY=VALUE]...",
+        help="A space (`ringbench ls spaces`, or a TOML file), then fixed settings.",
+    ),
+]
+TrialCount = Annotated[int | None, typer.Option(min=1, help="Trials in all; default 40.")]
+SamplerName = Annotated[str, typer.Option(help="tpe, gp, nsga2, grid or random.")]
+Objectives = Annotated[
+    list[str] | None,
+    typer.Option(help="One quantity or two, as acc/val_hmean,params/trainable."),
+]
+Caps = Annotated[
+    list[str] | None, typer.Option(help="A limit known before training: params/stored=50000.")
+]
+PrunerName = Annotated[
+    str, typer.Option(help="Between and inside the runs of a trial: median, hyperband or none.")
+]
+PrunePoints = Annotated[
+    int | None,
+    typer.Option(min=0, max=20, help="Validation checkpoints inside each run; default 3."),
+]
+UseBound = Annotated[
+    bool, typer.Option(help="Stop trials that cannot enter the front before they train.")
+]
+Methods = Annotated[
+    str | None, typer.Option(help="Methods to compare, each tuned within --budget.")
+]
+Candidates = Annotated[
+    list[str] | None,
+    typer.Option(help="One more to compare, with settings: 'adaring form=adapter'."),
+]
+Budget = Annotated[
+    str | None, typer.Option(help="Of each candidate: 30 trials, or 20m or 2h of trials.")
+]
+FreshSeeds = Annotated[
+    int, typer.Option(min=0, help="Fresh seeds that test each winner; 0: no test.")
+]
+SweepName = Annotated[str | None, typer.Option(help="Name of the sweep; default generated.")]
+PresetName = Annotated[str, typer.Option(help="See `ringbench ls presets`.")]
+Storage = Annotated[
+    str | None, typer.Option(help="postgresql://... (needs ringbench[db]); default a file.")
+]
+SamplerSeed = Annotated[int, typer.Option(min=0, help="Seed of the sampler.")]
+
+
 def sweep(
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SPACE] [KEY=VALUE]...",
-            help="A space (`ringbench ls spaces`, or a TOML file), then fixed settings.",
-        ),
-    ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all; default 40.")] = None,
+    words: SweepWords = None,
+    trials: TrialCount = None,
     workers: Workers = 1,
-    sampler: Annotated[str, typer.Option(help="tpe, gp, nsga2, grid or random.")] = "tpe",
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(help="One quantity or two, as acc/val_hmean,params/trainable."),
-    ] = None,
-    cap: Annotated[
-        list[str] | None, typer.Option(help="A limit known before training: params/stored=50000.")
-    ] = None,
-    pruner: Annotated[
-        str, typer.Option(help="Between and inside the runs of a trial: median, hyperband or none.")
-    ] = "median",
-    prune_points: Annotated[
-        int | None,
-        typer.Option(min=0, max=20, help="Validation checkpoints inside each run; default 3."),
-    ] = None,
-    bound: Annotated[
-        bool, typer.Option(help="Stop trials that cannot enter the front before they train.")
-    ] = True,
-    methods: Annotated[
-        str | None, typer.Option(help="Methods to compare, each tuned within --budget.")
-    ] = None,
-    candidate: Annotated[
-        list[str] | None,
-        typer.Option(help="One more to compare, with settings: 'adaring form=adapter'."),
-    ] = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Of each candidate: 30 trials, or 20m or 2h of trials.")
-    ] = None,
-    fresh: Annotated[
-        int, typer.Option(min=0, help="Fresh seeds that test each winner; 0: no test.")
-    ] = 3,
-    name: Annotated[str | None, typer.Option(help="Name of the sweep; default generated.")] = None,
-    preset: Annotated[str, typer.Option(help="See `ringbench ls presets`.")] = "base_to_novel",
-    storage: Annotated[
-        str | None, typer.Option(help="postgresql://... (needs ringbench[db]); default a file.")
-    ] = None,
-    sampler_seed: Annotated[int, typer.Option(min=0, help="Seed of the sampler.")] = 0,
+    sampler: SamplerName = "tpe",
+    objective: Objectives = None,
+    cap: Caps = None,
+    pruner: PrunerName = "median",
+    prune_points: PrunePoints = None,
+    bound: UseBound = True,
+    methods: Methods = None,
+    candidate: Candidates = None,
+    budget: Budget = None,
+    fresh: FreshSeeds = 3,
+    name: SweepName = None,
+    preset: PresetName = "base_to_novel",
+    storage: Storage = None,
+    sampler_seed: SamplerSeed = 0,
     dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -123,16 +141,12 @@ def sweep(
     """Search settings on validation data: ringbench sweep ring_rank data=emoji-things --trials 40
 
     The same command again continues to the end. Comma lists of data sets and seeds are averaged in
-    each trial. With --methods A,B --budget 30 every method is tuned equally long and each winner is
-    tested with fresh seeds; each is searched in its own space, or all in `learning_rate` or
-    `learning_rate_grid`.
+    each trial. With --methods A,B --budget 30 every method is tuned equally long, in its own space
+    or in `learning_rate`, and each winner is tested with fresh seeds.
 
-    With one accuracy as the objective, a trial below the others is pruned between its runs and
-    inside them, at --prune-points validation checkpoints. With accuracy and a parameter count, a
-    trial that cannot enter the front is not trained (--no-bound trains all).
-
-    Co-trained trials (--cotrain) do not see each other's results, as those of several workers;
-    where trials may be pruned, auto takes them one after another.
+    With one accuracy as the objective, trials below the others are pruned. With accuracy and a
+    parameter count, a trial that cannot enter the front is not trained. Co-trained trials do not
+    see each other's results; where trials may be pruned, --cotrain auto takes one after another.
     """
     from harness.model import run_options
     from sweeps.cli import sweep_command
