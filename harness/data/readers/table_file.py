@@ -147,7 +147,9 @@ def _files(source: Path, cells: list[str]) -> ImageFiles:
     """Return files beside the table, or anywhere by absolute path. Raises UsageError."""
     for row, cell in enumerate(cells):
         if "://" in cell:
-            raise UsageError(f"{source}: row {row}: {cell} is a URL; download the images first")
+            raise UsageError(
+                f"{source}: row {row}: {_shown(cell)} is a URL; download the images first"
+            )
         if "\0" in cell:
             raise UsageError(f"{source}: row {row}: the path {cell!r} has a null character")
     base, paths = source.parent, [str(Path(cell.strip()).expanduser()) for cell in cells]
@@ -155,5 +157,10 @@ def _files(source: Path, cells: list[str]) -> ImageFiles:
     if missing:
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         kind = "a folder" if (base / paths[missing[0]]).is_dir() else "no such file"
-        raise UsageError(f"{source}: row {missing[0]}: {cells[missing[0]]}: {kind}{more}")
+        raise UsageError(f"{source}: row {missing[0]}: {_shown(cells[missing[0]])}: {kind}{more}")
     return ImageFiles(base, paths)
+
+
+def _shown(cell: str) -> str:
+    """Return a cell as it can stand in one line."""
+    return cell if cell.isprintable() else repr(cell)

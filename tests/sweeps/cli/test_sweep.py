@@ -393,4 +393,7 @@ def test_wrong_input_of_cotrain_is_told_in_one_line(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main.call([*words, "--cotrain", "none"]) == 2
-    assert "--cotrain 'none': expected auto, off, or how many" in capsys.readouterr().err
+    assert (
+        "--cotrain 'none': expected auto, off, or the size of a group, such as 8"
+        in capsys.readouterr().err
+    )

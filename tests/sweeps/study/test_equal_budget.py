@@ -51,7 +51,7 @@ def test_equal_budgets_tune_on_validation_and_test_each_winner_once(
     manifest = str(own_home / "report" / "fair" / "contest.manifest.json")
     capsys.readouterr()
     assert main.call(["verify", manifest]) == 0
-    assert "files: 11 hashed, 8 made again of 12 runs" in capsys.readouterr().err
+    assert "files: 11 hashed, 8 rebuilt from 12 runs" in capsys.readouterr().err
     again = sweep(capsys, *words, "seeds=1,2", "--name", "fair")
     assert again["table"] == found["table"]
     assert len(list(open_ledger().runs())) == len(runs)
