@@ -1,5 +1,5 @@
 # make demo   a real comparison on the embedded suite        make test    the whole test suite
-# make install the environment alone                         make check   the quick part of test
+# make install the environment alone                         make check   lint, types, fast tests
 # make study-adaring  the study of docs/adaring.md: maps of ranks, ablation, equal budgets
 # make rates-related  the learning rates of the systems around AdaRing, on validation data
 # make bench   speed against peers: docs/speed.md         make bench-scaling  and how it grows
@@ -25,7 +25,7 @@ RATES := ring_learning_rate data=flags --sampler grid --pruner none
 RELATED := adapterbias,arc,mosa,adamix,coto,adaptable_adapters,sfa,mera,vtagml
 
 .PHONY: install demo rates rates-related study-adaring study-map study-ablation study-budget
-.PHONY: bench bench-scaling gpu-check test check clean
+.PHONY: bench bench-scaling gpu-check test check lint generated clean
 
 install: .venv/.installed
 
@@ -86,16 +86,30 @@ bench-scaling: .venv/.tested
 gpu-check: .venv/.tested
 	$(BIN)/python -m tests.benchmarks.gpu
 
-check: .venv/.tested
+# idle threads that spin take the cores from the other process: twice as slow; processes that tests
+# start import what the command imports (harness/model/open_clip_library.py)
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive RINGBENCH_COMMAND=1 $(BIN)/pytest -n 2 --dist worksteal
+FAST := tests/test_house.py tests/harness/spec tests/methods/kit tests/methods/test_lora.py \
+  $(addprefix tests/harness/data/test_,few_shot.py split.py subset_files.py check.py augment.py) \
+  $(addprefix tests/harness/run/test_,config.py catalogue.py grouping.py) tests/harness/cli/test_reference.py \
+  $(addprefix tests/harness/model/test_,tower.py backbone.py prompt_packing.py) tests/reports/tables
+
+lint: .venv/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache > .venv/lint-imports.log || { cat .venv/lint-imports.log; exit 1; }
 
-# idle threads that spin take the cores from the other process: twice as slow; processes that tests
-# start do so as the command's own do (harness/model/open_clip_configs.py)
-test: check
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive RINGBENCH_COMMAND=1 $(BIN)/pytest -n 2 --dist worksteal
+check: lint
+	$(PYTEST) $(FAST)
+
+test: lint
+	$(PYTEST)
+
+# after a change to a method, the kit or the commands
+generated: .venv/.installed
+	$(BIN)/python -m harness.run.catalogue
+	$(BIN)/python -m harness.cli.reference > docs/commands.md
 
 clean:
 	rm -rf .venv runs
