@@ -59,4 +59,13 @@ def scheme(found: Any, name: str) -> None:
 
 
 def show(found: Any, site: Path, page: str) -> None:
-    found.get((site / page).as_uri())
+    """Open a page and wait for all of it: a busy Chromium answers before it has the page."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    address = (site / page).as_uri()
+    found.get(address)
+    ready = (
+        "return document.readyState === 'complete' && location.href === arguments[0]"
+        " && document.getElementById('main') !== null"
+    )
+    WebDriverWait(found, 30).until(lambda chrome: chrome.execute_script(ready, address))
